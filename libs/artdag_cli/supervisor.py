@@ -1,0 +1,109 @@
+"""Keeps processes running: starts them, starts them again when they die, stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+RESTART_DELAYS = (0.0, 0.2, 0.5, 1.0)
+STEADY_SECONDS = 10.0
+GRACE_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Child:
+    """A supervised process."""
+
+    name: str
+    command: tuple[str, ...]
+    log: Path | None  # None: our own standard error
+    stop_signal: int = signal.SIGTERM
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: asyncio.subprocess.Process | None = None
+    restarts: int = 0
+    guard: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Process id, 0 while it does not run."""
+        return self.process.pid if self.process and self.process.returncode is None else 0
+
+
+class Supervisor:
+    """Processes by name, in the order in which they were started."""
+
+    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
+        """``changed`` is called when a process got another id."""
+        self.children: dict[str, Child] = {}
+        self._changed = changed
+        self._stopping = False
+
+    async def start(self, child: Child) -> None:
+        """Start a process and keep it running."""
+        self.children[child.name] = child
+        await self._launch(child)
+        child.guard = asyncio.create_task(self._keep(child), name=f"keep {child.name}")
+
+    async def stop(self) -> None:
+        """Stop all, last started first; whoever does not stop in time is killed."""
+        self._stopping = True
+        for child in reversed(self.children.values()):
+            if child.guard:
+                child.guard.cancel()
+        groups = [[c for c in self.children.values() if not c.environment]]
+        groups.insert(0, [c for c in self.children.values() if c.environment])
+        for group in groups:
+            await asyncio.gather(*(self._end(child) for child in group))
+
+    async def _launch(self, child: Child) -> None:
+        log: IO[bytes] | None = None
+        if child.log:
+            child.log.parent.mkdir(parents=True, exist_ok=True)
+            log = child.log.open("ab")
+        try:
+            child.process = await asyncio.create_subprocess_exec(
+                *child.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **child.environment},
+                start_new_session=True,
+            )
+        finally:
+            if log:
+                log.close()
+        self._changed()
+
+    async def _keep(self, child: Child) -> None:
+        loop = asyncio.get_running_loop()
+        deaths = 0
+        while True:
+            assert child.process
+            began = loop.time()
+            await child.process.wait()
+            if self._stopping:
+                return
+            deaths = 0 if loop.time() - began > STEADY_SECONDS else deaths
+            await asyncio.sleep(RESTART_DELAYS[min(deaths, len(RESTART_DELAYS) - 1)])
+            deaths += 1
+            child.restarts += 1
+            await self._launch(child)
+
+    async def _end(self, child: Child) -> None:
+        process = child.process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(child.stop_signal)
+        try:
+            await asyncio.wait_for(process.wait(), GRACE_SECONDS)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()

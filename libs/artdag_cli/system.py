@@ -1,0 +1,175 @@
+"""The whole system on one machine: backing servers, five services, one state folder."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from artdag_cli import backing
+from artdag_cli.supervisor import Child, Supervisor
+from artdag_common.errors import ArtdagError, BackingServerError
+
+SERVICES = ("auth", "cache", "planner", "executor", "gateway")
+BACKING = {
+    "NATS_URL": backing.nats_server,
+    "DATABASE_URL": backing.postgres_server,
+    "REDIS_URL": backing.redis_server,
+}
+READY_SECONDS = 60.0
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class AlreadyUpError(ArtdagError):
+    """Another system runs on this state folder. Use it, stop it with ``artdag down``, or give another ``--state``."""
+
+
+def owner_token(state: Path) -> str:
+    """Return the local owner's token, made at the first time and readable by the owner only."""
+    return backing.kept(state / "token", lambda: secrets.token_urlsafe(32))
+
+
+def running(state: Path) -> dict[str, Any] | None:
+    """Return what ``up`` wrote about the system on this state folder, or None if none runs."""
+    try:
+        with (state / "up.lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return None
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        pass
+    try:
+        facts: dict[str, Any] = json.loads((state / "up.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return facts
+
+
+@dataclass(slots=True)
+class System:
+    """A running system."""
+
+    state: Path
+    url: str
+    token: str
+    environment: dict[str, str]
+    supervisor: Supervisor
+    port: int
+    adopted: list[str] = field(default_factory=list)
+
+    def write_facts(self) -> None:
+        """Tell ``status`` and ``down`` what runs."""
+        facts = {
+            "pid": os.getpid(),
+            "url": self.url,
+            "adopted": self.adopted,
+            "processes": {c.name: {"pid": c.pid, "restarts": c.restarts} for c in self.supervisor.children.values()},
+        }
+        temporary = self.state / "up.json.new"
+        temporary.write_text(json.dumps(facts, indent=2))
+        temporary.replace(self.state / "up.json")
+
+
+@asynccontextmanager
+async def system(
+    state: Path, port: int, host: str = "127.0.0.1", *, logs_to_files: bool = False, services: bool = True
+) -> AsyncIterator[System]:
+    """Run the whole system until the block is left.
+
+    Args:
+        port: of the gateway; 0: any free one.
+        logs_to_files: services log to ``<state>/logs`` instead of standard error.
+        services: False: backing servers only.
+
+    Raises:
+        AlreadyUpError: a system runs on this state folder.
+        BackingServerError: something did not start.
+    """
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (state / "logs").mkdir(exist_ok=True)
+    with (state / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyUpError(
+                f"a system runs on {state} already; see `artdag status`, stop it with `artdag down`, or give another"
+                " --state"
+            ) from None
+        port = port or backing.free_port()
+        url = f"http://localhost:{port}"
+        token = owner_token(state)
+        supervisor = Supervisor()
+        it = System(state, url, token, {}, supervisor, port)
+        supervisor._changed = it.write_facts
+        try:
+            it.environment = await _start_backing(it)
+            it.environment |= {
+                "HOST": host,
+                "PORT": str(port),
+                "L1_PUBLIC_URL": os.environ.get("L1_PUBLIC_URL", url),
+                "CACHE_DIR": os.environ.get("CACHE_DIR", str(state / "cache")),
+                "ARTDAG_OWNER_TOKEN_HASH": hashlib.sha256(token.encode()).hexdigest(),
+                "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "libs")]),
+            }
+            if services:
+                await _start_services(it, logs_to_files)
+            yield it
+        finally:
+            await supervisor.stop()
+            (state / "up.json").unlink(missing_ok=True)
+
+
+async def _start_backing(it: System) -> dict[str, str]:
+    async def one(variable: str) -> tuple[str, str]:
+        if os.environ.get(variable):
+            it.adopted.append(variable)
+            return variable, os.environ[variable]
+        url, launch = await asyncio.to_thread(BACKING[variable], it.state)
+        child = Child(launch.name, launch.command, launch.log, launch.stop_signal)
+        await it.supervisor.start(child)
+        assert child.process
+        await backing.wait_until_ready(launch, child.process)
+        return variable, url
+
+    return dict(await asyncio.gather(*map(one, BACKING)))
+
+
+async def _start_services(it: System, logs_to_files: bool) -> None:
+    for name in SERVICES:
+        command = (*backing.guarded(), sys.executable, "-m", f"services.{name}")
+        log = it.state / "logs" / f"{name}.log" if logs_to_files else None
+        await it.supervisor.start(Child(name, command, log, environment=it.environment))
+    await wait_until_ready(it)
+
+
+async def wait_until_ready(it: System) -> None:
+    """Wait until the gateway says that every part can do work.
+
+    Raises:
+        BackingServerError: it did not in time; says which part.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + READY_SECONDS
+    missing = "the gateway does not answer"
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{it.port}", timeout=5) as client:
+        while loop.time() < deadline:
+            with contextlib.suppress(httpx.HTTPError, ValueError):
+                answer = await client.get("/ready")
+                if answer.status_code == 200:
+                    return
+                missing = answer.text
+            await asyncio.sleep(0.05)
+    raise BackingServerError(f"the system is not ready after {READY_SECONDS:g} s: {missing}; see {it.state / 'logs'}")

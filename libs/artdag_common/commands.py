@@ -1,0 +1,186 @@
+"""Every command: an imperative request to the one service that owns the aggregate. It may be refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from artdag_common.domain.run import InputBinding
+
+
+class Command:
+    """Base of the commands. ``SERVICE`` names the owner, ``key`` the aggregate that it is about."""
+
+    SERVICE: ClassVar[str]
+
+    @property
+    def key(self) -> str:
+        """The aggregate's key, last token of the subject."""
+        raise NotImplementedError
+
+
+COMMANDS: dict[str, type[Command]] = {}
+"""Every command class by its name on the bus."""
+
+
+def command(cls: type[Command]) -> type[Command]:
+    """Class decorator: make a command known by its name."""
+    COMMANDS[cls.__name__] = cls
+    return cls
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class StartRun(Command):
+    """Render a recipe. ``hold``: analyse and plan only, then wait for ``ExecuteRun``."""
+
+    SERVICE: ClassVar[str] = "planner"
+    run_id: str
+    recipe_cid: str
+    owner: str
+    inputs: tuple[InputBinding, ...]
+    output_name: str = ""
+    hold: bool = False
+
+    @property
+    def key(self) -> str:
+        return self.run_id
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class ExecuteRun(Command):
+    """Execute the plan of a held run."""
+
+    SERVICE: ClassVar[str] = "planner"
+    run_id: str
+
+    @property
+    def key(self) -> str:
+        return self.run_id
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class CancelRun(Command):
+    """Stop a run. Steps already running finish; no further step starts."""
+
+    SERVICE: ClassVar[str] = "planner"
+    run_id: str
+    reason: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.run_id
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class DeleteRun(Command):
+    """Delete a finished run."""
+
+    SERVICE: ClassVar[str] = "planner"
+    run_id: str
+
+    @property
+    def key(self) -> str:
+        return self.run_id
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class RegisterRecipe(Command):
+    """Make a recipe known. Its canonical form and its source are stored as content before."""
+
+    SERVICE: ClassVar[str] = "planner"
+    recipe_cid: str
+    source_cid: str
+    name: str
+    version: str
+    description: str
+    owner: str
+
+    @property
+    def key(self) -> str:
+        return self.recipe_cid
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class DeleteRecipe(Command):
+    """Take a recipe off the list."""
+
+    SERVICE: ClassVar[str] = "planner"
+    recipe_cid: str
+
+    @property
+    def key(self) -> str:
+        return self.recipe_cid
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class ImportObject(Command):
+    """Take bytes that are on disk under their CID into the books."""
+
+    SERVICE: ClassVar[str] = "cache"
+    cid: str
+    size_bytes: int
+    media_type: str
+    origin: str
+    owner: str
+    name: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.cid
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class AttachToken(Command):
+    """Let a token sign its holder in. ``token_hash`` is the SHA-256 of the token, hexadecimal."""
+
+    SERVICE: ClassVar[str] = "auth"
+    token_hash: str
+    user: str
+
+    @property
+    def key(self) -> str:
+        return self.token_hash
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class RevokeToken(Command):
+    """Refuse a token from now on."""
+
+    SERVICE: ClassVar[str] = "auth"
+    token_hash: str
+
+    @property
+    def key(self) -> str:
+        return self.token_hash
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class ExecuteStep(Command):
+    """Compute a step; sent on the work queue, not on the command stream.
+
+    Attributes:
+        version: last version of the step's stream that the planner saw; 0: it was never tried.
+        inputs: CIDs in slot order.
+    """
+
+    SERVICE: ClassVar[str] = "executor"
+    cache_id: str
+    step_type: str
+    config: str
+    label: str
+    inputs: tuple[str, ...]
+    version: int = 0
+
+    @property
+    def key(self) -> str:
+        return self.cache_id

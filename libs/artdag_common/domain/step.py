@@ -1,0 +1,104 @@
+"""Step: one computation, named by its cache id and shared by every run that needs it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from eventsourcing.domain import CanInitAggregate, CanMutateAggregate
+
+from artdag_common.domain.aggregate import Aggregate, Creation, aggregate
+
+
+@aggregate
+class Step(Aggregate, created_event_name="Started"):
+    """One computation and its attempts. Appended by executors only.
+
+    A completion carries its attempt: an executor that was thought dead cannot complete what another took over, since
+    its expected version is gone.
+    """
+
+    TOPIC = "step"
+
+    class Event(Aggregate.Event):
+        TOPIC: ClassVar[str] = "step.event"
+
+    class Started(Event, Creation):
+        """An executor began an attempt. The first one begins the stream."""
+
+        TOPIC: ClassVar[str] = "step.started"
+        attempt: int
+        executor: str
+        step_type: str = ""
+        label: str = ""
+
+        def mutate(self, step: Any) -> Any:
+            init = CanInitAggregate.mutate if step is None else CanMutateAggregate.mutate
+            return init(self, step)
+
+        def apply(self, step: Step) -> None:
+            step.attempt, step.status = self.attempt, "running"
+
+    class Completed(Event):
+        """The output is stored under its CID."""
+
+        TOPIC: ClassVar[str] = "step.completed"
+        attempt: int
+        output_cid: str
+        size_bytes: int
+        media_type: str
+        duration_ms: int
+
+        def apply(self, step: Step) -> None:
+            step.status, step.output_cid = "completed", self.output_cid
+
+    class Failed(Event):
+        """An attempt gave no output, and trying again would not help."""
+
+        TOPIC: ClassVar[str] = "step.failed"
+        attempt: int
+        error: str
+        reason: str
+
+        def apply(self, step: Step) -> None:
+            step.status, step.reason = "failed", self.reason
+
+    def __init__(self) -> None:
+        self.attempt = 0
+        self.status = "new"
+        self.output_cid = ""
+        self.reason = ""
+
+    def start(self, executor: str, step_type: str, label: str, now: datetime) -> int:
+        """Begin the next attempt and return its number."""
+        self.record(
+            Step.Started,
+            now,
+            originator_topic=Step.TOPIC,
+            attempt=self.attempt + 1,
+            executor=executor,
+            step_type=step_type,
+            label=label,
+        )
+        return self.attempt
+
+    @classmethod
+    def begin(cls, cache_id: str, executor: str, step_type: str, label: str, now: datetime) -> Step:
+        """Begin the first attempt of a step."""
+        return cls.create(Step.Started, cache_id, now, attempt=1, executor=executor, step_type=step_type, label=label)
+
+    def complete(self, output_cid: str, size_bytes: int, media_type: str, duration_ms: int, now: datetime) -> None:
+        """Note the output of the running attempt."""
+        self.record(
+            Step.Completed,
+            now,
+            attempt=self.attempt,
+            output_cid=output_cid,
+            size_bytes=size_bytes,
+            media_type=media_type,
+            duration_ms=duration_ms,
+        )
+
+    def fail(self, error: str, reason: str, now: datetime) -> None:
+        """Note that the running attempt failed for good."""
+        self.record(Step.Failed, now, attempt=self.attempt, error=error, reason=reason)

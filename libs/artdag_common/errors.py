@@ -1,0 +1,200 @@
+"""Every error of the system, one tree. The docstring says when it happens and what the caller can do.
+
+``retryable`` tells a consumer whether the same message can succeed later. ``code`` is the stable name that travels in
+replies, events and problem responses.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+
+class ArtdagError(Exception):
+    """Base of all errors that Art DAG raises on purpose."""
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, **values: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.values = values
+
+    @property
+    def code(self) -> str:
+        """Kebab-case name without the ``Error`` suffix, for example ``run-not-found``."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "-", type(self).__name__.removesuffix("Error")).lower()
+
+
+# --- content --------------------------------------------------------------------------------------------------------
+
+
+class InvalidCidError(ArtdagError):
+    """A string is not a CID. Give the ``bafk…``/``bafy…``/``Qm…`` form that an upload or ``ipfs add`` printed."""
+
+
+class CidMismatchError(ArtdagError):
+    """Bytes do not hash to the CID they were asked for by. They are never served; fetch them from another source."""
+
+
+class ContentNotFoundError(ArtdagError):
+    """No content with this CID or name is stored here. Upload it, or check the name in the media list."""
+
+
+class ContentTooLargeError(ArtdagError):
+    """An upload is larger than this server accepts."""
+
+
+class ContentInUseError(ArtdagError):
+    """Content cannot be deleted: it is published, or an input or output of a run. Delete those first."""
+
+
+class StorageFullError(ArtdagError):
+    """The disk is full. Free space or raise the quota; nothing was stored."""
+
+    retryable = True
+
+
+# --- recipes --------------------------------------------------------------------------------------------------------
+
+
+class InvalidRecipeError(ArtdagError):
+    """A recipe has problems; ``problems`` lists every one with line, field and the rule it breaks."""
+
+    def __init__(self, problems: list[dict[str, Any]]) -> None:
+        count = len(problems)
+        super().__init__(f"the recipe has {count} problem{'' if count == 1 else 's'}", problems=problems)
+        self.problems = problems
+
+
+class RecipeNotFoundError(ArtdagError):
+    """No recipe has this name or id. List them with ``GET /recipes``, or upload one."""
+
+
+class RecipeInUseError(ArtdagError):
+    """A recipe cannot be deleted while a run of it is going on. Wait for the run, or delete it."""
+
+
+class InvalidInputsError(ArtdagError):
+    """A run's inputs do not fit its recipe: one is missing, unknown, or not stored here."""
+
+
+class UnknownStepTypeError(ArtdagError):
+    """No step type has this name; the message names the nearest one."""
+
+
+class UnknownEffectError(ArtdagError):
+    """No effect has this name or CID; the message names the nearest one."""
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
+class RunNotFoundError(ArtdagError):
+    """No run has this id, or it was deleted."""
+
+
+class RunAlreadyFinishedError(ArtdagError):
+    """The run is completed, failed or cancelled: nothing can be added to it."""
+
+
+class RunActiveError(ArtdagError):
+    """The run is still going on. Cancel it first."""
+
+
+class RunNotPlannedError(ArtdagError):
+    """The run has no plan that waits for execution."""
+
+
+class OutputPublishedError(ArtdagError):
+    """A completed run cannot be deleted while one of its outputs is published."""
+
+
+# --- steps ----------------------------------------------------------------------------------------------------------
+
+
+class StepError(ArtdagError):
+    """A step could not do what it says."""
+
+
+class StepInputError(StepError):
+    """A step's input cannot be used: unreadable, of the wrong kind, or shorter than the step needs."""
+
+
+class StepConfigError(StepError):
+    """A step's configuration breaks a rule that only shows while it runs."""
+
+
+class StepTimeoutError(StepError):
+    """A step took longer than its time-out."""
+
+
+class MediaWorkerLostError(StepError):
+    """The process that rendered a step died. The step is tried again."""
+
+    retryable = True
+
+
+class UnplayableOutputError(StepError):
+    """A step wrote a file that does not probe as what it should be."""
+
+
+class AnalysisError(StepError):
+    """A feature cannot be analysed, for example the beats of silence or of less than two seconds of sound."""
+
+
+# --- access ---------------------------------------------------------------------------------------------------------
+
+
+class UnauthenticatedError(ArtdagError):
+    """The request carries no valid token. On a local system ``artdag token`` prints it."""
+
+
+class TokenRevokedError(ArtdagError):
+    """The token was revoked. Sign in again."""
+
+
+class ForeignOriginError(ArtdagError):
+    """The request names a Host or Origin that is not this server."""
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+class InvalidRequestError(ArtdagError):
+    """A request breaks a rule; ``problems`` names each field, its value and the rule."""
+
+
+class IdempotencyConflictError(ArtdagError):
+    """An ``Idempotency-Key`` was used before with a different request. Use a new key."""
+
+
+# --- machinery ------------------------------------------------------------------------------------------------------
+
+
+class VersionConflictError(ArtdagError):
+    """Someone else appended to the stream first. Reload, decide again."""
+
+    retryable = True
+
+
+class UnknownEventTypeError(ArtdagError):
+    """A stored or received message has a type that this version does not know. It was written by a newer one."""
+
+
+class MalformedMessageError(ArtdagError):
+    """A message cannot be decoded; it goes to the dead letters."""
+
+
+class ServiceUnavailableError(ArtdagError):
+    """A backing server or service does not answer. What was accepted is kept; try again shortly."""
+
+    retryable = True
+
+
+class ConfigurationError(ArtdagError):
+    """An environment variable or option has a value that cannot work; the message names all of them."""
+
+
+class BackingServerError(ArtdagError):
+    """A backing server (NATS, Postgres, Redis) did not start; the message shows the end of its log."""

@@ -1,0 +1,213 @@
+"""The event store on Postgres: group commit, no global lock, lost answers settled by asking again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from importlib.resources import files
+from typing import Any
+
+import asyncpg
+import structlog
+
+from artdag_common.errors import ServiceUnavailableError
+from artdag_common.eventstore.port import Append, AppendResult, Recorded
+
+LOST = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+"""Errors that say nothing about whether the statement took effect."""
+
+RACED = (asyncpg.UniqueViolationError, asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+"""Errors of two writers at once: asked again, the loser sees what the winner stored."""
+
+APPEND = "SELECT es_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+RECORDED = """SELECT e.stream, e.version, e.event_id, e.type, e.data, coalesce(l.position, 0) AS position, e.recorded_at
+FROM es_events e LEFT JOIN es_log l USING (stream, version)"""
+SCHEMA_LOCK = 74_120_000
+BATCH = 500
+PATIENCE = 30.0
+
+log = structlog.get_logger(__name__)
+
+
+async def connect(url: str, size: int = 8) -> asyncpg.Pool:
+    """Open a pool and bring the schema up to date.
+
+    Raises:
+        ServiceUnavailableError: Postgres cannot be reached.
+    """
+    try:
+        pool = await asyncpg.create_pool(url, min_size=2, max_size=size, command_timeout=60)
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
+            await connection.execute(files("artdag_common.eventstore").joinpath("schema.sql").read_text())
+    except LOST as error:
+        raise ServiceUnavailableError(f"Postgres cannot be reached: {error}") from error
+    return pool
+
+
+def _recorded(row: asyncpg.Record) -> Recorded:
+    return Recorded(*row)
+
+
+def _columns(batch: Sequence[Append]) -> list[list[Any]]:
+    columns: list[list[Any]] = [[] for _ in range(11)]
+    streams, expected, consumers, messages, outcomes, places, versions, ids, types, datas, causes = columns
+    for place, append in enumerate(batch, 1):
+        streams.append(append.stream)
+        expected.append(append.expected)
+        consumers.append(append.consumer)
+        messages.append(append.msg_id)
+        outcomes.append(append.outcome)
+        for offset, event in enumerate(append.events, 1):
+            places.append(place)
+            versions.append(append.expected + offset)
+            ids.append(event.event_id)
+            types.append(event.type)
+            datas.append(event.data)
+            causes.append(append.cause)
+    return columns
+
+
+class PostgresEventStore:
+    """Appends of one process share commits: while one is on its way to disk, the next gather."""
+
+    def __init__(self, pool: asyncpg.Pool, committed: Callable[[Sequence[Append]], Any] | None = None) -> None:
+        """``committed`` is called with the appends of each commit, right after it."""
+        self._pool = pool
+        self._committed = committed
+        self._waiting: list[tuple[Append, asyncio.Future[AppendResult]]] = []
+        self._wake = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+
+    async def append(self, append: Append) -> AppendResult:
+        """See :class:`EventStore`."""
+        if append.also:
+            (result,) = await self._commit([append])
+            return result
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write(), name="group commit")
+        future: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
+        self._waiting.append((append, future))
+        self._wake.set()
+        return await future
+
+    async def close(self) -> None:
+        """Stop the writer. Appends still waiting are dropped with an error."""
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+        for _, future in self._waiting:
+            future.cancel()
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                batch, streams, later = [], set(), []
+                for item in self._waiting:
+                    if len(batch) < BATCH and item[0].stream not in streams:
+                        streams.add(item[0].stream)
+                        batch.append(item)
+                    else:
+                        later.append(item)
+                self._waiting = later
+                await self._settle(batch)
+
+    async def _settle(self, batch: list[tuple[Append, asyncio.Future[AppendResult]]]) -> None:
+        try:
+            results = await self._commit([append for append, _ in batch])
+        except Exception as error:
+            if len(batch) > 1:  # one bad append must not spoil its neighbours
+                for item in batch:
+                    await self._settle([item])
+            elif not batch[0][1].done():
+                batch[0][1].set_exception(error)
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            if not future.done():
+                future.set_result(result)
+
+    async def _commit(self, batch: Sequence[Append]) -> list[AppendResult]:
+        """Run one append statement until its outcome is known."""
+        columns = _columns(batch)
+        deadline = asyncio.get_running_loop().time() + PATIENCE
+        races = 0
+        while True:
+            try:
+                async with self._pool.acquire() as connection:
+                    results = await self._attempt(connection, batch, columns)
+                break
+            except RACED:
+                races += 1
+                if len(batch) > 1 or races > 5:
+                    raise
+            except LOST as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise ServiceUnavailableError(f"Postgres does not answer: {error}") from error
+                log.warning("append is asked again", error=str(error))
+                await asyncio.sleep(0.1)
+        done = [a for a, result in zip(batch, results, strict=True) if result in ("appended", "replayed") and a.events]
+        if done and self._committed is not None:
+            await self._committed(done)
+        return results
+
+    async def _attempt(self, connection: Any, batch: Sequence[Append], columns: list[list[Any]]) -> list[AppendResult]:
+        if not batch[0].also:
+            results: list[AppendResult] = await connection.fetchval(APPEND, *columns)
+            return results
+        async with connection.transaction():
+            results = await connection.fetchval(APPEND, *columns)
+            if results == ["appended"]:
+                for statement in batch[0].also:
+                    await connection.execute(statement.sql, *statement.args)
+        return results
+
+    async def load(self, stream: str, upto: int | None = None) -> list[Recorded]:
+        """See :class:`EventStore`."""
+        sql = f"{RECORDED} WHERE e.stream = $1"
+        if upto is None:
+            rows = await self._pool.fetch(f"{sql} ORDER BY e.version", stream)
+        else:
+            rows = await self._pool.fetch(f"{sql} AND l.position <= $2 ORDER BY e.version", stream, upto)
+        return [_recorded(row) for row in rows]
+
+    async def latest(self, streams: Sequence[str]) -> dict[str, Recorded]:
+        """See :class:`EventStore`."""
+        rows = await self._pool.fetch(
+            """SELECT e.stream, e.version, e.event_id, e.type, e.data, 0::bigint, e.recorded_at
+            FROM unnest($1::text[]) AS s (stream) CROSS JOIN LATERAL
+              (SELECT * FROM es_events e WHERE e.stream = s.stream ORDER BY e.version DESC LIMIT 1) e""",
+            list(streams),
+        )
+        return {row[0]: _recorded(row) for row in rows}
+
+    async def since(self, streams: Sequence[str], position: int) -> AsyncIterator[Recorded]:
+        """See :class:`EventStore`."""
+        while True:
+            rows = await self._pool.fetch(
+                """SELECT e.stream, e.version, e.event_id, e.type, e.data, l.position, e.recorded_at
+                FROM es_log l JOIN es_events e USING (stream, version)
+                WHERE l.stream = ANY ($1::text[]) AND l.position > $2 ORDER BY l.position LIMIT 1000""",
+                list(streams),
+                position,
+            )
+            for row in rows:
+                yield _recorded(row)
+            if len(rows) < 1000:
+                return
+            position = rows[-1]["position"]
+
+    async def outcome(self, consumer: str, msg_id: str) -> bytes | None:
+        """See :class:`EventStore`."""
+        value: bytes | None = await self._pool.fetchval(
+            "SELECT outcome FROM es_inbox WHERE consumer = $1 AND msg_id = $2", consumer, msg_id
+        )
+        return value

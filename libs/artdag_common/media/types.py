@@ -1,0 +1,63 @@
+"""Media types by file signature and by extension, without loading a media library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+EXTENSIONS = {
+    "mp4": "video/mp4",
+    "mkv": "video/x-matroska",
+    "webm": "video/webm",
+    "mov": "video/quicktime",
+    "avi": "video/x-msvideo",
+    "m4a": "audio/mp4",
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "webp": "image/webp",
+    "gif": "image/gif",
+    "json": "application/json",
+    "yaml": "application/yaml",
+}
+UNKNOWN = "application/octet-stream"
+SIGNATURE_BYTES = 64
+
+
+def media_type(head: bytes) -> str:
+    """Return the media type that a file's first :data:`SIGNATURE_BYTES` bytes show; unknown: octet stream."""
+    if head[4:8] == b"ftyp":
+        brand = head[8:12]
+        return {b"M4A ": "audio/mp4", b"qt  ": "video/quicktime"}.get(brand, "video/mp4")
+    if head[:4] == b"\x1aE\xdf\xa3":
+        return "video/webm" if b"webm" in head else "video/x-matroska"
+    if head[:4] == b"RIFF":
+        kinds = {b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo", b"WEBP": "image/webp"}
+        return kinds.get(head[8:12], UNKNOWN)
+    if head[:3] == b"ID3" or head[:2] in (b"\xff\xfb", b"\xff\xf3", b"\xff\xf2"):
+        return "audio/mpeg"
+    for signature, kind in (
+        (b"\x89PNG\r\n\x1a\n", "image/png"),
+        (b"\xff\xd8\xff", "image/jpeg"),
+        (b"GIF8", "image/gif"),
+        (b"fLaC", "audio/flac"),
+        (b"OggS", "audio/ogg"),
+    ):
+        if head.startswith(signature):
+            return kind
+    if head.lstrip()[:1] in (b"{", b"["):
+        return "application/json"
+    return UNKNOWN
+
+
+def media_type_of(path: Path) -> str:
+    """Return the media type of a file."""
+    with path.open("rb") as file:
+        return media_type(file.read(SIGNATURE_BYTES))
+
+
+def extension(kind: str) -> str:
+    """Return the file extension for a media type, without the dot; unknown: ``bin``."""
+    return next((ext for ext, each in EXTENSIONS.items() if each == kind), "bin")

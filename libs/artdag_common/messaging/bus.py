@@ -1,0 +1,292 @@
+"""The bus of one process: commands, work, hints and ticks over NATS JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nats
+import orjson
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import APIError, BadRequestError
+
+from artdag_common.codec import decode_command, encode_command
+from artdag_common.commands import Command, ExecuteStep
+from artdag_common.errors import ArtdagError, ServiceUnavailableError
+from artdag_common.eventstore.port import Append
+from artdag_common.messaging import subjects
+from artdag_common.pb.commands_pb2 import CommandOutcome, StepTick
+from artdag_common.pb.events_pb2 import EventBatch, StoredEvent
+
+DAY = 86_400.0
+TOO_MANY_PER_SUBJECT = 10_077
+
+STREAMS = (
+    StreamConfig(
+        name=subjects.COMMANDS,
+        subjects=["cmd.>"],
+        retention=RetentionPolicy.WORK_QUEUE,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        max_msgs=100_000,
+        max_age=7 * DAY,
+        duplicate_window=120.0,
+    ),
+    StreamConfig(
+        name=subjects.WORK,
+        subjects=["work.>"],
+        retention=RetentionPolicy.WORK_QUEUE,
+        storage=StorageType.MEMORY,
+        discard=DiscardPolicy.NEW,
+        max_msgs=100_000,
+        max_msgs_per_subject=1,
+        discard_new_per_subject=True,
+        duplicate_window=0.1,
+    ),
+    StreamConfig(
+        name=subjects.EVENTS,
+        subjects=["evt.>"],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        max_age=30 * DAY,
+        deny_delete=True,
+        deny_purge=True,
+        allow_atomic=True,
+        allow_direct=True,
+        duplicate_window=0.1,
+    ),
+    StreamConfig(
+        name=subjects.DEAD_LETTERS,
+        subjects=["dlq.>"],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        max_age=90 * DAY,
+    ),
+)
+"""The streams. Everything in WORK can be derived again; its one message per subject makes dispatch idempotent."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a command: accepted with what came of it, or refused with the name of the refusal."""
+
+    accepted: bool
+    code: str = ""
+    message: str = ""
+    values: bytes = b"{}"
+
+    @classmethod
+    def of(cls, **values: Any) -> Outcome:
+        """Accepted, with what the caller may want to know."""
+        return cls(True, values=orjson.dumps(values))
+
+    @classmethod
+    def refused(cls, error: ArtdagError) -> Outcome:
+        """Refused because of ``error``."""
+        return cls(False, error.code, error.message, orjson.dumps(error.values, default=str))
+
+    def encode(self) -> bytes:
+        """Return it as it travels and as the inbox keeps it."""
+        message = CommandOutcome(
+            accepted=self.accepted, code=self.code, message=self.message, values=self.values.decode()
+        )
+        return bytes(message.SerializeToString())
+
+    @classmethod
+    def decode(cls, data: bytes) -> Outcome:
+        """Read it back."""
+        m = CommandOutcome.FromString(data)
+        return cls(m.accepted, m.code, m.message, m.values.encode())
+
+
+class Bus:
+    """One process's connection. Reconnects for ever; what was not acknowledged was not sent."""
+
+    def __init__(self, nc: Client) -> None:
+        self.nc = nc
+        self.js: JetStreamContext = nc.jetstream(timeout=5)
+        self._work: JetStreamContext = nc.jetstream(publish_async_max_pending=10_000)
+        self._on_reconnect: list[Callable[[], Awaitable[None]]] = []
+
+    @classmethod
+    async def connect(cls, url: str, name: str) -> Bus:
+        """Connect and make sure that the streams exist.
+
+        Raises:
+            ServiceUnavailableError: NATS cannot be reached.
+        """
+
+        async def report(error: Exception) -> None:
+            log.warning("nats", error=str(error) or type(error).__name__)
+
+        bus: Bus | None = None
+
+        async def reconnected() -> None:
+            if bus is not None:
+                await bus._reconnected()
+
+        try:
+            nc = await nats.connect(
+                url,
+                name=name,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.2,
+                ping_interval=10,
+                pending_size=-1,  # else a publish that raised is delivered later all the same
+                error_cb=report,
+                reconnected_cb=reconnected,
+                connect_timeout=5,
+            )
+        except (OSError, nats.errors.Error) as error:
+            raise ServiceUnavailableError(f"NATS cannot be reached at {url.rpartition('@')[2]}: {error}") from error
+        bus = cls(nc)
+        await bus.ensure_streams()
+        return bus
+
+    async def ensure_streams(self) -> None:
+        """Make the streams that are missing."""
+        for config in STREAMS:
+            if config.name == subjects.EVENTS:
+                continue  # the relay's own: made, and made again after a loss, by it alone
+            try:
+                await self.js.add_stream(config)
+            except BadRequestError as error:
+                if error.err_code != 10_058:  # in use with another configuration
+                    raise
+                await self.js.update_stream(config)
+
+    def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Call ``callback`` after each reconnection: memory streams and pull requests may be gone."""
+        self._on_reconnect.append(callback)
+
+    async def _reconnected(self) -> None:
+        log.info("nats is back")
+        try:
+            await self.ensure_streams()
+        except (nats.errors.Error, APIError) as error:
+            log.warning("streams cannot be checked", error=str(error))
+        for callback in self._on_reconnect:
+            await callback()
+
+    async def close(self) -> None:
+        """Flush and disconnect."""
+        try:
+            await asyncio.wait_for(self.nc.drain(), 2)
+        except (TimeoutError, nats.errors.Error):
+            await self.nc.close()
+
+    # --- commands ---
+
+    async def request(self, command: Command, command_id: str, timeout: float = 5.0) -> Outcome | None:
+        """Store a command on the stream and wait for its outcome; None: accepted by the bus, no answer yet.
+
+        Raises:
+            ServiceUnavailableError: the bus did not take it; nothing was accepted.
+        """
+        inbox = self.nc.new_inbox()
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        async def answered(message: Msg) -> None:
+            if not future.done():
+                future.set_result(Outcome.decode(message.data))
+
+        subscription = await self.nc.subscribe(inbox, cb=answered)
+        try:
+            await self.send(command, command_id, reply_to=inbox)
+            return await asyncio.wait_for(future, timeout)
+        except TimeoutError:
+            return None
+        finally:
+            await subscription.unsubscribe()
+
+    async def send(self, command: Command, command_id: str, reply_to: str = "") -> None:
+        """Store a command on the stream.
+
+        Raises:
+            ServiceUnavailableError: the bus did not take it.
+        """
+        name = type(command).__name__
+        headers = {"Nats-Msg-Id": command_id, "Command-Id": command_id}
+        if reply_to:
+            # A repeated command is not stored twice, but whoever repeats it waits at another address.
+            headers["Nats-Msg-Id"] = f"{command_id}/{reply_to}"
+            headers["Reply-To"] = reply_to
+        try:
+            await self.js.publish(
+                subjects.command(command.SERVICE, name, command.key), encode_command(command), headers=headers
+            )
+        except (nats.errors.Error, APIError, OSError, TimeoutError) as error:
+            raise ServiceUnavailableError(f"the bus did not take {name}: {error}", retry_after=2) from error
+
+    async def answer(self, reply_to: str, outcome: Outcome) -> None:
+        """Tell the asker, if there is one, what became of its command."""
+        if reply_to:
+            await self.nc.publish(reply_to, outcome.encode())
+
+    # --- work ---
+
+    async def dispatch(self, work_class: str, step: ExecuteStep) -> None:
+        """Put a step on the work queue. A step that is there already is not put there twice."""
+        subject = subjects.work(work_class, step.cache_id)
+        future = await self._work.publish_async(subject, encode_command(step))
+        future.add_done_callback(_note_dispatch)
+
+    # --- core NATS: hints, wake-ups, ticks ---
+
+    async def committed(self, appends: Sequence[Append]) -> None:
+        """Tell the others of a commit: the relay is woken, and whoever follows steps need not wait for it."""
+        try:
+            batch = EventBatch(
+                events=[
+                    StoredEvent(stream=a.stream, version=a.expected + i, type=e.type, data=e.data)
+                    for a in appends
+                    if a.stream.startswith("step-")
+                    for i, e in enumerate(a.events, 1)
+                    if e.type != "StepStarted"
+                ]
+            )
+            if batch.events:
+                await self.nc.publish(subjects.STEP_HINTS, batch.SerializeToString())
+            await self.nc.publish(subjects.WAKE_RELAY, b"")
+        except nats.errors.Error as error:
+            log.debug("hint was not sent", error=str(error))  # the relay polls, the stream is the net
+
+    async def hint_again(self, events: Sequence[StoredEvent]) -> None:
+        """Repeat stored step events for somebody who may have missed them."""
+        await self.nc.publish(subjects.STEP_HINTS, EventBatch(events=events).SerializeToString())
+
+    async def tick(self, cache_id: str, done: int, total: int) -> None:
+        """Tell how far a step is."""
+        message = StepTick(cache_id=cache_id, done=done, total=total)
+        await self.nc.publish(subjects.tick(cache_id), message.SerializeToString())
+
+    async def dead_letter(self, service: str, name: str, data: bytes, reason: str, headers: dict[str, str]) -> None:
+        """Keep what gave up, with the reason, for an operator."""
+        await self.js.publish(
+            subjects.dead_letter(service, name), data, headers={**headers, "Reason": reason.replace("\n", " ")[:1000]}
+        )
+
+
+def _note_dispatch(future: asyncio.Future[Any]) -> None:
+    error = None if future.cancelled() else future.exception()
+    if error is not None and getattr(error, "err_code", None) != TOO_MANY_PER_SUBJECT:
+        log.warning("dispatch failed; the reconciler repeats it", error=str(error))
+
+
+def read_command(message: Msg) -> tuple[Command, str, str]:
+    """Return a stored command, its id and where the asker waits.
+
+    Raises:
+        MalformedMessageError: it is not one of our commands.
+    """
+    headers = message.headers or {}
+    name = message.subject.split(".")[2]
+    return decode_command(name, message.data), headers.get("Command-Id", ""), headers.get("Reply-To", "")

@@ -1,0 +1,106 @@
+"""Commands from the stream to their handler, each handled once, each answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig
+
+from artdag_common.commands import Command
+from artdag_common.errors import ArtdagError, MalformedMessageError
+from artdag_common.eventstore.port import EventStore
+from artdag_common.messaging import subjects
+from artdag_common.messaging.bus import Bus, Outcome, read_command
+from artdag_common.messaging.consumer import StandingPull
+
+ACK_WAIT = 30.0
+MAX_DELIVER = 10
+RETRY_DELAY = 1.0
+AT_ONCE = 64
+
+log = structlog.get_logger(__name__)
+
+CommandHandler = Callable[[Any, str], Awaitable[Outcome]]
+"""``(command, command id) → outcome``. Appends its events and the inbox row in one transaction, or raises a refusal."""
+
+
+class CommandConsumer:
+    """Takes one service's commands off the stream."""
+
+    def __init__(
+        self, bus: Bus, store: EventStore, service: str, handlers: Mapping[type[Command], CommandHandler]
+    ) -> None:
+        self._bus = bus
+        self._store = store
+        self._service = service
+        self._handlers = handlers
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+        config = ConsumerConfig(
+            durable_name=service,
+            filter_subject=f"cmd.{service}.>",
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ACK_WAIT,
+            max_ack_pending=4 * AT_ONCE,
+        )
+        self._pull = StandingPull(bus, subjects.COMMANDS, config, self._receive, batch=AT_ONCE)
+
+    async def start(self) -> None:
+        """Begin."""
+        await self._pull.start()
+
+    async def stop(self) -> None:
+        """Take no more, and finish what was begun."""
+        await self._pull.stop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _receive(self, message: Msg) -> None:
+        await self._room.acquire()
+        task = asyncio.create_task(self._handle(message))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._room.release()
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("command handler broke", error=repr(error), exc_info=error)
+
+    async def _handle(self, message: Msg) -> None:
+        try:
+            command, command_id, reply_to = read_command(message)
+            handler = self._handlers[type(command)]
+        except (MalformedMessageError, KeyError) as error:
+            await self._give_up(message, f"cannot be read: {error}")
+            return
+        try:
+            stored = await self._store.outcome(self._service, command_id)
+            outcome = Outcome.decode(stored) if stored is not None else await handler(command, command_id)
+        except ArtdagError as error:
+            if error.retryable:
+                await self._later(message, error.message)
+                return
+            outcome = Outcome.refused(error)
+            log.info("command refused", command=type(command).__name__, code=outcome.code, reason=outcome.message)
+        except Exception as error:
+            log.error("command failed", command=type(command).__name__, exc_info=error)
+            await self._later(message, repr(error))
+            return
+        await self._bus.answer(reply_to, outcome)
+        await message.ack()
+
+    async def _later(self, message: Msg, reason: str) -> None:
+        if message.metadata.num_delivered >= MAX_DELIVER:
+            await self._give_up(message, reason)
+        else:
+            await message.nak(delay=RETRY_DELAY * message.metadata.num_delivered)
+
+    async def _give_up(self, message: Msg, reason: str) -> None:
+        log.error("command goes to the dead letters", subject=message.subject, reason=reason)
+        name = message.subject.split(".")[2]
+        await self._bus.dead_letter(self._service, name, message.data, reason, dict(message.headers or {}))
+        await message.ack()

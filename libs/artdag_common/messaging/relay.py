@@ -1,0 +1,196 @@
+"""The relay: gives every committed event its position, chains it, and publishes it to JetStream, position = sequence.
+
+Any process may run it; an advisory lock held by the connection that sequences makes one the leader, and the expected
+last sequence of each published batch fences whoever does not know yet that it lost the lead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import nats
+import orjson
+import structlog
+from nats.js.errors import APIError, NotFoundError
+
+from artdag_common.eventstore.postgres import LOST
+from artdag_common.messaging import subjects
+from artdag_common.messaging.bus import STREAMS, Bus
+
+LEADER_LOCK = 74_120_001
+POLL = 0.05
+STANDBY = 0.5
+CHUNK = 500
+BATCH = 500
+BATCH_BYTES = 4_000_000
+GENESIS = bytes(32)
+
+SEQUENCE = """SELECT o.n, o.stream, o.version, e.event_id, e.type, e.data
+FROM es_outbox o JOIN es_events e USING (stream, version)
+WHERE o.tx < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY o.tx, o.n LIMIT $1"""
+
+UNPUBLISHED = """SELECT l.position, l.stream, l.version, l.hash, e.event_id, e.type, e.data, e.recorded_at
+FROM es_log l JOIN es_events e USING (stream, version) WHERE l.position > $1 ORDER BY l.position LIMIT $2"""
+
+log = structlog.get_logger(__name__)
+
+
+def link(
+    previous: bytes, position: int, stream: str, version: int, event_id: UUID, type_name: str, data: bytes
+) -> bytes:
+    """Return the hash that chains an event to the one before it."""
+    fields = (
+        previous,
+        str(position).encode(),
+        stream.encode(),
+        str(version).encode(),
+        event_id.bytes,
+        type_name.encode(),
+        hashlib.sha256(data).digest(),
+    )
+    return hashlib.sha256(b"\0".join(fields)).digest()
+
+
+class Relay:
+    """One candidate for the lead."""
+
+    def __init__(self, database_url: str, bus: Bus) -> None:
+        self._database_url = database_url
+        self._bus = bus
+        self._wake = asyncio.Event()
+        self._published: int | None = None  # last sequence of the stream, None: ask
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Run in the background until :meth:`stop`."""
+
+        async def woken(_: Any) -> None:
+            self._wake.set()
+
+        await self._bus.nc.subscribe(subjects.WAKE_RELAY, cb=woken)
+        self._task = asyncio.create_task(self._run(), name="relay")
+
+    async def stop(self) -> None:
+        """Give up the lead."""
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                connection = await asyncpg.connect(self._database_url, command_timeout=30)
+            except LOST:
+                await asyncio.sleep(STANDBY)
+                continue
+            try:
+                await self._lead(connection)
+            except (*LOST, asyncpg.PostgresError) as error:
+                log.warning("relay begins again", error=str(error))
+                await asyncio.sleep(POLL)
+            finally:
+                connection.terminate()
+
+    async def _lead(self, connection: Any) -> None:
+        while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LEADER_LOCK):
+            await asyncio.sleep(STANDBY)
+        log.info("relay leads")
+        self._published = None
+        while True:
+            self._wake.clear()
+            moved = await self.sequence(connection)
+            moved += await self._publish_safely(connection)
+            if not moved:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), POLL)
+
+    async def sequence(self, connection: Any) -> int:
+        """Give positions to committed events that have none, in the order of their transactions."""
+        async with connection.transaction():
+            rows = await connection.fetch(SEQUENCE, CHUNK)
+            if not rows:
+                return 0
+            last = await connection.fetchrow("SELECT position, hash FROM es_log ORDER BY position DESC LIMIT 1")
+            position, previous = (last["position"], last["hash"]) if last else (0, GENESIS)
+            records = []
+            for row in rows:
+                position += 1
+                previous = link(
+                    previous, position, row["stream"], row["version"], row["event_id"], row["type"], row["data"]
+                )
+                records.append((position, row["stream"], row["version"], previous))
+            await connection.copy_records_to_table(
+                "es_log", records=records, columns=("position", "stream", "version", "hash")
+            )
+            await connection.execute("DELETE FROM es_outbox WHERE n = ANY ($1::bigint[])", [row["n"] for row in rows])
+        return len(rows)
+
+    async def _publish_safely(self, connection: Any) -> int:
+        try:
+            return await self.publish(connection)
+        except (nats.errors.Error, APIError, TimeoutError) as error:
+            log.warning("relay cannot publish", error=str(error) or type(error).__name__)
+            self._published = None
+            await asyncio.sleep(POLL)
+            return 0
+
+    async def publish(self, connection: Any) -> int:
+        """Publish the next batch of positioned events, atomically and only right behind the last one."""
+        if self._published is None:
+            self._published = await self._last_sequence()
+        rows = await connection.fetch(UNPUBLISHED, self._published, BATCH)
+        size = 0
+        for count, row in enumerate(rows):
+            size += len(row["data"]) + 500
+            if size > BATCH_BYTES and count:
+                rows = rows[:count]
+                break
+        if not rows:
+            return 0
+        batch_id = uuid4().hex
+        for place, row in enumerate(rows, 1):
+            headers = event_headers(row) | {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(place)}
+            if place == 1:
+                headers["Nats-Expected-Last-Sequence"] = str(row["position"] - 1)
+            subject = subjects.event(row["stream"], row["type"])
+            if place < len(rows):
+                await self._bus.nc.publish(subject, row["data"], headers=headers)
+            else:
+                headers["Nats-Batch-Commit"] = "1"
+                reply = await self._bus.nc.request(subject, row["data"], headers=headers, timeout=5)
+        answer = orjson.loads(reply.data)
+        if "error" in answer:
+            log.warning("relay was refused", error=answer["error"].get("description"))
+            self._published = None
+            return 0
+        self._published = int(answer["seq"])
+        return len(rows)
+
+    async def _last_sequence(self) -> int:
+        config = next(c for c in STREAMS if c.name == subjects.EVENTS)
+        try:
+            info = await self._bus.js.stream_info(subjects.EVENTS)
+        except NotFoundError:  # new, or lost: published again from position 1, so that position stays = sequence
+            info = await self._bus.js.add_stream(config)
+        return info.state.last_seq
+
+
+def event_headers(row: Any) -> dict[str, str]:
+    """Return the CloudEvents attributes of a stored event, as NATS headers."""
+    return {
+        "ce-specversion": "1.0",
+        "ce-id": str(row["event_id"]),
+        "ce-source": "/artdag",
+        "ce-type": f"artdag.v1.{row['type']}",
+        "ce-subject": row["stream"],
+        "ce-time": row["recorded_at"].isoformat(),
+        "ce-datacontenttype": "application/protobuf",
+        "Es-Version": str(row["version"]),
+        "Es-Hash": row["hash"].hex(),
+    }

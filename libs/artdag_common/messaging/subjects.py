@@ -1,0 +1,37 @@
+"""Names on the bus: streams, subjects, durables. Nobody builds one by hand."""
+
+from __future__ import annotations
+
+COMMANDS = "CMD"
+WORK = "WORK"
+EVENTS = "EVENTS"
+DEAD_LETTERS = "DLQ"
+
+WAKE_RELAY = "wake.relay"
+STEP_HINTS = "hint.step"
+
+
+def command(service: str, verb: str, key: str) -> str:
+    """Subject of a command, for example ``cmd.planner.StartRun.<run id>``."""
+    return f"cmd.{service}.{verb}.{key}"
+
+
+def work(work_class: str, cache_id: str) -> str:
+    """Subject of a step to execute."""
+    return f"work.{work_class}.{cache_id}"
+
+
+def event(stream: str, type_name: str) -> str:
+    """Subject of an event, for example ``evt.run.<run id>.RunRequested``."""
+    kind, _, key = stream.partition("-")
+    return f"evt.{kind}.{key}.{type_name}"
+
+
+def dead_letter(service: str, name: str) -> str:
+    """Subject of what gave up."""
+    return f"dlq.{service}.{name}"
+
+
+def tick(cache_id: str) -> str:
+    """Subject of a running step's progress."""
+    return f"tick.step.{cache_id}"

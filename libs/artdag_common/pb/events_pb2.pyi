@@ -1,0 +1,297 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class InputBinding(_message.Message):
+    __slots__ = ("name", "cids")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CIDS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    cids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., cids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class AnalysisResult(_message.Message):
+    __slots__ = ("node", "input_cid", "cid")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    INPUT_CID_FIELD_NUMBER: _ClassVar[int]
+    CID_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    input_cid: str
+    cid: str
+    def __init__(self, node: _Optional[str] = ..., input_cid: _Optional[str] = ..., cid: _Optional[str] = ...) -> None: ...
+
+class PlannedStep(_message.Message):
+    __slots__ = ("node", "type", "cache_id", "config", "inputs", "label", "level", "output_cid")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    CACHE_ID_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_CID_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    type: str
+    cache_id: str
+    config: str
+    inputs: _containers.RepeatedScalarFieldContainer[int]
+    label: str
+    level: int
+    output_cid: str
+    def __init__(self, node: _Optional[str] = ..., type: _Optional[str] = ..., cache_id: _Optional[str] = ..., config: _Optional[str] = ..., inputs: _Optional[_Iterable[int]] = ..., label: _Optional[str] = ..., level: _Optional[int] = ..., output_cid: _Optional[str] = ...) -> None: ...
+
+class RunRequested(_message.Message):
+    __slots__ = ("at_us", "recipe_cid", "recipe_name", "owner", "inputs", "output_name", "hold")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_CID_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_NAME_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_NAME_FIELD_NUMBER: _ClassVar[int]
+    HOLD_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    recipe_cid: str
+    recipe_name: str
+    owner: str
+    inputs: _containers.RepeatedCompositeFieldContainer[InputBinding]
+    output_name: str
+    hold: bool
+    def __init__(self, at_us: _Optional[int] = ..., recipe_cid: _Optional[str] = ..., recipe_name: _Optional[str] = ..., owner: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[InputBinding, _Mapping]]] = ..., output_name: _Optional[str] = ..., hold: _Optional[bool] = ...) -> None: ...
+
+class RunStepsPlanned(_message.Message):
+    __slots__ = ("at_us", "steps")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    steps: _containers.RepeatedCompositeFieldContainer[PlannedStep]
+    def __init__(self, at_us: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[PlannedStep, _Mapping]]] = ...) -> None: ...
+
+class RunInputsAnalyzed(_message.Message):
+    __slots__ = ("at_us", "analyses")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    ANALYSES_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    analyses: _containers.RepeatedCompositeFieldContainer[AnalysisResult]
+    def __init__(self, at_us: _Optional[int] = ..., analyses: _Optional[_Iterable[_Union[AnalysisResult, _Mapping]]] = ...) -> None: ...
+
+class RunPlanned(_message.Message):
+    __slots__ = ("at_us", "plan_cid", "plan_id", "output", "total", "cached")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    PLAN_CID_FIELD_NUMBER: _ClassVar[int]
+    PLAN_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    CACHED_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    plan_cid: str
+    plan_id: str
+    output: int
+    total: int
+    cached: int
+    def __init__(self, at_us: _Optional[int] = ..., plan_cid: _Optional[str] = ..., plan_id: _Optional[str] = ..., output: _Optional[int] = ..., total: _Optional[int] = ..., cached: _Optional[int] = ...) -> None: ...
+
+class RunReleased(_message.Message):
+    __slots__ = ("at_us",)
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    def __init__(self, at_us: _Optional[int] = ...) -> None: ...
+
+class RunStepScheduled(_message.Message):
+    __slots__ = ("at_us", "step", "node", "cache_id", "after")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    CACHE_ID_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    step: int
+    node: str
+    cache_id: str
+    after: int
+    def __init__(self, at_us: _Optional[int] = ..., step: _Optional[int] = ..., node: _Optional[str] = ..., cache_id: _Optional[str] = ..., after: _Optional[int] = ...) -> None: ...
+
+class RunStepSatisfied(_message.Message):
+    __slots__ = ("at_us", "step", "node", "output_cid", "cached")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_CID_FIELD_NUMBER: _ClassVar[int]
+    CACHED_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    step: int
+    node: str
+    output_cid: str
+    cached: bool
+    def __init__(self, at_us: _Optional[int] = ..., step: _Optional[int] = ..., node: _Optional[str] = ..., output_cid: _Optional[str] = ..., cached: _Optional[bool] = ...) -> None: ...
+
+class RunCompleted(_message.Message):
+    __slots__ = ("at_us", "output_cid", "provenance_cid", "computed", "cached")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_CID_FIELD_NUMBER: _ClassVar[int]
+    PROVENANCE_CID_FIELD_NUMBER: _ClassVar[int]
+    COMPUTED_FIELD_NUMBER: _ClassVar[int]
+    CACHED_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    output_cid: str
+    provenance_cid: str
+    computed: int
+    cached: int
+    def __init__(self, at_us: _Optional[int] = ..., output_cid: _Optional[str] = ..., provenance_cid: _Optional[str] = ..., computed: _Optional[int] = ..., cached: _Optional[int] = ...) -> None: ...
+
+class RunFailed(_message.Message):
+    __slots__ = ("at_us", "step", "node", "error", "reason")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    step: int
+    node: str
+    error: str
+    reason: str
+    def __init__(self, at_us: _Optional[int] = ..., step: _Optional[int] = ..., node: _Optional[str] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class RunCancelled(_message.Message):
+    __slots__ = ("at_us", "reason")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    reason: str
+    def __init__(self, at_us: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class RunDeleted(_message.Message):
+    __slots__ = ("at_us",)
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    def __init__(self, at_us: _Optional[int] = ...) -> None: ...
+
+class StepStarted(_message.Message):
+    __slots__ = ("at_us", "attempt", "executor", "step_type", "label")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    EXECUTOR_FIELD_NUMBER: _ClassVar[int]
+    STEP_TYPE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    attempt: int
+    executor: str
+    step_type: str
+    label: str
+    def __init__(self, at_us: _Optional[int] = ..., attempt: _Optional[int] = ..., executor: _Optional[str] = ..., step_type: _Optional[str] = ..., label: _Optional[str] = ...) -> None: ...
+
+class StepCompleted(_message.Message):
+    __slots__ = ("at_us", "attempt", "output_cid", "size_bytes", "media_type", "duration_ms")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_CID_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    attempt: int
+    output_cid: str
+    size_bytes: int
+    media_type: str
+    duration_ms: int
+    def __init__(self, at_us: _Optional[int] = ..., attempt: _Optional[int] = ..., output_cid: _Optional[str] = ..., size_bytes: _Optional[int] = ..., media_type: _Optional[str] = ..., duration_ms: _Optional[int] = ...) -> None: ...
+
+class StepFailed(_message.Message):
+    __slots__ = ("at_us", "attempt", "error", "reason")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    attempt: int
+    error: str
+    reason: str
+    def __init__(self, at_us: _Optional[int] = ..., attempt: _Optional[int] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ObjectStored(_message.Message):
+    __slots__ = ("at_us", "size_bytes", "media_type", "origin")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    size_bytes: int
+    media_type: str
+    origin: str
+    def __init__(self, at_us: _Optional[int] = ..., size_bytes: _Optional[int] = ..., media_type: _Optional[str] = ..., origin: _Optional[str] = ...) -> None: ...
+
+class ObjectNamed(_message.Message):
+    __slots__ = ("at_us", "owner", "name")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    owner: str
+    name: str
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class RecipeRegistered(_message.Message):
+    __slots__ = ("at_us", "name", "recipe_version", "description", "owner", "source_cid")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_CID_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    name: str
+    recipe_version: str
+    description: str
+    owner: str
+    source_cid: str
+    def __init__(self, at_us: _Optional[int] = ..., name: _Optional[str] = ..., recipe_version: _Optional[str] = ..., description: _Optional[str] = ..., owner: _Optional[str] = ..., source_cid: _Optional[str] = ...) -> None: ...
+
+class RecipeRestored(_message.Message):
+    __slots__ = ("at_us", "owner")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    owner: str
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ...) -> None: ...
+
+class RecipeDeleted(_message.Message):
+    __slots__ = ("at_us",)
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    def __init__(self, at_us: _Optional[int] = ...) -> None: ...
+
+class TokenAttached(_message.Message):
+    __slots__ = ("at_us", "user")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    user: str
+    def __init__(self, at_us: _Optional[int] = ..., user: _Optional[str] = ...) -> None: ...
+
+class TokenRevoked(_message.Message):
+    __slots__ = ("at_us",)
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    def __init__(self, at_us: _Optional[int] = ...) -> None: ...
+
+class StoredEvent(_message.Message):
+    __slots__ = ("stream", "version", "type", "data")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    version: int
+    type: str
+    data: bytes
+    def __init__(self, stream: _Optional[str] = ..., version: _Optional[int] = ..., type: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class EventBatch(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[StoredEvent]
+    def __init__(self, events: _Optional[_Iterable[_Union[StoredEvent, _Mapping]]] = ...) -> None: ...

@@ -1,0 +1,49 @@
+"""The life of a service process: start, run until told to stop, stop in order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+import structlog
+import uvloop
+
+from artdag_common.config import Settings
+from artdag_common.errors import ArtdagError
+from artdag_common.observability import configure_logging
+
+log = structlog.get_logger(__name__)
+
+Service = Callable[[Settings], AbstractAsyncContextManager[None]]
+
+
+def run(name: str, service: Service) -> None:
+    """Run a service until SIGTERM or SIGINT: read the settings, enter ``service``, wait, leave it."""
+    try:
+        settings = Settings.read()
+        configure_logging(settings, name)
+        uvloop.run(_live(name, service, settings))
+    except ArtdagError as error:
+        print(f"{name}: {error.message}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+async def _live(name: str, service: Service, settings: Settings) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with service(settings):
+        log.info("ready")
+        await stopping.wait()
+        log.info("stopping")
+
+
+@asynccontextmanager
+async def cleanup() -> AsyncIterator[Callable[[Callable[[], Awaitable[object]]], None]]:
+    """Give a function that notes what has to be closed at the end, last first."""
+    async with AsyncExitStack() as stack:
+        yield stack.push_async_callback

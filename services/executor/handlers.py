@@ -1,0 +1,162 @@
+"""ExecuteStep: fetch the inputs, run, check, store, complete. Each step's result is recorded once."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from nats.aio.msg import Msg
+
+from artdag_common.application import Application
+from artdag_common.blobs.local import LocalBlobStore
+from artdag_common.codec import decode_command
+from artdag_common.commands import ExecuteStep
+from artdag_common.domain.step import Step
+from artdag_common.errors import ArtdagError, ContentNotFoundError, MediaWorkerLostError, StepError
+from artdag_common.messaging.bus import Bus
+from artdag_common.pb.events_pb2 import StoredEvent
+from artdag_common.steps.registry import find_step_type
+from services.executor.pool import MediaPool
+from services.executor.worker import Broken, Progress, WorkOrder
+
+ATTEMPTS = 3
+ANALYSIS = "analysis"
+
+log = structlog.get_logger(__name__)
+
+
+class StepHandler:
+    """Executes steps taken from the work queue."""
+
+    def __init__(
+        self, name: str, bus: Bus, app: Application, blobs: LocalBlobStore, pool: MediaPool, heartbeat: float
+    ) -> None:
+        """``heartbeat``: seconds between signs of life to the work queue."""
+        self._name = name
+        self._bus = bus
+        self._app = app
+        self._blobs = blobs
+        self._pool = pool
+        self._heartbeat = heartbeat
+        self._running: dict[str, asyncio.Task[bool]] = {}
+
+    async def execute(self, message: Msg) -> None:
+        """Deal with one message; acknowledge it once the step's end is committed."""
+        command = decode_command("ExecuteStep", message.data)
+        assert isinstance(command, ExecuteStep)
+        task = self._running.get(command.cache_id)
+        if task is None:
+            task = asyncio.create_task(self._run(command))
+            self._running[command.cache_id] = task
+            task.add_done_callback(lambda _: self._running.pop(command.cache_id, None))
+        beat = asyncio.create_task(self._stay_alive(message))
+        try:
+            if await asyncio.shield(task):
+                await message.ack()
+        except ArtdagError as error:
+            log.warning("step is tried again later", step=command.label, error=error.code, reason=error.message)
+            await message.nak(delay=1)
+        finally:
+            beat.cancel()
+
+    async def _stay_alive(self, message: Msg) -> None:
+        while True:
+            await asyncio.sleep(self._heartbeat)
+            await message.in_progress()
+
+    async def _run(self, command: ExecuteStep) -> bool:
+        """Execute a step. True: it has ended, by us or by another."""
+        passes = self._passes(command)
+        if passes is not None:
+            return await self._pass_on(command, command.inputs[passes])
+        step = await self._attempt(command, lambda step: None)
+        if step is None:
+            return True
+        began = time.monotonic()
+        folder = self._blobs.temporary()
+        folder.mkdir()
+        try:
+            await self._render(command, step, folder, began)
+        except MediaWorkerLostError as error:
+            if step.attempt < ATTEMPTS:
+                raise
+            step.fail(error.code, f"{error.message}, in each of {step.attempt} attempts", self._app.clock())
+        except ArtdagError as error:
+            if error.retryable:
+                raise
+            step.fail(error.code, error.message, self._app.clock())
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        return await self._end(command, step)
+
+    def _passes(self, command: ExecuteStep) -> int | None:
+        kind = find_step_type(command.step_type)
+        return kind.passes(kind.params.model_validate_json(command.config))
+
+    async def _attempt(self, command: ExecuteStep, decide: Callable[[Step], None]) -> Step | None:
+        """Begin an attempt; None: the step was completed before, and whoever waits is told again."""
+        now = self._app.clock()
+        fresh = command.version == 0
+        while True:
+            step = None if fresh else await self._app.find(Step, command.cache_id)
+            if step is None:
+                step = Step.begin(command.cache_id, self._name, command.step_type, command.label, now)
+            elif step.status == "completed" and await self._blobs.present([step.output_cid]):
+                await self._tell_again(command.cache_id)
+                return None
+            else:
+                step.start(self._name, command.step_type, command.label, now)
+            decide(step)
+            if await self._app.append(step, f"{self._name}/{command.cache_id}/{step.attempt}") != "conflict":
+                return step
+            fresh = False
+
+    async def _pass_on(self, command: ExecuteStep, cid: str) -> bool:
+        """Complete a step whose output is one of its inputs, in one append."""
+        path = await self._blobs.path(cid)
+        size = path.stat().st_size
+
+        def complete(step: Step) -> None:
+            step.complete(cid, size, "", 0, self._app.clock())
+
+        await self._attempt(command, complete)
+        return True
+
+    async def _render(self, command: ExecuteStep, step: Step, folder: Path, began: float) -> None:
+        try:
+            paths = [str(await self._blobs.path(cid)) for cid in command.inputs]
+        except ContentNotFoundError as error:
+            raise StepError(f"an input is gone: {error.message}") from error
+        order = WorkOrder(
+            command.step_type, command.config, tuple(paths), str(folder), seed=int(command.cache_id[:16], 16)
+        )
+
+        async def tick(progress: Progress) -> None:
+            await self._bus.tick(command.cache_id, progress.done, progress.total)
+
+        result = await self._pool.run(order, tick)
+        if isinstance(result, Broken):
+            step.fail(result.error, result.reason, self._app.clock())
+            return
+        shelf = ANALYSIS if command.step_type == "ANALYZE" else ""
+        blob = await self._blobs.adopt(Path(result.path), shelf)
+        elapsed = round((time.monotonic() - began) * 1000)
+        step.complete(blob.cid, blob.size_bytes, result.media_type, elapsed, self._app.clock())
+
+    async def _end(self, command: ExecuteStep, step: Step) -> bool:
+        """Record the end. False: somebody took the step over, thinking us dead; it is theirs."""
+        result = await self._app.append(step, f"{self._name}/{command.cache_id}/{step.attempt}/end")
+        if result == "conflict":
+            log.warning("step was taken over meanwhile", step=command.label)
+            return False
+        return True
+
+    async def _tell_again(self, cache_id: str) -> None:
+        latest = (await self._app.store.latest([Step.stream(cache_id)]))[Step.stream(cache_id)]
+        await self._bus.hint_again(
+            [StoredEvent(stream=latest.stream, version=latest.version, type=latest.type, data=latest.data)]
+        )

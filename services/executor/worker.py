@@ -1,0 +1,107 @@
+"""What runs inside a media worker process: one step, then the process ends."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from artdag_common.errors import ArtdagError, StepError
+
+TICK_SECONDS = 0.2
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOrder:
+    """A step to run: paths are local, the output goes below ``folder``."""
+
+    step_type: str
+    config: str
+    inputs: tuple[str, ...]
+    folder: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Frames done; ``total`` is 0 where it is not known."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The step wrote its output, and it is what it should be."""
+
+    path: str
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The step failed: name and text of the error."""
+
+    error: str
+    reason: str
+
+
+class WorkerContext:
+    """What a running step may use."""
+
+    def __init__(self, order: WorkOrder, pipe: Connection) -> None:
+        self.seed = order.seed
+        self._folder = Path(order.folder)
+        self._pipe = pipe
+        self._next_tick = 0.0
+
+    def output(self, extension: str) -> Path:
+        """Return where the output goes."""
+        return self._folder / f"output.{extension}"
+
+    def progress(self, done: int, total: int) -> None:
+        """Tell the executor, a few times a second."""
+        now = time.monotonic()
+        if now >= self._next_tick or (total and done >= total):
+            self._next_tick = now + TICK_SECONDS
+            self._pipe.send(Progress(done, total))
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to end this process when its parent ends, so that no step outlives its executor."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() == 1:
+        os._exit(1)
+
+
+def work(order: WorkOrder, pipe: Connection) -> None:
+    """Run one step and send what came of it."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        pipe.send(_run(order, pipe))
+    except ArtdagError as error:
+        pipe.send(Broken(error.code, error.message))
+    except MemoryError:
+        pipe.send(Broken(StepError("").code, "out of memory"))
+    except Exception as error:
+        pipe.send(Broken(StepError("").code, f"{type(error).__name__}: {error}"))
+    finally:
+        pipe.close()
+
+
+def _run(order: WorkOrder, pipe: Connection) -> Finished:
+    from artdag_common.media.check import check_output
+    from artdag_common.steps.registry import find_step_type
+
+    kind = find_step_type(order.step_type)
+    assert kind.run is not None
+    params = kind.params.model_validate_json(order.config)
+    path = kind.run(WorkerContext(order, pipe), params, *map(Path, order.inputs))
+    return Finished(str(path), check_output(path))

@@ -1,0 +1,299 @@
+"""Runs in motion: plans them, hands out their steps, takes completions in, finishes them.
+
+Every change of a run is load → decide → append with the version it was decided on. Loaded runs are kept, since the
+append itself tells when somebody else was faster; then they are loaded again and the decision is made anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+
+import asyncpg
+import orjson
+import structlog
+
+from artdag_common.application import ATTEMPTS, Application, decode
+from artdag_common.blobs.port import BlobStore
+from artdag_common.commands import ExecuteStep
+from artdag_common.domain.graph import Graph
+from artdag_common.domain.plan import canonical_json, plan_document, plan_id
+from artdag_common.domain.provenance import Infrastructure, provenance_record
+from artdag_common.domain.run import AnalysisResult, Run
+from artdag_common.domain.step import Step
+from artdag_common.errors import ArtdagError, RunNotFoundError, VersionConflictError
+from artdag_common.eventstore.port import Statement
+from artdag_common.messaging.bus import Outcome
+from artdag_common.steps.registry import find_step_type
+from services.planner.dispatcher import Dispatcher
+from services.planner.planning import compile_plan
+
+KEPT = 200
+
+log = structlog.get_logger(__name__)
+
+Decision = Callable[[Run], Awaitable[None]]
+
+
+class Engine:
+    """The runs that this planner works on. Replicas share the work: any of them may take the next event of a run."""
+
+    def __init__(
+        self,
+        app: Application,
+        pool: asyncpg.Pool,
+        blobs: BlobStore,
+        dispatcher: Dispatcher,
+        infrastructure: Infrastructure,
+        cluster_key: str,
+        domain: str,
+    ) -> None:
+        self._app = app
+        self._pool = pool
+        self._blobs = blobs
+        self._dispatcher = dispatcher
+        self._infrastructure = infrastructure
+        self._cluster_key = cluster_key
+        self._domain = domain
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._heads: dict[str, int] = {}  # cache id → version of the stream of steps tried before, without output
+
+    # --- changes ---
+
+    async def change(
+        self,
+        run_id: str,
+        decide: Decision,
+        cause: str,
+        *,
+        create: Callable[[], Run] | None = None,
+        consumer: str = "",
+        outcome: Callable[[Run], Outcome] | None = None,
+    ) -> Run:
+        """Load a run, decide, append; then send what was scheduled.
+
+        Args:
+            create: makes the run where it does not exist.
+            consumer, outcome: also note in the inbox that message ``cause`` was handled.
+
+        Raises:
+            RunNotFoundError: no such run, and nothing to create it.
+            VersionConflictError: others were faster time and again.
+        """
+        async with self._locks[run_id]:
+            for _ in range(ATTEMPTS):
+                run = await self._load(run_id)
+                if run is None and create is not None:
+                    run = create()
+                if run is None or run.deleted:
+                    raise RunNotFoundError(f"no run {run_id}", run=run_id)
+                try:
+                    await decide(run)
+                    self._remember(run)
+                    if not run.pending_events and outcome is None:
+                        return run
+                    scheduled = [e.step for e in run.pending_events if isinstance(e, Run.StepScheduled)]
+                    result = await self._app.append(
+                        run,
+                        cause,
+                        consumer=consumer,
+                        outcome=outcome(run).encode() if outcome else b"",
+                        inbox=outcome is not None,
+                        also=index_changes(run),
+                    )
+                except BaseException:
+                    self._runs.pop(run_id, None)
+                    raise
+                if result in ("conflict", "duplicate"):
+                    self._runs.pop(run_id, None)
+                    if result == "conflict":
+                        continue
+                    return run
+                await self._send(run, scheduled)
+                if run.finished:
+                    await self._dispatcher.withdraw(lambda cache_id: not self._wanted(cache_id))
+                return run
+            raise VersionConflictError(f"run {run_id} changed {ATTEMPTS} times meanwhile", run=run_id)
+
+    async def _load(self, run_id: str) -> Run | None:
+        return self._runs.get(run_id) or await self._app.find(Run, run_id)
+
+    def _remember(self, run: Run) -> None:
+        self._runs[run.key] = run
+        self._runs.move_to_end(run.key)
+        while len(self._runs) > KEPT:
+            old, _ = self._runs.popitem(last=False)
+            if not self._locks[old].locked():
+                del self._locks[old]
+
+    def _wanted(self, cache_id: str) -> bool:
+        return any(cache_id in run.places and not run.finished for run in self._runs.values())
+
+    # --- planning ---
+
+    async def proceed(self, run_id: str, cause: str) -> None:
+        """Do whatever the state of a run asks for: plan it, go on after its analysis, send what is due, finish it."""
+        await self.change(run_id, self._decide_next, cause)
+
+    async def _decide_next(self, run: Run) -> None:
+        now = self._app.clock()
+        try:
+            if not run.finished and not run.planned:
+                await self._plan(run)
+            if run.executing:
+                run.schedule(now, self._heads)
+            if run.executing and run.planned and not run.unsatisfied:
+                await self._complete(run)
+        except ArtdagError as error:
+            if error.retryable:
+                raise
+            log.info("run fails", run=run.key, error=error.code, reason=error.message)
+            run.fail(-1, error.code, error.message, now)
+
+    async def _plan(self, run: Run) -> None:
+        """Add the steps that are due: the analysis of the inputs first, all others once that is there."""
+        now = self._app.clock()
+        graph = Graph.from_canonical(orjson.loads(await self._blobs.read(run.recipe_cid)))
+        compiled = compile_plan(graph, run.inputs, self._cluster_key)
+        found = await self._completed([step.cache_id for step in compiled.steps])
+        steps = [replace(s, output_cid=found[s.cache_id]) if s.cache_id in found else s for s in compiled.steps]
+        if not run.steps:
+            run.plan_steps(steps[: compiled.analysis], now)
+        run.schedule(now, self._heads)
+        if run.unsatisfied:
+            return
+        analyses = [(step, run.outputs[i]) for i, step in enumerate(run.steps) if step.type == "ANALYZE"]
+        if analyses:
+            results = tuple(AnalysisResult(s.node, run.outputs[s.inputs[0]], cid) for s, cid in analyses)
+            run.record(Run.InputsAnalyzed, now, analyses=results)
+        plan = plan_id(run.recipe_cid, [(b.name, b.cids) for b in run.inputs], [s.cache_id for s, _ in analyses])
+        document = canonical_json(plan_document(plan, run.recipe_cid, compiled.steps, compiled.output))
+        stored = await self._blobs.put(document, shelf="plans")
+        run.plan_steps(steps[len(run.steps) :], now)
+        run.complete_plan(stored.cid, plan, compiled.output, now)
+
+    async def _completed(self, cache_ids: Sequence[str]) -> dict[str, str]:
+        """Return the outputs that exist, by cache id: completed, and present."""
+        latest = await self._app.store.latest([Step.stream(c) for c in set(cache_ids)])
+        outputs = {}
+        for stream, recorded in latest.items():
+            event = decode(recorded)
+            cache_id = stream.partition("-")[2]
+            if isinstance(event, Step.Completed):
+                outputs[cache_id] = event.output_cid
+            self._heads[cache_id] = recorded.version
+        present = await self._blobs.present(set(outputs.values()))
+        found = {cache_id: cid for cache_id, cid in outputs.items() if cid in present}
+        for cache_id in found:
+            self._heads.pop(cache_id, None)
+        return found
+
+    async def _complete(self, run: Run) -> None:
+        now = self._app.clock()
+        effects = []
+        for step in run.steps:
+            used = find_step_type(step.type).effect_used(step.config)
+            if used and used not in effects:
+                effects.append(used)
+        record = provenance_record(run, effects, self._infrastructure, self._domain, now)
+        stored = await self._blobs.put(orjson.dumps(record, option=orjson.OPT_INDENT_2))
+        run.complete(stored.cid, now)
+
+    # --- steps ---
+
+    async def _send(self, run: Run, indices: Sequence[int], again: bool = False) -> None:
+        for index in indices:
+            step = run.steps[index]
+            command = ExecuteStep(
+                cache_id=step.cache_id,
+                step_type=step.type,
+                config=step.config,
+                label=step.label,
+                inputs=tuple(run.outputs[i] for i in step.inputs),
+                version=run.after.get(index, 0),
+            )
+            work_class = find_step_type(step.type).work_class(step.config)
+            if again:
+                await self._dispatcher.repeat(work_class, command)
+            else:
+                await self._dispatcher.submit(work_class, command)
+
+    async def take(self, events: Sequence[Step.Completed | Step.Failed], cause: str) -> None:
+        """Take ended steps in: every run that waits for one is changed once for all of them."""
+        ended = {event.originator_id.partition("-")[2]: event for event in events}
+        await self._dispatcher.settle(ended)
+        rows = await self._pool.fetch(
+            "SELECT run_id, cache_id FROM planner_waits WHERE cache_id = ANY ($1::text[])", list(ended)
+        )
+        waiting: dict[str, dict[str, Step.Completed | Step.Failed]] = defaultdict(dict)
+        for row in rows:
+            waiting[row["run_id"]][row["cache_id"]] = ended[row["cache_id"]]
+        for run_id, mine in waiting.items():
+            await self.change(run_id, self._taking(mine), cause)
+
+    def _taking(self, ended: Mapping[str, Step.Completed | Step.Failed]) -> Decision:
+        async def decide(run: Run) -> None:
+            now = self._app.clock()
+            outputs = {c: e.output_cid for c, e in ended.items() if isinstance(e, Step.Completed)}
+            run.take(outputs, now, self._heads)
+            for cache_id, event in ended.items():
+                if isinstance(event, Step.Failed):
+                    run.take_failure(cache_id, event.originator_version, event.error, event.reason, now)
+            if not run.finished and not run.unsatisfied:
+                await self._decide_next(run)
+
+        return decide
+
+    async def reconcile(self, run_id: str, cause: str) -> None:
+        """Do again what the state of a run implies, for messages that were lost."""
+        run = await self.change(run_id, self._catch_up, cause)
+        if run.executing:
+            await self._send(run, run.outstanding(), again=True)
+
+    async def _catch_up(self, run: Run) -> None:
+        outstanding = [run.steps[i].cache_id for i in run.outstanding()]
+        if outstanding:
+            now = self._app.clock()
+            run.take(await self._completed(outstanding), now, self._heads)
+            latest = await self._app.store.latest([Step.stream(c) for c in outstanding])
+            for stream, recorded in latest.items():
+                event = decode(recorded)
+                if isinstance(event, Step.Failed):
+                    cache_id = stream.partition("-")[2]
+                    run.take_failure(cache_id, recorded.version, event.error, event.reason, now)
+        await self._decide_next(run)
+
+
+def index_changes(run: Run) -> tuple[Statement, ...]:
+    """Return what the run's new events change in the planner's tables: who waits for which step, who is active."""
+    waits, done = [], []
+    for event in run.pending_events:
+        if isinstance(event, Run.StepScheduled):
+            waits.append(event.cache_id)
+        elif isinstance(event, Run.StepSatisfied):
+            done.append(run.steps[event.step].cache_id)
+    statements = []
+    if waits:
+        statements.append(
+            Statement(
+                "INSERT INTO planner_waits (cache_id, run_id) SELECT DISTINCT unnest($1::text[]), $2"
+                " ON CONFLICT DO NOTHING",
+                (waits, run.key),
+            )
+        )
+    if run.finished:
+        statements.append(Statement("DELETE FROM planner_waits WHERE run_id = $1", (run.key,)))
+        statements.append(Statement("DELETE FROM planner_active WHERE run_id = $1", (run.key,)))
+        return tuple(statements)
+    if done:
+        statements.append(
+            Statement("DELETE FROM planner_waits WHERE run_id = $1 AND cache_id = ANY ($2::text[])", (run.key, done))
+        )
+    if any(isinstance(e, Run.Requested) for e in run.pending_events):
+        statements.append(
+            Statement("INSERT INTO planner_active (run_id) VALUES ($1) ON CONFLICT DO NOTHING", (run.key,))
+        )
+    return tuple(statements)

@@ -1,0 +1,161 @@
+"""Commands to the planner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from artdag_common.application import Application
+from artdag_common.blobs.port import BlobStore
+from artdag_common.commands import (
+    CancelRun,
+    Command,
+    DeleteRecipe,
+    DeleteRun,
+    ExecuteRun,
+    RegisterRecipe,
+    StartRun,
+)
+from artdag_common.domain.graph import Graph
+from artdag_common.domain.recipe import Recipe
+from artdag_common.domain.run import Run
+from artdag_common.errors import ContentNotFoundError, InvalidInputsError, RecipeNotFoundError, VersionConflictError
+from artdag_common.messaging.bus import Outcome
+from artdag_common.messaging.commands import CommandHandler
+from services.planner.engine import Engine
+from services.planner.planning import bind
+
+CONSUMER = "planner"
+
+
+class Commands:
+    """What people ask of runs and recipes."""
+
+    def __init__(self, app: Application, engine: Engine, blobs: BlobStore) -> None:
+        self._app = app
+        self._engine = engine
+        self._blobs = blobs
+
+    def handlers(self) -> Mapping[type[Command], CommandHandler]:
+        """Return the handler of each command."""
+        return {
+            StartRun: self.start_run,
+            ExecuteRun: self.execute_run,
+            CancelRun: self.cancel_run,
+            DeleteRun: self.delete_run,
+            RegisterRecipe: self.register_recipe,
+            DeleteRecipe: self.delete_recipe,
+        }
+
+    async def start_run(self, command: StartRun, command_id: str) -> Outcome:
+        """Begin a run whose inputs fit its recipe and are stored here; plan it right after."""
+        recipe = await self._app.find(Recipe, command.recipe_cid)
+        if recipe is None or recipe.deleted:
+            raise RecipeNotFoundError(f"no recipe {command.recipe_cid}", recipe=command.recipe_cid)
+        graph = Graph.from_canonical(orjson.loads(await self._blobs.read(command.recipe_cid)))
+        await self._check_inputs(graph, command)
+        now = self._app.clock()
+
+        def create() -> Run:
+            return Run.create(
+                Run.Requested,
+                command.run_id,
+                now,
+                recipe_cid=command.recipe_cid,
+                recipe_name=recipe.name,
+                owner=command.owner,
+                inputs=command.inputs,
+                output_name=command.output_name,
+                hold=command.hold,
+            )
+
+        await self._engine.change(
+            command.run_id, _as_it_is, command_id, create=create, consumer=CONSUMER, outcome=_named
+        )
+        await self._engine.proceed(command.run_id, f"{command_id}/plan")
+        return Outcome.of(run_id=command.run_id)
+
+    async def _check_inputs(self, graph: Graph, command: StartRun) -> None:
+        bound = bind(graph, command.inputs)
+        fixed = {n.config["cid"] for n in graph.nodes if n.type == "SOURCE" and "cid" in n.config}
+        wanted = fixed.union(*bound.values())
+        missing = sorted(wanted - await self._blobs.present(wanted))
+        if missing:
+            raise InvalidInputsError(
+                f"not stored here: {', '.join(missing)}; upload with POST /cache/upload first", missing=missing
+            )
+
+    async def execute_run(self, command: ExecuteRun, command_id: str) -> Outcome:
+        """Let a held run execute."""
+
+        async def release(run: Run) -> None:
+            run.release(self._app.clock())
+
+        await self._engine.change(command.run_id, release, command_id, consumer=CONSUMER, outcome=_named)
+        await self._engine.proceed(command.run_id, f"{command_id}/go")
+        return Outcome.of(run_id=command.run_id)
+
+    async def cancel_run(self, command: CancelRun, command_id: str) -> Outcome:
+        """Stop a run."""
+
+        async def cancel(run: Run) -> None:
+            run.cancel(command.reason, self._app.clock())
+
+        await self._engine.change(command.run_id, cancel, command_id, consumer=CONSUMER, outcome=_named)
+        return Outcome.of(run_id=command.run_id)
+
+    async def delete_run(self, command: DeleteRun, command_id: str) -> Outcome:
+        """Delete a finished run."""
+
+        async def delete(run: Run) -> None:
+            run.delete(self._app.clock())
+
+        await self._engine.change(command.run_id, delete, command_id, consumer=CONSUMER, outcome=_named)
+        return Outcome.of(run_id=command.run_id)
+
+    async def register_recipe(self, command: RegisterRecipe, command_id: str) -> Outcome:
+        """Make a recipe known; the same one again changes nothing."""
+        for cid in (command.recipe_cid, command.source_cid):
+            if not await self._blobs.present([cid]):
+                raise ContentNotFoundError(f"the recipe's content {cid} is not stored here", cid=cid)
+        now = self._app.clock()
+        recipe = await self._app.find(Recipe, command.recipe_cid)
+        if recipe is None:
+            recipe = Recipe.create(
+                Recipe.Registered,
+                command.recipe_cid,
+                now,
+                name=command.name,
+                recipe_version=command.version,
+                description=command.description,
+                owner=command.owner,
+                source_cid=command.source_cid,
+            )
+        else:
+            recipe.register(command.owner, now)
+        return await self._keep(recipe, command_id, recipe_cid=command.recipe_cid)
+
+    async def delete_recipe(self, command: DeleteRecipe, command_id: str) -> Outcome:
+        """Take a recipe off the list."""
+        recipe = await self._app.find(Recipe, command.recipe_cid)
+        if recipe is None:
+            raise RecipeNotFoundError(f"no recipe {command.recipe_cid}", recipe=command.recipe_cid)
+        recipe.delete(self._app.clock())
+        return await self._keep(recipe, command_id, recipe_cid=command.recipe_cid)
+
+    async def _keep(self, recipe: Recipe, command_id: str, **values: Any) -> Outcome:
+        outcome = Outcome.of(**values)
+        result = await self._app.append(recipe, command_id, consumer=CONSUMER, outcome=outcome.encode(), inbox=True)
+        if result == "conflict":
+            raise VersionConflictError(f"{recipe.id} changed meanwhile", stream=recipe.id)
+        return outcome
+
+
+async def _as_it_is(run: Run) -> None:
+    """Change nothing: the run was just made."""
+
+
+def _named(run: Run) -> Outcome:
+    return Outcome.of(run_id=run.key)
