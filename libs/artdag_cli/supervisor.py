@@ -38,11 +38,14 @@ class Child:
 class Supervisor:
     """Processes by name, in the order in which they were started."""
 
-    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
-        """``changed`` is called when a process got another id."""
+    def __init__(self) -> None:
         self.children: dict[str, Child] = {}
-        self._changed = changed
+        self._changed: Callable[[], None] = lambda: None
         self._stopping = False
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` whenever a process got another id."""
+        self._changed = callback
 
     async def start(self, child: Child) -> None:
         """Start a process and keep it running."""

@@ -75,17 +75,26 @@ class System:
         facts = {
             "pid": os.getpid(),
             "url": self.url,
+            "local_url": f"http://127.0.0.1:{self.port}",
             "adopted": self.adopted,
+            "environment": self.environment,
             "processes": {c.name: {"pid": c.pid, "restarts": c.restarts} for c in self.supervisor.children.values()},
         }
         temporary = self.state / "up.json.new"
-        temporary.write_text(json.dumps(facts, indent=2))
+        temporary.unlink(missing_ok=True)
+        backing.kept(temporary, lambda: json.dumps(facts, indent=2))  # holds passwords: for the owner only
         temporary.replace(self.state / "up.json")
 
 
 @asynccontextmanager
 async def system(
-    state: Path, port: int, host: str = "127.0.0.1", *, logs_to_files: bool = False, services: bool = True
+    state: Path,
+    port: int,
+    host: str = "127.0.0.1",
+    *,
+    logs_to_files: bool = False,
+    services: bool = True,
+    stopping: asyncio.Event | None = None,
 ) -> AsyncIterator[System]:
     """Run the whole system until the block is left.
 
@@ -93,12 +102,14 @@ async def system(
         port: of the gateway; 0: any free one.
         logs_to_files: services log to ``<state>/logs`` instead of standard error.
         services: False: backing servers only.
+        stopping: once set, starting is given up.
 
     Raises:
         AlreadyUpError: a system runs on this state folder.
         BackingServerError: something did not start.
     """
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    closed = backing.ordinary_identity() != backing.NOBODY
+    state.mkdir(parents=True, exist_ok=True, mode=0o700 if closed else 0o711)
     (state / "logs").mkdir(exist_ok=True)
     with (state / "up.lock").open("w") as lock:
         try:
@@ -113,7 +124,7 @@ async def system(
         token = owner_token(state)
         supervisor = Supervisor()
         it = System(state, url, token, {}, supervisor, port)
-        supervisor._changed = it.write_facts
+        supervisor.on_change(it.write_facts)
         try:
             it.environment = await _start_backing(it)
             it.environment |= {
@@ -125,7 +136,7 @@ async def system(
                 "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "libs")]),
             }
             if services:
-                await _start_services(it, logs_to_files)
+                await _start_services(it, logs_to_files, stopping or asyncio.Event())
             yield it
         finally:
             await supervisor.stop()
@@ -147,15 +158,15 @@ async def _start_backing(it: System) -> dict[str, str]:
     return dict(await asyncio.gather(*map(one, BACKING)))
 
 
-async def _start_services(it: System, logs_to_files: bool) -> None:
+async def _start_services(it: System, logs_to_files: bool, stopping: asyncio.Event) -> None:
     for name in SERVICES:
         command = (*backing.guarded(), sys.executable, "-m", f"services.{name}")
         log = it.state / "logs" / f"{name}.log" if logs_to_files else None
         await it.supervisor.start(Child(name, command, log, environment=it.environment))
-    await wait_until_ready(it)
+    await wait_until_ready(it, stopping)
 
 
-async def wait_until_ready(it: System) -> None:
+async def wait_until_ready(it: System, stopping: asyncio.Event | None = None) -> None:
     """Wait until the gateway says that every part can do work.
 
     Raises:
@@ -165,11 +176,13 @@ async def wait_until_ready(it: System) -> None:
     deadline = loop.time() + READY_SECONDS
     missing = "the gateway does not answer"
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{it.port}", timeout=5) as client:
-        while loop.time() < deadline:
+        while loop.time() < deadline and not (stopping and stopping.is_set()):
             with contextlib.suppress(httpx.HTTPError, ValueError):
                 answer = await client.get("/ready")
                 if answer.status_code == 200:
                     return
                 missing = answer.text
             await asyncio.sleep(0.05)
+    if stopping and stopping.is_set():
+        return
     raise BackingServerError(f"the system is not ready after {READY_SECONDS:g} s: {missing}; see {it.state / 'logs'}")

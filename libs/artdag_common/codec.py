@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 from google.protobuf.message import DecodeError, Message
@@ -58,8 +57,16 @@ def message_class(name: str) -> type[Message]:
     return found
 
 
-@cache
+_SHAPES: dict[type[Any], _Shape] = {}
+
+
 def _shape(cls: type[Any], name: str) -> _Shape:
+    if cls not in _SHAPES:
+        _SHAPES[cls] = _make_shape(cls, name)
+    return _SHAPES[cls]
+
+
+def _make_shape(cls: type[Any], name: str) -> _Shape:
     hints = get_type_hints(cls)
     scalars, lists, nested = [], [], []
     for field in dataclasses.fields(cls):
@@ -69,8 +76,8 @@ def _shape(cls: type[Any], name: str) -> _Shape:
         if get_origin(hint) is not tuple:
             scalars.append(field.name)
             continue
-        item = get_args(hint)[0]
-        if dataclasses.is_dataclass(item):
+        item: Any = get_args(hint)[0]
+        if hasattr(item, "__dataclass_fields__"):
             nested.append((field.name, _shape(item, item.__name__), item))
         else:
             lists.append(field.name)
@@ -95,15 +102,17 @@ def decode_event(type_name: str, stream: str, version: int, data: bytes) -> Doma
     shape = _shape(cls, type_name)
     try:
         message: Any = shape.message.FromString(data)
-    except DecodeError as error:
+        timestamp = EPOCH + message.at_us * MICROSECOND
+    except (DecodeError, OverflowError) as error:
         raise MalformedMessageError(f"{type_name} {version} of {stream} cannot be decoded: {error}") from error
     fields = shape.to_fields(message)
     if issubclass(cls, Creation):
         fields["originator_topic"] = stream.partition("-")[0]
-    return cls(
+    make: Callable[..., DomainEvent] = cls
+    return make(
         originator_id=stream,
         originator_version=version,
-        timestamp=EPOCH + message.at_us * MICROSECOND,
+        timestamp=timestamp,
         **fields,
     )
 

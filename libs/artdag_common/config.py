@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from artdag_common.errors import ConfigurationError
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Settings of a service, read from the environment once, in its ``__main__``."""
 
-    model_config = SettingsConfigDict(case_sensitive=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     host: str = Field("127.0.0.1", alias="HOST", description="Address that the gateway listens on")
     port: int = Field(8000, alias="PORT", ge=0, le=65535, description="Port that the gateway listens on")
@@ -66,7 +65,7 @@ class Settings(BaseSettings):
             ConfigurationError: names every variable that is wrong.
         """
         try:
-            return cls()
+            return cls.model_validate(dict(os.environ))
         except ValidationError as error:
             lines = [f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in error.errors()]
             raise ConfigurationError("; ".join(lines)) from error

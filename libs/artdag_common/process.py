@@ -42,8 +42,11 @@ async def _live(name: str, service: Service, settings: Settings) -> None:
         log.info("stopping")
 
 
+Close = Callable[[], Awaitable[object]]
+
+
 @asynccontextmanager
-async def cleanup() -> AsyncIterator[Callable[[Callable[[], Awaitable[object]]], None]]:
+async def cleanup() -> AsyncIterator[Callable[[Close], object]]:
     """Give a function that notes what has to be closed at the end, last first."""
     async with AsyncExitStack() as stack:
-        yield stack.push_async_callback
+        yield lambda close: stack.push_async_callback(close)

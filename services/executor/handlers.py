@@ -16,7 +16,13 @@ from artdag_common.blobs.local import LocalBlobStore
 from artdag_common.codec import decode_command
 from artdag_common.commands import ExecuteStep
 from artdag_common.domain.step import Step
-from artdag_common.errors import ArtdagError, ContentNotFoundError, MediaWorkerLostError, StepError
+from artdag_common.errors import (
+    ArtdagError,
+    ContentNotFoundError,
+    MalformedMessageError,
+    MediaWorkerLostError,
+    StepError,
+)
 from artdag_common.messaging.bus import Bus
 from artdag_common.pb.events_pb2 import StoredEvent
 from artdag_common.steps.registry import find_step_type
@@ -25,6 +31,8 @@ from services.executor.worker import Broken, Progress, WorkOrder
 
 ATTEMPTS = 3
 ANALYSIS = "analysis"
+RETRY_DELAY = 0.5
+BROKEN_DELAY = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +54,12 @@ class StepHandler:
 
     async def execute(self, message: Msg) -> None:
         """Deal with one message; acknowledge it once the step's end is committed."""
-        command = decode_command("ExecuteStep", message.data)
+        try:
+            command = decode_command("ExecuteStep", message.data)
+        except MalformedMessageError as error:
+            await self._bus.dead_letter("executor", "ExecuteStep", message.data, error.message, {})
+            await message.ack()
+            return
         assert isinstance(command, ExecuteStep)
         task = self._running.get(command.cache_id)
         if task is None:
@@ -59,7 +72,10 @@ class StepHandler:
                 await message.ack()
         except ArtdagError as error:
             log.warning("step is tried again later", step=command.label, error=error.code, reason=error.message)
-            await message.nak(delay=1)
+            await message.nak(delay=RETRY_DELAY)
+        except Exception as error:
+            log.error("step broke", step=command.label, exc_info=error)
+            await message.nak(delay=BROKEN_DELAY)
         finally:
             beat.cancel()
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
-from artdag_common.errors import MediaWorkerLostError, StepTimeoutError
+from artdag_common.errors import MediaWorkerLostError, ServiceUnavailableError, StepTimeoutError
 from services.executor.worker import Broken, Finished, Progress, WorkOrder, work
 
 PRELOADED = ["av", "numpy", "artdag_common.steps.registry", "artdag_common.media.check", "services.executor.worker"]
@@ -25,6 +25,7 @@ class MediaPool:
         self._slots = asyncio.Semaphore(slots)
         self._timeout = timeout
         self._running: set[ForkServerProcess] = set()
+        self._closing = False
 
     async def run(self, order: WorkOrder, on_progress: Callable[[Progress], Awaitable[None]]) -> Finished | Broken:
         """Run a step and return what came of it.
@@ -64,6 +65,8 @@ class MediaPool:
                     try:
                         message = receiver.recv()
                     except (EOFError, OSError):
+                        if self._closing:
+                            raise ServiceUnavailableError("this executor is stopping") from None
                         await asyncio.to_thread(process.join)
                         raise MediaWorkerLostError(
                             f"the process of the step died with exit code {process.exitcode}"
@@ -75,7 +78,8 @@ class MediaPool:
             loop.remove_reader(receiver.fileno())
 
     async def close(self) -> None:
-        """Kill what still runs."""
+        """Kill what still runs; its steps go back to the queue."""
+        self._closing = True
         for process in list(self._running):
             with contextlib.suppress(ValueError):
                 process.kill()

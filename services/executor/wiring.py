@@ -67,4 +67,5 @@ async def executor(settings: Settings) -> AsyncIterator[None]:
             pull = StandingPull(bus, subjects.WORK, config, in_background(handler.execute), batch=at_once)
             await pull.start()
             close(pull.stop)
+        await bus.answer_pings("executor")
         yield

@@ -35,6 +35,10 @@ class Dispatcher:
         else:
             await self.submit(work_class, step)
 
+    def outstanding(self) -> list[str]:
+        """Return the cache ids of steps that were sent and have not ended, as far as is known here."""
+        return list(self._out)
+
     async def settle(self, cache_ids: Iterable[str]) -> None:
         """Note that steps have ended, whoever sent them, and fill the room they leave."""
         self._out.difference_update(cache_ids)

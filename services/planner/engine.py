@@ -221,8 +221,13 @@ class Engine:
             else:
                 await self._dispatcher.submit(work_class, command)
 
-    async def take(self, events: Sequence[Step.Completed | Step.Failed], cause: str) -> None:
-        """Take ended steps in: every run that waits for one is changed once for all of them."""
+    async def take(self, events: Sequence[Step.Completed | Step.Failed], cause: str, mine_only: bool) -> None:
+        """Take ended steps in: every run that waits for one is changed once for all of them.
+
+        Args:
+            mine_only: only runs loaded here. Hints reach every replica, and each serves its own runs; the stream
+                serves the rest.
+        """
         ended = {event.originator_id.partition("-")[2]: event for event in events}
         await self._dispatcher.settle(ended)
         rows = await self._pool.fetch(
@@ -230,7 +235,8 @@ class Engine:
         )
         waiting: dict[str, dict[str, Step.Completed | Step.Failed]] = defaultdict(dict)
         for row in rows:
-            waiting[row["run_id"]][row["cache_id"]] = ended[row["cache_id"]]
+            if row["run_id"] in self._runs or not mine_only:
+                waiting[row["run_id"]][row["cache_id"]] = ended[row["cache_id"]]
         for run_id, mine in waiting.items():
             await self.change(run_id, self._taking(mine), cause)
 
@@ -246,6 +252,12 @@ class Engine:
                 await self._decide_next(run)
 
         return decide
+
+    async def forget_settled(self) -> None:
+        """Free the places of steps that nobody waits for any more, in case their end was not heard here."""
+        out = self._dispatcher.outstanding()
+        rows = await self._pool.fetch("SELECT cache_id FROM planner_waits WHERE cache_id = ANY ($1::text[])", out)
+        await self._dispatcher.settle(set(out) - {row["cache_id"] for row in rows})
 
     async def reconcile(self, run_id: str, cause: str) -> None:
         """Do again what the state of a run implies, for messages that were lost."""

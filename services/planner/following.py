@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from uuid import uuid4
 
 import asyncpg
 import structlog
@@ -21,6 +23,7 @@ from artdag_common.eventstore.postgres import LOST
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.consumer import StandingPull
+from artdag_common.messaging.follower import read_event
 from artdag_common.pb.events_pb2 import EventBatch
 from services.planner.engine import Engine
 
@@ -48,6 +51,7 @@ class Following:
         self._heard: asyncio.Queue[_Heard] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
         self._due = asyncio.Event()
+        self._id = uuid4()
         config = ConsumerConfig(
             durable_name="planner",
             filter_subjects=["evt.step.*.StepCompleted", "evt.step.*.StepFailed", "evt.run.*.RunRequested"],
@@ -61,7 +65,6 @@ class Following:
         """Begin."""
         await self._bus.nc.subscribe(
             subjects.STEP_HINTS,
-            queue="planner",
             cb=self._from_hint,
             pending_msgs_limit=-1,
             pending_bytes_limit=-1,
@@ -87,11 +90,7 @@ class Following:
             self._heard.put_nowait(_Heard(event, None))
 
     async def _from_stream(self, message: Msg) -> None:
-        headers = message.headers or {}
-        type_name = message.subject.rpartition(".")[2]
-        version = int(headers["Es-Version"])
-        event = decode_event(type_name, headers["ce-subject"], version, message.data)
-        self._heard.put_nowait(_Heard(event, message))
+        self._heard.put_nowait(_Heard(read_event(message), message))
 
     async def _work(self) -> None:
         while True:
@@ -108,17 +107,19 @@ class Following:
                         await heard.message.nak(delay=1)
 
     async def _deal_with(self, batch: list[_Heard]) -> None:
-        ended: dict[str, Step.Completed | Step.Failed] = {}
+        for hinted in (True, False):
+            ended: dict[str, Step.Completed | Step.Failed] = {}
+            for heard in batch:
+                event = heard.event
+                if (heard.message is None) is hinted and isinstance(event, Step.Completed | Step.Failed):
+                    ended[event.originator_id] = event
+            if ended:
+                await self._engine.take(list(ended.values()), _cause(ended), mine_only=hinted)
         for heard in batch:
-            event = heard.event
-            if isinstance(event, Step.Completed | Step.Failed):
-                ended[event.originator_id] = event
-            elif isinstance(event, Run.Requested):
+            if isinstance(heard.event, Run.Requested):
+                run = heard.event.originator_id
                 with contextlib.suppress(RunNotFoundError):  # deleted meanwhile
-                    await self._engine.proceed(event.originator_id.partition("-")[2], f"follow/{event.originator_id}")
-        if ended:
-            digest = hashlib.sha256("".join(f"{s}@{e.originator_version}" for s, e in sorted(ended.items())).encode())
-            await self._engine.take(list(ended.values()), f"took/{digest.hexdigest()}")
+                    await self._engine.proceed(run.partition("-")[2], f"follow/{run}")
         for heard in batch:
             if heard.message:
                 await heard.message.ack()
@@ -138,10 +139,11 @@ class Following:
                     everything,
                     RECONCILE_EVERY,
                 )
+                await self._engine.forget_settled()
                 for row in rows:
                     turn += 1
                     with contextlib.suppress(RunNotFoundError):
-                        await self._engine.reconcile(row["run_id"], f"reconcile/{id(self)}/{turn}")
+                        await self._engine.reconcile(row["run_id"], f"reconcile/{self._id}/{turn}")
             except (ArtdagError, *LOST) as error:
                 log.warning("reconciling is tried again", error=str(error))
             self._due.clear()
@@ -150,3 +152,9 @@ class Following:
                 everything = True
             except TimeoutError:
                 everything = False
+
+
+def _cause(ended: Mapping[str, Step.Completed | Step.Failed]) -> str:
+    """Return an id for taking these ends in: whoever takes the same ones in makes the same events."""
+    facts = "".join(f"{stream}@{event.originator_version}" for stream, event in sorted(ended.items()))
+    return f"took/{hashlib.sha256(facts.encode()).hexdigest()}"

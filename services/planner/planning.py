@@ -72,7 +72,7 @@ def bind(graph: Graph, inputs: Sequence[InputBinding]) -> dict[str, tuple[str, .
         InvalidInputsError: an input is missing, unknown, or holds the wrong number of CIDs.
     """
     by_name = {name: v for v in graph.variables for name in (v.node, v.name)}
-    bound = {v.node: (v.default,) for v in graph.variables if v.default}
+    bound: dict[str, tuple[str, ...]] = {v.node: (v.default,) for v in graph.variables if v.default}
     problems = []
     for binding in inputs:
         variable = by_name.get(binding.name)

@@ -65,4 +65,5 @@ async def planner(settings: Settings) -> AsyncIterator[None]:
         commands = CommandConsumer(bus, store, CONSUMER, Commands(app, engine, blobs).handlers())
         await commands.start()
         close(commands.stop)
+        await bus.answer_pings("planner")
         yield

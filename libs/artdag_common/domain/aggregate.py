@@ -7,6 +7,7 @@ both are arguments, so that a decision can be repeated.
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -84,10 +85,8 @@ def aggregate(cls: A) -> A:
             name = f"{cls.__name__}{value.__name__}"
             EVENTS[name] = value
             value.type_name = name
-            try:
+            with contextlib.suppress(TopicError):  # the decorator of a base already did
                 register_topic(value.TOPIC, value)
-            except TopicError:  # the decorator of a base already did
-                pass
     return cls
 
 

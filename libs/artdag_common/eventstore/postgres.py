@@ -20,6 +20,7 @@ LOST = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
 )
 """Errors that say nothing about whether the statement took effect."""
 
@@ -27,6 +28,7 @@ RACED = (asyncpg.UniqueViolationError, asyncpg.SerializationError, asyncpg.Deadl
 """Errors of two writers at once: asked again, the loser sees what the winner stored."""
 
 APPEND = "SELECT es_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+EVENT_IDS_UNIQUE = "es_events_event_id_key"
 RECORDED = """SELECT e.stream, e.version, e.event_id, e.type, e.data, coalesce(l.position, 0) AS position, e.recorded_at
 FROM es_events e LEFT JOIN es_log l USING (stream, version)"""
 SCHEMA_LOCK = 74_120_000
@@ -85,6 +87,7 @@ class PostgresEventStore:
         self._waiting: list[tuple[Append, asyncio.Future[AppendResult]]] = []
         self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
+        self._going: list[tuple[Append, asyncio.Future[AppendResult]]] = []
 
     async def append(self, append: Append) -> AppendResult:
         """See :class:`EventStore`."""
@@ -103,7 +106,7 @@ class PostgresEventStore:
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
-        for _, future in self._waiting:
+        for _, future in (*self._going, *self._waiting):
             future.cancel()
 
     async def _write(self) -> None:
@@ -111,25 +114,30 @@ class PostgresEventStore:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                batch, streams, later = [], set(), []
+                batch: list[tuple[Append, asyncio.Future[AppendResult]]] = []
+                later: list[tuple[Append, asyncio.Future[AppendResult]]] = []
+                streams: set[str] = set()
                 for item in self._waiting:
                     if len(batch) < BATCH and item[0].stream not in streams:
                         streams.add(item[0].stream)
                         batch.append(item)
                     else:
                         later.append(item)
-                self._waiting = later
+                self._waiting, self._going = later, batch
                 await self._settle(batch)
+                self._going = []
 
     async def _settle(self, batch: list[tuple[Append, asyncio.Future[AppendResult]]]) -> None:
         try:
             results = await self._commit([append for append, _ in batch])
         except Exception as error:
-            if len(batch) > 1:  # one bad append must not spoil its neighbours
-                for item in batch:
+            if len(batch) > 1 and not isinstance(error, ServiceUnavailableError):
+                for item in batch:  # one bad append must not spoil its neighbours
                     await self._settle([item])
-            elif not batch[0][1].done():
-                batch[0][1].set_exception(error)
+                return
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
             return
         for (_, future), result in zip(batch, results, strict=True):
             if not future.done():
@@ -145,11 +153,16 @@ class PostgresEventStore:
                 async with self._pool.acquire() as connection:
                     results = await self._attempt(connection, batch, columns)
                 break
-            except RACED:
+            except RACED as error:
                 races += 1
+                if len(batch) == 1 and races > 1 and getattr(error, "constraint_name", "") == EVENT_IDS_UNIQUE:
+                    # Not a race: events with these ids are stored at other versions, so the message was handled.
+                    return ["duplicate"]
                 if len(batch) > 1 or races > 5:
                     raise
             except LOST as error:
+                if isinstance(error, ValueError):  # asyncpg could not encode an argument: asking again is no use
+                    raise
                 if asyncio.get_running_loop().time() > deadline:
                     raise ServiceUnavailableError(f"Postgres does not answer: {error}") from error
                 log.warning("append is asked again", error=str(error))
@@ -170,18 +183,30 @@ class PostgresEventStore:
                     await connection.execute(statement.sql, *statement.args)
         return results
 
+    async def _fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Read; a lost connection is tried again, since reading twice is reading once."""
+        deadline = asyncio.get_running_loop().time() + PATIENCE
+        while True:
+            try:
+                rows: list[asyncpg.Record] = await self._pool.fetch(sql, *arguments)
+                return rows
+            except LOST as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise ServiceUnavailableError(f"Postgres does not answer: {error}") from error
+                await asyncio.sleep(0.1)
+
     async def load(self, stream: str, upto: int | None = None) -> list[Recorded]:
         """See :class:`EventStore`."""
         sql = f"{RECORDED} WHERE e.stream = $1"
         if upto is None:
-            rows = await self._pool.fetch(f"{sql} ORDER BY e.version", stream)
+            rows = await self._fetch(f"{sql} ORDER BY e.version", stream)
         else:
-            rows = await self._pool.fetch(f"{sql} AND l.position <= $2 ORDER BY e.version", stream, upto)
+            rows = await self._fetch(f"{sql} AND l.position <= $2 ORDER BY e.version", stream, upto)
         return [_recorded(row) for row in rows]
 
     async def latest(self, streams: Sequence[str]) -> dict[str, Recorded]:
         """See :class:`EventStore`."""
-        rows = await self._pool.fetch(
+        rows = await self._fetch(
             """SELECT e.stream, e.version, e.event_id, e.type, e.data, 0::bigint, e.recorded_at
             FROM unnest($1::text[]) AS s (stream) CROSS JOIN LATERAL
               (SELECT * FROM es_events e WHERE e.stream = s.stream ORDER BY e.version DESC LIMIT 1) e""",
@@ -192,7 +217,7 @@ class PostgresEventStore:
     async def since(self, streams: Sequence[str], position: int) -> AsyncIterator[Recorded]:
         """See :class:`EventStore`."""
         while True:
-            rows = await self._pool.fetch(
+            rows = await self._fetch(
                 """SELECT e.stream, e.version, e.event_id, e.type, e.data, l.position, e.recorded_at
                 FROM es_log l JOIN es_events e USING (stream, version)
                 WHERE l.stream = ANY ($1::text[]) AND l.position > $2 ORDER BY l.position LIMIT 1000""",
@@ -207,7 +232,5 @@ class PostgresEventStore:
 
     async def outcome(self, consumer: str, msg_id: str) -> bytes | None:
         """See :class:`EventStore`."""
-        value: bytes | None = await self._pool.fetchval(
-            "SELECT outcome FROM es_inbox WHERE consumer = $1 AND msg_id = $2", consumer, msg_id
-        )
-        return value
+        rows = await self._fetch("SELECT outcome FROM es_inbox WHERE consumer = $1 AND msg_id = $2", consumer, msg_id)
+        return bytes(rows[0]["outcome"]) if rows else None

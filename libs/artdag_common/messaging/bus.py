@@ -18,7 +18,7 @@ from nats.js.errors import APIError, BadRequestError
 
 from artdag_common.codec import decode_command, encode_command
 from artdag_common.commands import Command, ExecuteStep
-from artdag_common.errors import ArtdagError, ServiceUnavailableError
+from artdag_common.errors import ArtdagError, MalformedMessageError, ServiceUnavailableError
 from artdag_common.eventstore.port import Append
 from artdag_common.messaging import subjects
 from artdag_common.pb.commands_pb2 import CommandOutcome, StepTick
@@ -115,6 +115,7 @@ class Bus:
         self.js: JetStreamContext = nc.jetstream(timeout=5)
         self._work: JetStreamContext = nc.jetstream(publish_async_max_pending=10_000)
         self._on_reconnect: list[Callable[[], Awaitable[None]]] = []
+        self._following_up: asyncio.Task[None] | None = None
 
     @classmethod
     async def connect(cls, url: str, name: str) -> Bus:
@@ -130,8 +131,11 @@ class Bus:
         bus: Bus | None = None
 
         async def reconnected() -> None:
+            # In a task of its own: the client takes an error raised here for a reconnection that failed.
             if bus is not None:
-                await bus._reconnected()
+                if bus._following_up:
+                    bus._following_up.cancel()
+                bus._following_up = asyncio.create_task(bus._reconnected(), name="after reconnection")
 
         try:
             nc = await nats.connect(
@@ -169,15 +173,21 @@ class Bus:
 
     async def _reconnected(self) -> None:
         log.info("nats is back")
-        try:
-            await self.ensure_streams()
-        except (nats.errors.Error, APIError) as error:
-            log.warning("streams cannot be checked", error=str(error))
-        for callback in self._on_reconnect:
-            await callback()
+        while self.nc.is_connected:
+            try:
+                await self.ensure_streams()
+                break
+            except (nats.errors.Error, TimeoutError) as error:  # JetStream may still be reading its files
+                log.warning("streams cannot be checked", error=str(error))
+                await asyncio.sleep(0.2)
+        for result in await asyncio.gather(*(callback() for callback in self._on_reconnect), return_exceptions=True):
+            if isinstance(result, Exception):
+                log.error("a reconnection was not followed up", error=repr(result), exc_info=result)
 
     async def close(self) -> None:
         """Flush and disconnect."""
+        if self._following_up:
+            self._following_up.cancel()
         try:
             await asyncio.wait_for(self.nc.drain(), 2)
         except (TimeoutError, nats.errors.Error):
@@ -268,6 +278,22 @@ class Bus:
         message = StepTick(cache_id=cache_id, done=done, total=total)
         await self.nc.publish(subjects.tick(cache_id), message.SerializeToString())
 
+    async def answer_pings(self, service: str) -> None:
+        """Tell whoever asks that this service can do work."""
+
+        async def answer(message: Msg) -> None:
+            await message.respond(b"")
+
+        await self.nc.subscribe(subjects.ping(service), queue=service, cb=answer)
+
+    async def ping(self, service: str, timeout: float = 1.0) -> bool:
+        """Return whether a service answers."""
+        try:
+            await self.nc.request(subjects.ping(service), b"", timeout=timeout)
+        except (nats.errors.Error, TimeoutError):
+            return False
+        return True
+
     async def dead_letter(self, service: str, name: str, data: bytes, reason: str, headers: dict[str, str]) -> None:
         """Keep what gave up, with the reason, for an operator."""
         await self.js.publish(
@@ -289,4 +315,9 @@ def read_command(message: Msg) -> tuple[Command, str, str]:
     """
     headers = message.headers or {}
     name = message.subject.split(".")[2]
-    return decode_command(name, message.data), headers.get("Command-Id", ""), headers.get("Reply-To", "")
+    command_id = headers.get("Command-Id", "")
+    if not command_id:
+        raise MalformedMessageError(
+            f"{name} carries no Command-Id: what it leads to could not be told apart", name=name
+        )
+    return decode_command(name, message.data), command_id, headers.get("Reply-To", "")

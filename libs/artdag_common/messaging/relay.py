@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import asyncpg
 import nats
@@ -18,6 +17,7 @@ import orjson
 import structlog
 from nats.js.errors import APIError, NotFoundError
 
+from artdag_common.eventstore.chain import GENESIS, link
 from artdag_common.eventstore.postgres import LOST
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import STREAMS, Bus
@@ -28,7 +28,7 @@ STANDBY = 0.5
 CHUNK = 500
 BATCH = 500
 BATCH_BYTES = 4_000_000
-GENESIS = bytes(32)
+RECHECK = 2.0
 
 SEQUENCE = """SELECT o.n, o.stream, o.version, e.event_id, e.type, e.data
 FROM es_outbox o JOIN es_events e USING (stream, version)
@@ -40,22 +40,6 @@ FROM es_log l JOIN es_events e USING (stream, version) WHERE l.position > $1 ORD
 log = structlog.get_logger(__name__)
 
 
-def link(
-    previous: bytes, position: int, stream: str, version: int, event_id: UUID, type_name: str, data: bytes
-) -> bytes:
-    """Return the hash that chains an event to the one before it."""
-    fields = (
-        previous,
-        str(position).encode(),
-        stream.encode(),
-        str(version).encode(),
-        event_id.bytes,
-        type_name.encode(),
-        hashlib.sha256(data).digest(),
-    )
-    return hashlib.sha256(b"\0".join(fields)).digest()
-
-
 class Relay:
     """One candidate for the lead."""
 
@@ -64,6 +48,7 @@ class Relay:
         self._bus = bus
         self._wake = asyncio.Event()
         self._published: int | None = None  # last sequence of the stream, None: ask
+        self._asked = 0.0
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -73,6 +58,7 @@ class Relay:
             self._wake.set()
 
         await self._bus.nc.subscribe(subjects.WAKE_RELAY, cb=woken)
+        self._bus.on_reconnect(self._look_again)
         self._task = asyncio.create_task(self._run(), name="relay")
 
     async def stop(self) -> None:
@@ -82,11 +68,17 @@ class Relay:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
+    async def _look_again(self) -> None:
+        """The server was away: what it holds of the stream may be less than it acknowledged, or nothing."""
+        self._published = None
+        self._wake.set()
+
     async def _run(self) -> None:
         while True:
             try:
                 connection = await asyncpg.connect(self._database_url, command_timeout=30)
-            except LOST:
+            except (*LOST, asyncpg.PostgresError) as error:
+                log.warning("relay cannot reach Postgres", error=str(error))
                 await asyncio.sleep(STANDBY)
                 continue
             try:
@@ -143,7 +135,7 @@ class Relay:
     async def publish(self, connection: Any) -> int:
         """Publish the next batch of positioned events, atomically and only right behind the last one."""
         if self._published is None:
-            self._published = await self._last_sequence()
+            self._published = await self._last_sequence(connection)
         rows = await connection.fetch(UNPUBLISHED, self._published, BATCH)
         size = 0
         for count, row in enumerate(rows):
@@ -152,6 +144,8 @@ class Relay:
                 rows = rows[:count]
                 break
         if not rows:
+            if asyncio.get_running_loop().time() > self._asked + RECHECK:
+                self._published = None  # nobody tells us that the stream was lost: ask now and then
             return 0
         batch_id = uuid4().hex
         for place, row in enumerate(rows, 1):
@@ -172,12 +166,21 @@ class Relay:
         self._published = int(answer["seq"])
         return len(rows)
 
-    async def _last_sequence(self) -> int:
+    async def _last_sequence(self, connection: Any) -> int:
         config = next(c for c in STREAMS if c.name == subjects.EVENTS)
+        self._asked = asyncio.get_running_loop().time()
         try:
             info = await self._bus.js.stream_info(subjects.EVENTS)
         except NotFoundError:  # new, or lost: published again from position 1, so that position stays = sequence
             info = await self._bus.js.add_stream(config)
+        known = await connection.fetchval("SELECT coalesce(max(position), 0) FROM es_log")
+        if info.state.last_seq > known:
+            log.error(
+                "EVENTS holds more than the event store: it belongs to another database; point NATS_URL elsewhere, or"
+                " delete the stream and it is made again",
+                stream=info.state.last_seq,
+                store=known,
+            )
         return info.state.last_seq
 
 

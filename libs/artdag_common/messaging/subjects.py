@@ -35,3 +35,8 @@ def dead_letter(service: str, name: str) -> str:
 def tick(cache_id: str) -> str:
     """Subject of a running step's progress."""
     return f"tick.step.{cache_id}"
+
+
+def ping(service: str) -> str:
+    """Subject on which a service that can do work answers."""
+    return f"rpc.ping.{service}"

@@ -1,0 +1,36 @@
+"""``artdag``: the command line."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from artdag_cli import bench, demo, render, replay, testing, up
+from artdag_common.errors import ArtdagError
+
+app = typer.Typer(
+    name="artdag",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Art DAG L1: a rendering server that plans, shares and proves every step.",
+)
+for command in (up.up, up.down, up.status, up.token, demo.demo, render.render, replay.replay):
+    app.command()(command)
+app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(testing.test)
+app.add_typer(bench.app, name="bench")
+
+
+def main() -> None:
+    """Run the command line; an error of ours is a sentence, not a traceback."""
+    try:
+        app()
+    except ArtdagError as error:
+        Console(stderr=True).print(f"[red]artdag:[/red] {error.message}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

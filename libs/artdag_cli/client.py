@@ -1,0 +1,154 @@
+"""The REST API as a program uses it."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from artdag_cli.system import owner_token, running
+from artdag_common.errors import ArtdagError
+
+TERMINAL = frozenset({"RunCompleted", "RunFailed", "RunCancelled", "RunDeleted"})
+
+
+class NotRunningError(ArtdagError):
+    """No system runs on this state folder. Start one with ``artdag up``."""
+
+
+class RequestFailedError(ArtdagError):
+    """The server refused a request; the message is its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """A server-sent event. ``position`` is 0 for progress, which is not stored."""
+
+    position: int
+    type: str
+    data: dict[str, Any]
+
+
+class Client:
+    """A connection to one gateway."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url
+        self._http = httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=httpx.Timeout(60, read=600),
+            transport=httpx.HTTPTransport(retries=3),
+        )
+
+    @classmethod
+    def of_state(cls, state: Path) -> Client:
+        """Connect to the system that runs on a state folder.
+
+        Raises:
+            NotRunningError: none does.
+        """
+        facts = running(state)
+        if not facts:
+            raise NotRunningError(f"no system runs on {state}; start one with `artdag up`")
+        return cls(facts["local_url"], owner_token(state))
+
+    def call(self, method: str, path: str, **arguments: Any) -> Any:
+        """Return the JSON answer to a request.
+
+        Raises:
+            RequestFailedError: the server refused, with its own words.
+        """
+        try:
+            response = self._http.request(method, path, **arguments)
+        except httpx.HTTPError as error:
+            raise RequestFailedError(f"{method} {path}: {error or type(error).__name__}") from error
+        if response.is_error:
+            raise RequestFailedError(_problem(response), status=response.status_code)
+        return response.json() if response.content else None
+
+    def upload(self, path: Path, name: str = "") -> str:
+        """Upload a file and return its CID."""
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        with path.open("rb") as file:
+            answer = self.call(
+                "POST", "/cache/upload", data={"name": name or path.stem}, files={"file": (path.name, file, kind)}
+            )
+        return str(answer["cid"])
+
+    def upload_recipe(self, path: Path) -> str:
+        """Upload a recipe and return its id."""
+        answer = self.call(
+            "POST", "/recipes/upload", content=path.read_bytes(), headers={"Content-Type": "application/yaml"}
+        )
+        return str(answer["recipe_id"])
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """Return a run as the read model has it."""
+        answer: dict[str, Any] = self.call("GET", f"/api/run/{quote(run_id)}")
+        return answer
+
+    def download(self, cid: str, target: Path) -> None:
+        """Write content to a file."""
+        with self._http.stream("GET", f"/cache/{quote(cid)}/raw") as response, target.open("wb") as file:
+            if response.is_error:
+                response.read()
+                raise RequestFailedError(_problem(response), status=response.status_code)
+            for chunk in response.iter_bytes():
+                file.write(chunk)
+
+    def events(self, run_id: str) -> Iterator[ServerEvent]:
+        """Yield a run's events until it is over; goes on where it was after a lost connection."""
+        position, over, losses = 0, False, 0
+        while not over:
+            headers = {"Last-Event-ID": str(position)} if position else {}
+            try:
+                with self._http.stream("GET", f"/runs/{quote(run_id)}/events", headers=headers) as response:
+                    if response.is_error:
+                        response.read()
+                        raise RequestFailedError(_problem(response), status=response.status_code)
+                    for event in _server_events(response.iter_lines()):
+                        losses = 0
+                        position = event.position or position
+                        over = event.type in TERMINAL
+                        yield event
+                        if over:
+                            break
+            except httpx.TransportError as error:
+                losses += 1
+                if losses > 20:
+                    raise RequestFailedError(f"the event stream cannot be followed: {error}") from error
+
+
+def _server_events(lines: Iterator[str]) -> Iterator[ServerEvent]:
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
+        elif "data" in fields:
+            yield ServerEvent(int(fields.get("id") or 0), fields.get("event", "message"), json.loads(fields["data"]))
+            fields = {}
+        else:
+            fields = {}
+
+
+def _problem(response: httpx.Response) -> str:
+    try:
+        body = response.json()
+    except ValueError:
+        return f"{response.status_code}: {response.text[:500]}"
+    lines = [str(body.get("detail") or body.get("title") or body)]
+    for problem in body.get("problems") or []:
+        if isinstance(problem, dict):
+            place = f"line {problem['line']}, {problem.get('field')}: " if problem.get("line") else ""
+            lines.append(f"  {place}{problem.get('problem') or problem}")
+        else:
+            lines.append(f"  {problem}")
+    return "\n".join(lines)

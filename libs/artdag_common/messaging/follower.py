@@ -1,0 +1,83 @@
+"""Follows the event stream for a service: batches of events to a handler, acknowledged once it is through."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig
+
+from artdag_common.codec import decode_event
+from artdag_common.domain.aggregate import DomainEvent
+from artdag_common.errors import ArtdagError
+from artdag_common.messaging import subjects
+from artdag_common.messaging.bus import Bus
+from artdag_common.messaging.consumer import StandingPull
+
+AT_ONCE = 1000
+RETRY_DELAY = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+def read_event(message: Msg) -> DomainEvent:
+    """Return the event that a message of the EVENTS stream carries."""
+    headers = message.headers or {}
+    type_name = message.subject.rpartition(".")[2]
+    return decode_event(type_name, headers["ce-subject"], int(headers["Es-Version"]), message.data)
+
+
+class Follower:
+    """A durable subscription to events, shared by the replicas of a service."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        durable: str,
+        filters: Sequence[str],
+        handle: Callable[[Sequence[DomainEvent]], Awaitable[None]],
+    ) -> None:
+        """``handle`` may see an event twice; the second time it changes nothing."""
+        self._handle = handle
+        self._durable = durable
+        self._waiting: asyncio.Queue[Msg] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+        config = ConsumerConfig(
+            durable_name=durable,
+            filter_subjects=list(filters),
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=30,
+            max_ack_pending=4 * AT_ONCE,
+        )
+        self._pull = StandingPull(bus, subjects.EVENTS, config, self._waiting.put, batch=AT_ONCE)
+
+    async def start(self) -> None:
+        """Run in the background. The stream may not exist yet."""
+        self._task = asyncio.create_task(self._work(), name=f"follow {self._durable}")
+
+    async def stop(self) -> None:
+        """Stop; what was not acknowledged comes again."""
+        await self._pull.stop()
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _work(self) -> None:
+        await self._pull.start()
+        while True:
+            batch = [await self._waiting.get()]
+            while not self._waiting.empty() and len(batch) < AT_ONCE:
+                batch.append(self._waiting.get_nowait())
+            try:
+                await self._handle([read_event(message) for message in batch])
+            except ArtdagError as error:
+                log.warning("events are handled later", durable=self._durable, error=error.message)
+                for message in batch:
+                    await message.nak(delay=RETRY_DELAY)
+            else:
+                for message in batch:
+                    await message.ack()

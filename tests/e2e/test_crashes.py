@@ -1,0 +1,124 @@
+"""Each service and each server is killed in the middle of a run: the run ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from artdag_cli.client import Client, ServerEvent
+from artdag_cli.demo_media import make_cat
+from artdag_cli.system import System, system
+
+VICTIMS = ["executor", "planner", "gateway", "cache", "auth", "nats", "postgres", "redis"]
+
+
+def recipe(salt: str) -> str:
+    """A chain of media steps; the salt makes every step of it new without changing any bytes."""
+    nodes: list[dict[str, Any]] = [
+        {"id": "cat", "type": "SOURCE", "config": {"input": True, "name": "cat"}},
+        {"id": "new", "type": "NOOP", "config": {"salt": salt}, "inputs": ["cat"]},
+        {"id": "cut", "type": "SEGMENT", "config": {"offset": 0.5, "duration": 2.0}, "inputs": ["new"]},
+        {"id": "dog", "type": "EFFECT", "config": {"effect": "dog"}, "inputs": ["cut"]},
+        {"id": "small", "type": "RESIZE", "config": {"width": 160, "height": 90}, "inputs": ["new"]},
+        {"id": "inverted", "type": "EFFECT", "config": {"effect": "invert"}, "inputs": ["small"]},
+        {"id": "both", "type": "SEQUENCE", "inputs": ["dog", "inverted"]},
+    ]
+    return json.dumps({"name": f"chain-{salt}", "version": "1", "dag": {"nodes": nodes, "output": "both"}})
+
+
+@pytest.fixture(scope="module")
+async def crashing(state: Path) -> AsyncIterator[System]:
+    """A system of its own, since it is going to be hurt."""
+    async with system(state / "crashing", 0, logs_to_files=True) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def client(crashing: System) -> Client:
+    """Its owner."""
+    return Client(f"http://127.0.0.1:{crashing.port}", crashing.token)
+
+
+@pytest.fixture(scope="module")
+def cat(client: Client, state: Path) -> str:
+    """The uploaded cat."""
+    path = state / "cat.mp4"
+    make_cat(path)
+    return client.upload(path, "cat")
+
+
+class Killing:
+    """Renders, and kills once the first media step runs."""
+
+    def __init__(self, it: System, client: Client, cat: str, state: Path) -> None:
+        self._it = it
+        self._client = client
+        self._cat = cat
+        self._state = state
+
+    def render(self, salt: str, victim: str | None) -> tuple[str, dict[str, Any]]:
+        """Return the id of the run and its last event; ``victim`` is killed on the way."""
+        path = self._state / f"{salt}.yaml"
+        path.write_text(recipe(salt))
+        recipe_id = self._client.upload_recipe(path)
+        run_id = self._client.call("POST", f"/recipes/{recipe_id}/run", json={"inputs": {"cat": self._cat}})["run_id"]
+        killed = victim is None
+        last: ServerEvent | None = None
+        for event in self._client.events(run_id):
+            last = event
+            media = event.type == "StepStarted" and event.data["data"]["step_type"] != "NOOP"
+            if media and not killed and victim:
+                os.kill(self._pid(victim), signal.SIGKILL)
+                killed = True
+        assert last is not None
+        assert killed
+        return run_id, {"event": last.type, **last.data["data"]}
+
+    def _pid(self, victim: str) -> int:
+        pid = self._it.supervisor.children[victim].pid
+        assert pid
+        return pid
+
+
+async def test_a_run_survives_the_death_of_every_part(
+    crashing: System, client: Client, cat: str, tmp_path: Path
+) -> None:
+    killing = Killing(crashing, client, cat, tmp_path)
+    _, undisturbed = await asyncio.to_thread(killing.render, "undisturbed", None)
+    assert undisturbed["event"] == "RunCompleted", undisturbed
+    for victim in VICTIMS:
+        restarts = crashing.supervisor.children[victim].restarts
+        run_id, outcome = await asyncio.to_thread(killing.render, f"without-{victim}", victim)
+        assert outcome["event"] == "RunCompleted", (victim, outcome)
+        assert outcome["output_cid"] == undisturbed["output_cid"], victim
+        assert crashing.supervisor.children[victim].restarts > restarts
+        await _each_result_is_recorded_once(crashing, run_id)
+
+
+async def _each_result_is_recorded_once(it: System, run_id: str) -> None:
+    connection = await asyncpg.connect(it.environment["DATABASE_URL"])
+    try:
+        rows = await connection.fetch(
+            """SELECT stream, count(*) AS results FROM es_events
+            WHERE type = 'StepCompleted' AND stream IN
+                (SELECT 'step-' || cache_id FROM rm_run_steps WHERE run_id = $1 AND type NOT LIKE 'SOURCE%')
+            GROUP BY stream""",
+            run_id,
+        )
+        satisfied = await connection.fetchval(
+            "SELECT count(DISTINCT data) = count(*) FROM es_events WHERE stream = $1 AND type = 'RunStepSatisfied'",
+            f"run-{run_id}",
+        )
+    finally:
+        await connection.close()
+    assert len(rows) == 6
+    assert {row["results"] for row in rows} == {1}
+    assert satisfied
