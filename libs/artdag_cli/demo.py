@@ -131,8 +131,8 @@ def run_demo(client: Client, folder: Path, quiet: bool) -> dict[str, Any]:
             make_drums(drums)
     video, audio = client.upload(cat, "cat"), client.upload(drums, "drums")
     renders = [
-        Render("beat-sync", {"video": video, "audio": audio}, probe(drums).duration_seconds),
-        Render("dog", {"input_image": video}, probe(cat).duration_seconds),
+        Render("beat-sync", {"video": video, "audio": audio}, probe(drums).duration),
+        Render("dog", {"input_image": video}, probe(cat).duration),
     ]
     recipes = {r.recipe: client.upload_recipe(RECIPES / f"{r.recipe}.yaml") for r in renders}
     rounds = []
@@ -188,11 +188,11 @@ def check_result(file: Path, cid: str, duration_seconds: float) -> float:
     if cid_of_file(file) != parse_cid(cid):
         raise DemoFailedError(f"the bytes of {file} do not hash to {cid}")
     facts = probe(file)
-    if (facts.video_codec, facts.pixel_format) != ("h264", "yuv420p"):
-        raise DemoFailedError(f"{file} is {facts.video_codec}/{facts.pixel_format}, not h264/yuv420p")
-    if abs(facts.duration_seconds - duration_seconds) > TOLERANCE_SECONDS:
-        raise DemoFailedError(f"{file} lasts {facts.duration_seconds:.3f} s instead of {duration_seconds:.3f} s")
-    return round(facts.duration_seconds, 3)
+    if (facts.video_codec, facts.pix_fmt) != ("h264", "yuv420p"):
+        raise DemoFailedError(f"{file} is {facts.video_codec}/{facts.pix_fmt}, not h264/yuv420p")
+    if abs(facts.duration - duration_seconds) > TOLERANCE_SECONDS:
+        raise DemoFailedError(f"{file} lasts {facts.duration:.3f} s instead of {duration_seconds:.3f} s")
+    return round(facts.duration, 3)
 
 
 def _print(summary: dict[str, Any]) -> None:

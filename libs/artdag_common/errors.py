@@ -169,6 +169,10 @@ class IdempotencyConflictError(ArtdagError):
     """An ``Idempotency-Key`` was used before with a different request. Use a new key."""
 
 
+class RangeNotSatisfiableError(ArtdagError):
+    """A ``Range`` header asks for bytes behind the content's end. Ask for less, or for all of it."""
+
+
 # --- machinery ------------------------------------------------------------------------------------------------------
 
 

@@ -17,23 +17,25 @@ class Dispatcher:
         """``send(work class, step)`` puts a step on the queue; a second time changes nothing there."""
         self._send = send
         self._waiting: deque[tuple[str, ExecuteStep]] = deque()
-        self._queued: set[str] = set()
+        self._wanted: dict[str, set[str]] = {}  # cache id of a step that waits for room → runs that need it
         self._out: set[str] = set()
 
-    async def submit(self, work_class: str, step: ExecuteStep) -> None:
+    async def submit(self, run_id: str, work_class: str, step: ExecuteStep) -> None:
         """Send a step, now or when there is room. Two runs that need the same step send it once."""
-        if step.cache_id in self._queued or step.cache_id in self._out:
+        if step.cache_id in self._out:
             return
-        self._queued.add(step.cache_id)
-        self._waiting.append((work_class, step))
+        if step.cache_id not in self._wanted:
+            self._wanted[step.cache_id] = set()
+            self._waiting.append((work_class, step))
+        self._wanted[step.cache_id].add(run_id)
         await self._fill()
 
-    async def repeat(self, work_class: str, step: ExecuteStep) -> None:
+    async def repeat(self, run_id: str, work_class: str, step: ExecuteStep) -> None:
         """Send a step again that may have been lost."""
         if step.cache_id in self._out:
             await self._send(work_class, step)
         else:
-            await self.submit(work_class, step)
+            await self.submit(run_id, work_class, step)
 
     def outstanding(self) -> list[str]:
         """Return the cache ids of steps that were sent and have not ended, as far as is known here."""
@@ -41,19 +43,22 @@ class Dispatcher:
 
     async def settle(self, cache_ids: Iterable[str]) -> None:
         """Note that steps have ended, whoever sent them, and fill the room they leave."""
-        self._out.difference_update(cache_ids)
+        for cache_id in cache_ids:
+            self._out.discard(cache_id)
+            self._wanted.pop(cache_id, None)
         await self._fill()
 
-    async def withdraw(self, unwanted: Callable[[str], bool]) -> None:
-        """Forget steps that wait for room and that nobody needs any more."""
-        keep = [(c, s) for c, s in self._waiting if not unwanted(s.cache_id)]
-        self._waiting = deque(keep)
-        self._queued = {s.cache_id for _, s in keep}
+    async def withdraw(self, run_id: str) -> None:
+        """Forget what a run still waits to send, unless another run needs it too."""
+        for cache_id, runs in list(self._wanted.items()):
+            runs.discard(run_id)
+            if not runs:
+                del self._wanted[cache_id]
         await self._fill()
 
     async def _fill(self) -> None:
         while self._waiting and len(self._out) < WINDOW:
             work_class, step = self._waiting.popleft()
-            self._queued.discard(step.cache_id)
-            self._out.add(step.cache_id)
-            await self._send(work_class, step)
+            if self._wanted.pop(step.cache_id, None) is not None:
+                self._out.add(step.cache_id)
+                await self._send(work_class, step)

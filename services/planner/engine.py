@@ -114,7 +114,7 @@ class Engine:
                     return run
                 await self._send(run, scheduled)
                 if run.finished:
-                    await self._dispatcher.withdraw(lambda cache_id: not self._wanted(cache_id))
+                    await self._dispatcher.withdraw(run.key)
                 return run
             raise VersionConflictError(f"run {run_id} changed {ATTEMPTS} times meanwhile", run=run_id)
 
@@ -128,9 +128,6 @@ class Engine:
             old, _ = self._runs.popitem(last=False)
             if not self._locks[old].locked():
                 del self._locks[old]
-
-    def _wanted(self, cache_id: str) -> bool:
-        return any(cache_id in run.places and not run.finished for run in self._runs.values())
 
     # --- planning ---
 
@@ -217,9 +214,9 @@ class Engine:
             )
             work_class = find_step_type(step.type).work_class(step.config)
             if again:
-                await self._dispatcher.repeat(work_class, command)
+                await self._dispatcher.repeat(run.key, work_class, command)
             else:
-                await self._dispatcher.submit(work_class, command)
+                await self._dispatcher.submit(run.key, work_class, command)
 
     async def take(self, events: Sequence[Step.Completed | Step.Failed], cause: str, mine_only: bool) -> None:
         """Take ended steps in: every run that waits for one is changed once for all of them.

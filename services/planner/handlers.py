@@ -25,7 +25,7 @@ from artdag_common.errors import ContentNotFoundError, InvalidInputsError, Recip
 from artdag_common.messaging.bus import Outcome
 from artdag_common.messaging.commands import CommandHandler
 from services.planner.engine import Engine
-from services.planner.planning import bind
+from services.planner.planning import bind, fixed_cids
 
 CONSUMER = "planner"
 
@@ -79,8 +79,7 @@ class Commands:
 
     async def _check_inputs(self, graph: Graph, command: StartRun) -> None:
         bound = bind(graph, command.inputs)
-        fixed = {n.config["cid"] for n in graph.nodes if n.type == "SOURCE" and "cid" in n.config}
-        wanted = fixed.union(*bound.values())
+        wanted = {cid for node in graph.nodes for cid in fixed_cids(node)}.union(*bound.values())
         missing = sorted(wanted - await self._blobs.present(wanted))
         if missing:
             raise InvalidInputsError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from artdag_common.domain.graph import Graph, Node
 from artdag_common.domain.plan import PlannedStep, cache_id, canonical_json
@@ -69,10 +68,11 @@ def bind(graph: Graph, inputs: Sequence[InputBinding]) -> dict[str, tuple[str, .
     """Return the CIDs of each variable node.
 
     Raises:
-        InvalidInputsError: an input is missing, unknown, or holds the wrong number of CIDs.
+        InvalidInputsError: an input is missing, unknown, bound twice, or holds the wrong number of CIDs.
     """
     by_name = {name: v for v in graph.variables for name in (v.node, v.name)}
     bound: dict[str, tuple[str, ...]] = {v.node: (v.default,) for v in graph.variables if v.default}
+    named: dict[str, str] = {}
     problems = []
     for binding in inputs:
         variable = by_name.get(binding.name)
@@ -81,7 +81,10 @@ def bind(graph: Graph, inputs: Sequence[InputBinding]) -> dict[str, tuple[str, .
             problems.append(f"input {binding.name!r} is not one of the recipe's inputs ({known})")
         elif not binding.cids or (len(binding.cids) > 1 and not variable.many):
             problems.append(f"input {binding.name!r} takes {'at least one CID' if variable.many else 'one CID'}")
+        elif variable.node in named:
+            problems.append(f"input {binding.name!r} is bound twice, here and by {named[variable.node]!r}")
         else:
+            named[variable.node] = binding.name
             bound[variable.node] = binding.cids
     problems += [f"input {v.name!r} is missing" for v in graph.variables if v.node not in bound and not problems]
     if problems:
@@ -118,7 +121,7 @@ def _analysis_nodes(graph: Graph) -> set[str]:
 
 def _place(draft: _Draft, node: Node, bound: Mapping[str, tuple[str, ...]]) -> None:
     if node.type in ("SOURCE", "SOURCE_LIST"):
-        cids = bound.get(node.id) or _fixed(node.config)
+        cids = bound.get(node.id) or fixed_cids(node)
         source = find_step_type("SOURCE")
         draft.places[node.id] = tuple(
             draft.add(
@@ -134,6 +137,13 @@ def _place(draft: _Draft, node: Node, bound: Mapping[str, tuple[str, ...]]) -> N
     kind = find_step_type(node.type)
     config = kind.canonical_config(node.config)
     inputs = [place for source_node in node.inputs for place in draft.places[source_node]]
+    if len(inputs) < kind.min_inputs or (kind.max_inputs is not None and len(inputs) > kind.max_inputs):
+        most = "" if kind.max_inputs is None else f" and at most {kind.max_inputs}"
+        raise InvalidInputsError(
+            f"{node.id} ({kind.name}) takes at least {kind.min_inputs}{most} inputs, and the lists bound here give it"
+            f" {len(inputs)}",
+            node=node.id,
+        )
     if node.type == PAIRED and len(inputs) > 2:
         draft.places[node.id] = (_tree(draft, node.id, kind, config, inputs),)
         return
@@ -143,8 +153,11 @@ def _place(draft: _Draft, node: Node, bound: Mapping[str, tuple[str, ...]]) -> N
     draft.places[node.id] = (draft.add(node.id, kind, config, inputs),)
 
 
-def _fixed(config: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(config["cids"]) if "cids" in config else (config["cid"],)
+def fixed_cids(node: Node) -> tuple[str, ...]:
+    """Return the content that the recipe itself names at a source; none where a run binds it."""
+    if node.type not in ("SOURCE", "SOURCE_LIST"):
+        return ()
+    return tuple(node.config["cids"]) if "cids" in node.config else tuple(filter(None, [node.config.get("cid")]))
 
 
 def _tree(draft: _Draft, node: str, kind: StepType, config: str, inputs: Sequence[int]) -> int:

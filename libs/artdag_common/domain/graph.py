@@ -50,7 +50,7 @@ class Graph:
     output: str
 
     def canonical(self) -> bytes:
-        """Return the canonical form: equal recipes, in either YAML form, give equal bytes. Its CID is the recipe's id."""
+        """Return the canonical form, whose CID is the recipe's id: equal recipes give equal bytes, in either form."""
         return canonical_json(
             {
                 "artdag": "recipe-1",

@@ -34,6 +34,11 @@ class PlannedStep:
     level: int
     output_cid: str = ""
 
+    @property
+    def is_source(self) -> bool:
+        """True for content that was given, not made."""
+        return self.type == "SOURCE"
+
 
 def canonical_json(value: Any) -> bytes:
     """Return ``value`` as JSON with sorted keys and no white space: equal values give equal bytes."""

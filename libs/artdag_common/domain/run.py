@@ -268,7 +268,7 @@ class Run(Aggregate, created_event_name="Requested"):
 
     def complete_plan(self, plan_cid: str, plan_id: str, output: int, now: datetime) -> None:
         """Close the plan, after the analyses that shaped it were noted."""
-        cached = sum(1 for step in self.steps if step.output_cid)
+        cached = sum(1 for step in self.steps if step.output_cid and not step.is_source)
         self.record(
             Run.Planned, now, plan_cid=plan_cid, plan_id=plan_id, output=output, total=len(self.steps), cached=cached
         )
@@ -313,7 +313,7 @@ class Run(Aggregate, created_event_name="Requested"):
             output_cid=self.outputs[self.output],
             provenance_cid=provenance_cid,
             computed=computed,
-            cached=len(self.states) - computed,
+            cached=sum(1 for step in self.steps if not step.is_source) - computed,
         )
 
     def fail(self, step: int, error: str, reason: str, now: datetime) -> None:

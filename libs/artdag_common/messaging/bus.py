@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from artdag_common.pb.events_pb2 import EventBatch, StoredEvent
 
 DAY = 86_400.0
 TOO_MANY_PER_SUBJECT = 10_077
+CONNECT_SECONDS = 10.0
 
 STREAMS = (
     StreamConfig(
@@ -113,7 +115,7 @@ class Bus:
     def __init__(self, nc: Client) -> None:
         self.nc = nc
         self.js: JetStreamContext = nc.jetstream(timeout=5)
-        self._work: JetStreamContext = nc.jetstream(publish_async_max_pending=10_000)
+        self._receipts = nc.new_inbox()
         self._on_reconnect: list[Callable[[], Awaitable[None]]] = []
         self._following_up: asyncio.Task[None] | None = None
 
@@ -138,7 +140,7 @@ class Bus:
                 bus._following_up = asyncio.create_task(bus._reconnected(), name="after reconnection")
 
         try:
-            nc = await nats.connect(
+            connecting = nats.connect(
                 url,
                 name=name,
                 max_reconnect_attempts=-1,
@@ -149,9 +151,12 @@ class Bus:
                 reconnected_cb=reconnected,
                 connect_timeout=5,
             )
-        except (OSError, nats.errors.Error) as error:
-            raise ServiceUnavailableError(f"NATS cannot be reached at {url.rpartition('@')[2]}: {error}") from error
+            nc = await asyncio.wait_for(connecting, CONNECT_SECONDS)  # it would try for ever, at the first time too
+        except (OSError, nats.errors.Error, TimeoutError) as error:
+            place = url.rpartition("@")[2].removeprefix("nats://")
+            raise ServiceUnavailableError(f"NATS cannot be reached at {place}: {str(error) or 'no answer'}") from error
         bus = cls(nc)
+        await nc.subscribe(bus._receipts, cb=_note_dispatch)
         await bus.ensure_streams()
         return bus
 
@@ -244,10 +249,16 @@ class Bus:
     # --- work ---
 
     async def dispatch(self, work_class: str, step: ExecuteStep) -> None:
-        """Put a step on the work queue. A step that is there already is not put there twice."""
+        """Put a step on the work queue. A step that is there already is not put there twice.
+
+        Does not wait for the receipt, and never fails: what did not arrive is dispatched again by the reconciler.
+        (nats-py's ``publish_async`` never ends a future whose receipt is an error, or lost; at its limit it stops.)
+        """
         subject = subjects.work(work_class, step.cache_id)
-        future = await self._work.publish_async(subject, encode_command(step))
-        future.add_done_callback(_note_dispatch)
+        try:
+            await self.nc.publish(subject, encode_command(step), reply=self._receipts)
+        except nats.errors.Error as error:
+            log.warning("dispatch failed; the reconciler repeats it", step=step.label, error=str(error))
 
     # --- core NATS: hints, wake-ups, ticks ---
 
@@ -271,12 +282,14 @@ class Bus:
 
     async def hint_again(self, events: Sequence[StoredEvent]) -> None:
         """Repeat stored step events for somebody who may have missed them."""
-        await self.nc.publish(subjects.STEP_HINTS, EventBatch(events=events).SerializeToString())
+        with contextlib.suppress(nats.errors.Error):  # the stream is the net
+            await self.nc.publish(subjects.STEP_HINTS, EventBatch(events=events).SerializeToString())
 
     async def tick(self, cache_id: str, done: int, total: int) -> None:
         """Tell how far a step is."""
         message = StepTick(cache_id=cache_id, done=done, total=total)
-        await self.nc.publish(subjects.tick(cache_id), message.SerializeToString())
+        with contextlib.suppress(nats.errors.Error):  # no step fails because nobody can watch it
+            await self.nc.publish(subjects.tick(cache_id), message.SerializeToString())
 
     async def answer_pings(self, service: str) -> None:
         """Tell whoever asks that this service can do work."""
@@ -301,10 +314,11 @@ class Bus:
         )
 
 
-def _note_dispatch(future: asyncio.Future[Any]) -> None:
-    error = None if future.cancelled() else future.exception()
-    if error is not None and getattr(error, "err_code", None) != TOO_MANY_PER_SUBJECT:
-        log.warning("dispatch failed; the reconciler repeats it", error=str(error))
+async def _note_dispatch(receipt: Msg) -> None:
+    status = (receipt.headers or {}).get("Status")
+    error = f"no stream takes it ({status})" if status else orjson.loads(receipt.data).get("error")
+    if error and (status or error.get("err_code") != TOO_MANY_PER_SUBJECT):
+        log.warning("dispatch failed; the reconciler repeats it", error=error)
 
 
 def read_command(message: Msg) -> tuple[Command, str, str]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 
+import nats
 import structlog
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
@@ -19,6 +20,7 @@ from artdag_common.messaging.consumer import StandingPull
 
 AT_ONCE = 1000
 RETRY_DELAY = 1.0
+UNREADABLE_DELAY = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -72,12 +74,34 @@ class Follower:
             batch = [await self._waiting.get()]
             while not self._waiting.empty() and len(batch) < AT_ONCE:
                 batch.append(self._waiting.get_nowait())
+            events, messages = await self._read(batch)
             try:
-                await self._handle([read_event(message) for message in batch])
+                await self._handle(events)
             except ArtdagError as error:
                 log.warning("events are handled later", durable=self._durable, error=error.message)
-                for message in batch:
-                    await message.nak(delay=RETRY_DELAY)
+                await self._later(messages)
+            except Exception as error:  # a bug, or a driver's error: the next events must not wait for ever
+                log.error("events cannot be handled", durable=self._durable, error=repr(error), exc_info=error)
+                await self._later(messages)
             else:
-                for message in batch:
-                    await message.ack()
+                with contextlib.suppress(nats.errors.Error):  # the bus is down: they come again and change nothing
+                    for message in messages:
+                        await message.ack()
+
+    async def _read(self, batch: Sequence[Msg]) -> tuple[list[DomainEvent], list[Msg]]:
+        """Decode a batch. What this version does not know waits for one that does, and holds up nothing else."""
+        events, messages = [], []
+        for message in batch:
+            try:
+                events.append(read_event(message))
+            except (ArtdagError, KeyError, ValueError) as error:
+                log.error("event cannot be read", durable=self._durable, subject=message.subject, error=str(error))
+                await self._later([message], UNREADABLE_DELAY)
+            else:
+                messages.append(message)
+        return events, messages
+
+    async def _later(self, messages: Sequence[Msg], delay: float | None = None) -> None:
+        with contextlib.suppress(nats.errors.Error):  # the bus is down: they come again after their wait
+            for message in messages:
+                await message.nak(delay=RETRY_DELAY if delay is None else delay)

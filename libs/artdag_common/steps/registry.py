@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
-from artdag_common.steps import noop, source  # noqa: F401
+from artdag_common.steps import (  # noqa: F401
+    analyze,
+    beat_sync,
+    effect,
+    mux,
+    noop,
+    resize,
+    segment,
+    sequence,
+    source,
+)
 from artdag_common.steps.base import STEP_TYPES, StepType, find_step_type
 
 for _entry in entry_points(group="artdag.steps"):

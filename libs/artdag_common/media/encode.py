@@ -1,0 +1,203 @@
+"""Encoder settings, all in one place, and the file that they write: MP4 with H.264 and AAC, as every browser plays it.
+
+Same pictures and sound in → same bytes out, in any process on any number of cores: the number of threads is fixed,
+container and encoders leave out their versions and the time (bitexact), and x264's account of its settings, which
+holds the number of threads, is taken out of the stream.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import av
+from av.audio.stream import AudioStream
+from av.bitstream import BitStreamFilterContext
+from av.codec.context import Flags as CodecFlags
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.frame import PictureType, VideoFrame
+from av.video.stream import VideoStream
+
+from artdag_common.errors import StepError
+from artdag_common.media.geometry import Size
+from artdag_common.media.pictures import PIXELS, ColourTags
+from artdag_common.media.timeline import nearest
+
+VIDEO_CODEC = "libx264"
+# Without mbtree: its AVX-512 code reads memory that nobody wrote (x264 core 165), so that the same pictures gave other
+# bytes in a process that had worked before; and its sums differ from processor to processor.
+VIDEO_OPTIONS = {"preset": "veryfast", "crf": "20", "profile": "high", "mbtree": "0"}
+GOP_SECONDS = 2  # a player that seeks decodes at most this much
+THREADS = 4
+DROP_SEI = "filter_units=remove_types=6"
+AUDIO_CODEC = "aac"
+AUDIO_BITS_PER_SECOND = 160_000
+AUDIO_BLOCK = 1024  # samples of an AAC frame
+AUDIO_RATES_HZ = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000)
+USUAL_RATE_HZ = 48_000
+LAYOUTS = {1: "mono", 2: "stereo"}
+CONTAINER = "mp4"
+CONTAINER_OPTIONS = {"movflags": "+faststart"}
+BITEXACT = 0x400  # AVFMT_FLAG_BITEXACT
+
+
+@dataclass(frozen=True, slots=True)
+class PictureShape:
+    """What the pictures of an output have in common."""
+
+    size: Size
+    rate: Fraction
+    tags: ColourTags
+
+
+class Soundtrack(Protocol):
+    """The sound of an output: gives packets in order."""
+
+    rate_hz: int
+
+    def attach(self, container: OutputContainer) -> AudioStream:
+        """Add the stream to the file."""
+
+    def packets(self, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
+        """Give the packets of the stream, one by one, reading only as far as needed."""
+
+
+class Mp4File:
+    """An MP4 file in the making, written under another name until it is whole.
+
+    Use as a context manager: leaving it without an error finishes the file and gives it its name; with one, nothing
+    is left. A file that was broken off would otherwise look like a valid, short one.
+    """
+
+    def __init__(self, path: Path, soundtrack: Soundtrack | None = None) -> None:
+        """``soundtrack``: None: silent."""
+        self._path = path
+        self._partial = path.with_name(f".{path.name}.partial")
+        self._soundtrack = soundtrack
+        self._pending: Iterator[Packet[AudioStream]] = iter(())
+        self._next: Packet[AudioStream] | None = None
+        self.container: OutputContainer = av.open(str(self._partial), "w", format=CONTAINER, options=self._options())
+        self.container.flags |= BITEXACT
+
+    def _options(self) -> dict[str, str]:
+        # edit lists say where sound ends in this unit; by default milliseconds, which would cut off up to 48 samples
+        unit = {"movie_timescale": str(self._soundtrack.rate_hz)} if self._soundtrack is not None else {}
+        return CONTAINER_OPTIONS | unit
+
+    def begin(self) -> None:
+        """Add the sound after the video stream, if any, is there."""
+        if self._soundtrack is not None:
+            stream = self._soundtrack.attach(self.container)
+            self._pending = self._soundtrack.packets(stream)
+            self._next = next(self._pending, None)
+
+    def mux(self, packet: Packet[VideoStream]) -> None:
+        """Write a packet of video."""
+        self.container.mux_one(packet)
+
+    def sound_until(self, time: Fraction | None) -> None:
+        """Write the sound that belongs before ``time`` (seconds; None: all the rest), so that both lie side by side."""
+        while self._next is not None:
+            packet = self._next
+            if time is not None and packet.dts is not None and packet.dts * packet.time_base >= time:
+                return
+            self.container.mux_one(packet)
+            self._next = next(self._pending, None)
+
+    def finish(self) -> None:
+        """Write what is left."""
+        self.sound_until(None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.finish()
+                self.container.close()
+                self._partial.rename(self._path)
+                return
+        except FFmpegError as broken:
+            raise StepError(f"the output cannot be written: {broken.strerror or broken}") from broken
+        finally:
+            with contextlib.suppress(FFmpegError, OSError):
+                self.container.close()
+            self._partial.unlink(missing_ok=True)
+        if isinstance(error, FFmpegError):
+            raise StepError(f"the output cannot be written: {error.strerror or error}") from error
+
+
+class VideoWriter(Mp4File):
+    """Encodes pictures one after the other, at a constant rate."""
+
+    def __init__(self, path: Path, shape: PictureShape, soundtrack: Soundtrack | None = None) -> None:
+        """All pictures have the size of ``shape``."""
+        super().__init__(path, soundtrack)
+        self._rate = shape.rate
+        self._count = 0
+        stream = self.container.add_stream(VIDEO_CODEC, rate=shape.rate, options=dict(VIDEO_OPTIONS))
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height = shape.size
+        stream.pix_fmt = PIXELS
+        codec = stream.codec_context
+        codec.time_base = 1 / shape.rate
+        codec.gop_size = max(1, nearest(GOP_SECONDS * shape.rate))
+        codec.thread_type = "AUTO"
+        codec.thread_count = THREADS
+        codec.flags |= int(CodecFlags.bitexact)
+        codec.colorspace = shape.tags.space
+        codec.color_primaries = shape.tags.primaries
+        codec.color_trc = shape.tags.transfer
+        self._stream = stream
+        self.begin()
+        self.container.start_encoding()
+        self._filter = BitStreamFilterContext(DROP_SEI, stream, stream)
+
+    def write(self, picture: VideoFrame) -> None:
+        """Encode the next picture."""
+        picture.pts = self._count
+        picture.time_base = 1 / self._rate
+        picture.pict_type = PictureType.NONE  # else the source's key frames are copied
+        self._count += 1
+        self._mux(self._stream.encode(picture))
+        self.sound_until(self._count / self._rate)
+
+    def finish(self) -> None:
+        """Write what the encoders still hold."""
+        self._mux(self._stream.encode(None))
+        for packet in self._filter.filter(None):
+            self._pass(packet)
+        super().finish()
+
+    def _mux(self, packets: list[Packet[VideoStream]]) -> None:
+        for packet in packets:
+            for filtered in self._filter.filter(packet):
+                self._pass(filtered)
+
+    def _pass(self, packet: Packet[VideoStream]) -> None:
+        packet.stream = self._stream
+        self.mux(packet)
+
+
+class SoundWriter(Mp4File):
+    """Writes sound alone."""
+
+    def __init__(self, path: Path, soundtrack: Soundtrack) -> None:
+        """All of ``soundtrack`` is written when the context is left."""
+        super().__init__(path, soundtrack)
+        self.begin()
+
+
+def audio_rate(rate_hz: int) -> int:
+    """Return the sample rate at which sound is encoded: its own where AAC knows it."""
+    return rate_hz if rate_hz in AUDIO_RATES_HZ else USUAL_RATE_HZ

@@ -1,0 +1,30 @@
+"""MUX: put a video under a sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from artdag_common.steps.base import StepContext, StepParams, step_type
+
+
+class MuxParams(StepParams):
+    """Parameters of MUX."""
+
+    video_stream: int = Field(0, ge=0, le=1)  # the input whose pictures are seen
+    audio_stream: int = Field(1, ge=0, le=1)  # the input whose sound is heard
+    shortest: bool = True  # end with the shorter of the two
+
+
+@step_type("MUX", version=1, slots=("video", "audio"))
+def mux(ctx: StepContext, params: MuxParams, *media: Path) -> Path:
+    """Write the pictures of one input with the sound of the other; pictures are copied where browsers play them.
+
+    Raises:
+        StepInputError: the one has no pictures, or the other no sound.
+    """
+    from artdag_common.media import video
+
+    pictures, sound = media[params.video_stream], media[params.audio_stream]
+    return video.mux(pictures, sound, ctx.output("mp4"), params.shortest, ctx.progress)

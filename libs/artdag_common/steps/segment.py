@@ -1,0 +1,49 @@
+"""SEGMENT: cut a time range out of a video or audio file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from artdag_common.steps.base import StepContext, StepParams, step_type
+
+
+class SegmentParams(StepParams):
+    """Parameters of SEGMENT: ``offset`` and ``duration``, or ``start`` and ``end``; all in seconds."""
+
+    offset: float = Field(0.0, ge=0, allow_inf_nan=False)
+    duration: float | None = Field(None, gt=0, allow_inf_nan=False)  # None: to the end
+    start: float | None = Field(None, ge=0, allow_inf_nan=False, exclude=True)  # the other name of offset
+    end: float | None = Field(None, gt=0, allow_inf_nan=False, exclude=True)  # where duration would lead to
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        """Bring ``start`` and ``end`` into ``offset`` and ``duration``, so that one cut is one parameter set."""
+        if self.start is not None:
+            if "offset" in self.model_fields_set:
+                raise ValueError("give offset or start, not both: they say the same")
+            object.__setattr__(self, "offset", self.start)
+        if self.end is not None:
+            if self.duration is not None:
+                raise ValueError("give duration or end, not both: they say the same")
+            if self.end <= self.offset:
+                raise ValueError(f"end {self.end:g} s is not after the beginning at {self.offset:g} s")
+            # to the microsecond: 0.3 - 0.1 is a fifth here
+            object.__setattr__(self, "duration", round(self.end - self.offset, 6))
+        return self
+
+
+@step_type("SEGMENT", version=1)
+def segment(ctx: StepContext, params: SegmentParams, media: Path) -> Path:
+    """Write ``duration`` seconds of ``media``, beginning at ``offset``; cut at the nearest frames.
+
+    Raises:
+        StepInputError: ``media`` ends before ``offset``.
+    """
+    from artdag_common.media import video  # PyAV is loaded by executors only
+    from artdag_common.media.timeline import seconds
+
+    duration = None if params.duration is None else seconds(params.duration)
+    return video.cut(media, ctx.output("mp4"), seconds(params.offset), duration, ctx.progress)

@@ -1,0 +1,76 @@
+"""SEQUENCE: play videos one after the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from artdag_common.media.colour import Colour
+from artdag_common.media.geometry import Mode
+from artdag_common.steps.base import StepContext, StepParams, step_type
+from artdag_common.steps.resize import Side
+
+
+class Transition(StepParams):
+    """How one clip goes over into the next."""
+
+    type: str = "cut"
+    duration: float = Field(0.5, gt=0, allow_inf_nan=False)  # seconds; a cut takes none
+
+    @field_validator("type")
+    @classmethod
+    def _built(cls, value: str) -> str:
+        if value in ("crossfade", "fade"):
+            raise ValueError(f"the transition {value!r} is not built yet; the one there is is 'cut'")
+        if value != "cut":
+            raise ValueError(f"{value[:40]!r} is not a transition; the one there is is 'cut'")
+        return value
+
+    @model_validator(mode="after")
+    def _no_duration(self) -> Self:
+        """Leave one way to say a cut, so that it is one parameter set."""
+        object.__setattr__(self, "duration", 0.5)
+        return self
+
+
+class SequenceParams(StepParams):
+    """Parameters of SEQUENCE."""
+
+    transition: Transition = Field(default_factory=lambda: Transition.model_validate({}))
+    target_size: Literal["first", "last", "largest", "explicit"] = "first"
+    width: Side | None = None
+    height: Side | None = None
+    background: Colour = "#000000"
+    resize_mode: Mode = "fit"  # fit and pad are the same here: all clips have to have one size
+
+    @model_validator(mode="after")
+    def _size(self) -> Self:
+        given = self.width is not None, self.height is not None
+        if self.target_size == "explicit" and not all(given):
+            raise ValueError("target_size 'explicit' needs width and height")
+        if self.target_size != "explicit" and any(given):
+            raise ValueError(f"width and height need target_size 'explicit', not {self.target_size!r}")
+        return self
+
+
+@step_type("SEQUENCE", version=1, slots=("clip",), inputs=(1, None))
+def sequence(ctx: StepContext, params: SequenceParams, *clips: Path) -> Path:
+    """Write ``clips`` one after the other, at the frame rate of the first.
+
+    Raises:
+        StepInputError: one is not a video; the message says which.
+    """
+    from artdag_common.media import video
+
+    size = (params.width, params.height) if params.width and params.height else None
+    return video.join(
+        clips,
+        ctx.output("mp4"),
+        params.target_size,
+        size,
+        params.resize_mode,
+        params.background,
+        ctx.progress,
+    )

@@ -1,0 +1,189 @@
+"""What OpenAPI says of every route: an example of the answer, and the problems it may answer with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.gateway.problems import MEDIA_TYPE, example
+
+PROBLEM = {"$ref": "#/components/schemas/Problem"}
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "title": "Problem",
+    "description": "RFC 9457. Further members carry the values that the detail names.",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance", "code"],
+    "properties": {
+        "type": {"type": "string", "format": "uri", "example": "urn:artdag:problem:run-not-found"},
+        "title": {"type": "string", "example": "Run not found"},
+        "status": {"type": "integer", "example": 404},
+        "detail": {"type": "string", "example": "no run 7d0f…"},
+        "instance": {"type": "string", "example": "/runs/7d0f…"},
+        "code": {"type": "string", "example": "run-not-found"},
+        "hint": {"type": "string", "example": "No run has this id, or it was deleted."},
+        "problems": {"type": "array", "items": {}, "description": "Every rule that is broken"},
+    },
+}
+
+CID = "bafybeihkoviema7g3gxyt6la7vd5ho32ictqbilu3wnlo3rs7ewhnp7lly"
+RUN_ID = "7d0f4a52-9a3b-5d6e-8c1f-2b3a4c5d6e7f"
+TIME = "2026-01-07T12:00:00Z"
+
+PROBLEMS: dict[int, tuple[str, str, str]] = {
+    400: ("invalid-cid", "Not a CID", "'abc' is not a CID"),
+    401: ("unauthenticated", "No valid token", "this needs a token: send Authorization: Bearer <token>"),
+    403: ("foreign-origin", "Host or Origin is not this server", "Host 'example.org' is not this server"),
+    404: ("not-found", "There is no such thing", "no run 7d0f…"),
+    409: ("run-active", "Not now", "run 7d0f… is still running; cancel it first"),
+    413: ("content-too-large", "Too large", "the upload has more than 21474836480 bytes"),
+    416: ("range-not-satisfiable", "Range behind the end", "Range 'bytes=900-' is outside the content's 10 bytes"),
+    422: ("invalid-request", "A rule is broken", "limit: 0 is not greater than or equal to 1"),
+    503: ("service-unavailable", "Try again shortly", "the bus did not take StartRun"),
+    507: ("storage-full", "The disk is full", "the disk that holds the cache is full; nothing was stored"),
+}
+
+RUN: dict[str, Any] = {
+    "run_id": RUN_ID,
+    "status": "completed",
+    "owner": "owner",
+    "recipe": "beat-sync",
+    "recipe_cid": CID,
+    "inputs": [{"name": "video", "cids": [CID]}, {"name": "audio", "cids": [CID]}],
+    "output_name": "my-output",
+    "output_cid": CID,
+    "output_url": f"/cache/{CID}/raw",
+    "provenance_cid": CID,
+    "provenance_url": f"/cache/{CID}/raw",
+    "plan_id": "9f2c…",
+    "plan_cid": CID,
+    "error": None,
+    "progress": {"total": 4, "cached": 2, "completed": 2, "done": 4, "fraction": 1.0},
+    "created_at": TIME,
+    "updated_at": TIME,
+    "duration_ms": 3120,
+    "links": {
+        "self": f"/runs/{RUN_ID}",
+        "events": f"/runs/{RUN_ID}/events",
+        "plan": f"/api/run/{RUN_ID}/plan",
+        "analysis": f"/api/run/{RUN_ID}/analysis",
+    },
+}
+RUN_DETAIL = RUN | {
+    "status": "running",
+    "steps": {
+        "by_status": {"cached": 2, "completed": 1, "running": 1},
+        "running": [
+            {
+                "step": 3,
+                "node": "sync_video",
+                "type": "BEAT_SYNC",
+                "label": "beat-sync.sync_video.beat_sync",
+                "attempt": 1,
+                "started_at": TIME,
+                "frames": {"done": 120, "total": 300},
+            }
+        ],
+    },
+}
+PLAN: dict[str, Any] = {
+    "run_id": RUN_ID,
+    "status": "planned",
+    "plan_id": "9f2c…",
+    "plan_cid": CID,
+    "plan_url": f"/cache/{CID}/raw",
+    "recipe": "dog",
+    "recipe_cid": CID,
+    "output": 1,
+    "levels": [[0], [1]],
+    "steps": [
+        {
+            "index": 1,
+            "node": "apply_dog",
+            "type": "EFFECT",
+            "label": "dog.apply_dog.effect",
+            "level": 1,
+            "cache_id": "c0ffee…",
+            "config": {"effect": "dog", "params": {}},
+            "inputs": [0],
+            "status": "pending",
+            "output_cid": None,
+            "output_url": None,
+            "attempt": 0,
+            "started_at": None,
+            "duration_ms": None,
+            "error": None,
+        }
+    ],
+}
+RECIPE: dict[str, Any] = {
+    "recipe_id": CID,
+    "name": "beat-sync",
+    "version": "1.0",
+    "description": "Synchronize video to audio beats",
+    "owner": "owner",
+    "source_cid": CID,
+    "source_url": f"/cache/{CID}/raw",
+    "created_at": TIME,
+    "links": {"self": f"/recipes/{CID}", "run": f"/recipes/{CID}/run"},
+}
+RECIPE_DETAIL = RECIPE | {
+    "inputs": [
+        {
+            "name": "video",
+            "node": "video",
+            "type": "video",
+            "description": "Source video",
+            "default": None,
+            "list": False,
+        }
+    ],
+    "nodes": [{"id": "video", "type": "SOURCE", "config": {"input": True}, "inputs": []}],
+    "output": "sync_video",
+}
+OBJECT: dict[str, Any] = {
+    "cid": CID,
+    "size_bytes": 1048576,
+    "media_type": "video/mp4",
+    "origin": "upload",
+    "names": [{"owner": "owner", "name": "cat"}],
+    "stored_at": TIME,
+    "links": {"raw": f"/cache/{CID}/raw", "meta": f"/cache/{CID}/meta"},
+}
+UPLOADED: dict[str, Any] = {
+    "cid": CID,
+    "size_bytes": 1048576,
+    "media_type": "video/mp4",
+    "name": "cat",
+    "links": {"raw": f"/cache/{CID}/raw", "meta": f"/cache/{CID}/meta"},
+}
+PENDING: dict[str, Any] = {
+    "status": "pending",
+    "command_id": "1f6e…",
+    "links": {"command": "/api/commands/1f6e…", "resource": f"/runs/{RUN_ID}"},
+}
+
+
+def answers(
+    shown: Any, *problems: int, status: int = 200, media_type: str = "application/json", pending: bool = False
+) -> dict[int | str, dict[str, Any]]:
+    """Return a route's ``responses``.
+
+    Args:
+        shown: example of the answer.
+        problems: HTTP statuses of the problems it may answer with; 403 and 503 always may.
+        pending: it may also answer 202, before its owner has.
+    """
+    documented: dict[int | str, dict[str, Any]] = {
+        status: {"description": "Done", "content": {media_type: {"example": shown}}}
+    }
+    if pending:
+        documented[202] = {
+            "description": "Kept, and not handled yet: look at the links",
+            "content": {"application/json": {"example": PENDING}},
+        }
+    for number in sorted({*problems, 403, 503}):
+        code, description, detail = PROBLEMS[number]
+        documented[number] = {
+            "description": description,
+            "content": {MEDIA_TYPE: {"schema": PROBLEM, "example": example(code, number, detail)}},
+        }
+    return documented

@@ -1,0 +1,156 @@
+"""Recipes: upload, look, run, delete. ``/configs`` is the earlier name of the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from artdag_common.commands import DeleteRecipe
+from artdag_common.domain.recipe_document import MAX_BYTES
+from services.gateway.api.documentation import CID, RECIPE, RECIPE_DETAIL, RUN, answers
+from services.gateway.api.runs import Inputs
+from services.gateway.issuing import patience_of
+from services.gateway.launching import created, launch, recipe_seen, register
+from services.gateway.parts import Parts, User
+from services.gateway.problems import Json
+from services.gateway.projections import recipes
+from services.gateway.uploads import is_form, receive_form, receive_text, refused
+from services.gateway.views import page_view, read_cursor, recipe_detail, recipe_view
+
+RecipeId = Annotated[str, Path(description="Recipe id or name", examples=["beat-sync"], max_length=256)]
+FIELDS = ("recipe", "config", "yaml", "file")
+YAML_EXAMPLE = """name: dog
+inputs:
+  media: {type: any}
+steps:
+  - id: apply
+    type: EFFECT
+    config: {effect: dog}
+    inputs: [media]
+output: apply
+"""
+UPLOAD_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/yaml": {"schema": {"type": "string"}, "example": YAML_EXAMPLE},
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+            },
+        },
+    }
+}
+
+
+class RecipeRun(BaseModel):
+    """What to run a recipe on."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"inputs": {"video": CID, "audio": CID}, "output_name": "my-output"}},
+    )
+
+    inputs: Inputs = Field(default_factory=dict, description="CIDs or asset names, by the names of the inputs")
+    output_name: str = Field("", max_length=200, description="What the output is called in the provenance record")
+
+
+async def upload_recipe(request: Request, parts: Parts, user: User) -> Response:
+    """Make a recipe known, from YAML as the body or as a form's file. All its problems are reported at once."""
+    if is_form(request):
+        form = await receive_form(request, parts.blobs, MAX_BYTES)
+        texts = [form.fields[name] for name in FIELDS if name in form.fields]
+        if form.files:
+            source = await parts.blobs.read(form.files[0].cid)
+        elif texts:
+            source = texts[0].encode()
+        else:
+            raise refused("file", "", "a recipe: send it as the form's file")
+    else:
+        source = await receive_text(request, MAX_BYTES)
+    command_id = await parts.issuer.command_id(request, user, source)
+    sketch = await parts.names.sketch(source, user)
+    cid = await register(parts, request, sketch, user, command_id)
+    await recipe_seen(parts, cid)
+    row = await recipes.find(parts.pool, cid)
+    known = {"recipe_id": cid, "name": sketch.graph.name, "version": sketch.graph.version}
+    return Json(recipe_view(row) if row else known, 201 if row else 202, {"Location": f"/recipes/{cid}"})
+
+
+async def list_recipes(
+    parts: Parts,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
+) -> Response:
+    """One page of recipes, newest first; `next` is the cursor of the following page."""
+    rows, total = await recipes.newest(parts.pool, limit + 1, read_cursor(cursor))
+    page = rows[:limit]
+    following = page[-1].position if len(rows) > limit else None
+    return Json(page_view("recipes", [recipe_view(row) for row in page], total, following))
+
+
+async def get_recipe(recipe: RecipeId, parts: Parts) -> Response:
+    """A recipe with its inputs and its nodes."""
+    row = await parts.names.recipe(recipe)
+    return Json(recipe_detail(row, await parts.names.graph(row.cid)))
+
+
+async def delete_recipe(request: Request, recipe: RecipeId, parts: Parts, user: User) -> Response:
+    """Take a recipe off the list. Runs made with it stay."""
+    row = await parts.names.recipe(recipe)
+    command_id = await parts.issuer.command_id(request, user, b"")
+    await parts.issuer.issue(DeleteRecipe(row.cid), command_id, f"/recipes/{row.cid}", patience_of(request))
+    await recipe_seen(parts, row.cid, present=False)
+    return Json({"recipe_id": row.cid, "name": row.name, "deleted": True})
+
+
+async def run_recipe(request: Request, recipe: RecipeId, body: RecipeRun, parts: Parts, user: User) -> Response:
+    """Render a recipe. With an `Idempotency-Key`, repeating the request gives the same run."""
+    row = await parts.names.recipe(recipe)
+    run_id = await launch(parts, request, user, row.cid, body.inputs, body.output_name)
+    return await created(parts, run_id)
+
+
+def _routes(prefix: str, what: str, plural: str, *, earlier: bool) -> APIRouter:
+    router = APIRouter(prefix=prefix, tags=["configs (earlier name of recipes)" if earlier else "recipes"])
+
+    def add(path: str, method: str, endpoint: Callable[..., Any], summary: str, **more: Any) -> None:
+        router.add_api_route(path, endpoint, methods=[method], summary=summary, deprecated=earlier or None, **more)
+
+    add(
+        "/upload",
+        "POST",
+        upload_recipe,
+        f"Upload {what} YAML",
+        status_code=201,
+        openapi_extra=UPLOAD_BODY,
+        responses=answers(RECIPE, 401, 413, 422, 507, status=201, pending=True),
+    )
+    page = {"recipes": [RECIPE], "total": 1, "next": None}
+    add("", "GET", list_recipes, f"List {plural}", responses=answers(page, 422))
+    add("/{recipe}", "GET", get_recipe, f"Get {what} details", responses=answers(RECIPE_DETAIL, 404))
+    deleted = {"recipe_id": CID, "name": "beat-sync", "deleted": True}
+    add(
+        "/{recipe}",
+        "DELETE",
+        delete_recipe,
+        f"Delete {what}",
+        responses=answers(deleted, 401, 404, 409, pending=True),
+    )
+    add(
+        "/{recipe}/run",
+        "POST",
+        run_recipe,
+        f"Execute {what}",
+        status_code=201,
+        responses=answers(RUN, 401, 404, 422, status=201, pending=True),
+    )
+    return router
+
+
+router = APIRouter()
+router.include_router(_routes("/recipes", "a recipe", "recipes", earlier=False))
+router.include_router(_routes("/configs", "a config", "configs", earlier=True))

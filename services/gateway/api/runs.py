@@ -1,0 +1,176 @@
+"""Runs: start, look, stop, delete."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from artdag_common.commands import CancelRun, DeleteRun
+from artdag_common.domain.run import FINISHED
+from artdag_common.errors import RunNotFoundError
+from services.gateway.api.documentation import CID, PLAN, RUN, RUN_DETAIL, RUN_ID, answers
+from services.gateway.issuing import patience_of
+from services.gateway.launching import created, gone, launch, seen
+from services.gateway.parts import Gateway, Parts, User
+from services.gateway.problems import Json
+from services.gateway.projections import runs
+from services.gateway.projections.runs import RunRow
+from services.gateway.views import page_view, plan_view, raw_url, read_cursor, run_detail, run_url, run_view
+
+router = APIRouter(tags=["runs"])
+
+Reference = Annotated[str, Field(min_length=1, max_length=256)]
+"""A CID, or the name of content."""
+
+Inputs = list[Reference | list[Reference]] | dict[str, Reference | list[Reference]]
+RunId = Annotated[str, Path(description="The run's id", examples=[RUN_ID], max_length=64)]
+
+
+class NewRun(BaseModel):
+    """What to render."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"recipe": "dog", "inputs": [CID], "output_name": "my-output"}},
+    )
+
+    recipe: str = Field(
+        min_length=1, max_length=262_144, description="Recipe id, recipe name, effect name, or the recipe as YAML"
+    )
+    inputs: Inputs = Field(
+        default_factory=list,
+        description="CIDs or asset names: a list in the order of the recipe's inputs, or by the inputs' names",
+    )
+    output_name: str = Field("", max_length=200, description="What the output is called in the provenance record")
+
+
+class Cancellation(BaseModel):
+    """Why a run is stopped."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"reason": "wrong music"}})
+
+    reason: str = Field("", max_length=500)
+
+
+async def wanted(parts: Gateway, run_id: str) -> RunRow:
+    """Return a run.
+
+    Raises:
+        RunNotFoundError: there is none, or it was deleted.
+    """
+    run = await runs.find(parts.pool, run_id)
+    if run is None:
+        raise RunNotFoundError(f"no run {run_id}", run=run_id)
+    return run
+
+
+@router.post(
+    "/runs",
+    summary="Start a rendering run",
+    status_code=201,
+    responses=answers(RUN, 401, 404, 409, 422, status=201, pending=True),
+)
+async def start_run(request: Request, body: NewRun, parts: Parts, user: User) -> Response:
+    """Render a recipe, or apply one effect. With an `Idempotency-Key`, repeating the request gives the same run."""
+    run_id = await launch(parts, request, user, body.recipe, body.inputs, body.output_name)
+    return await created(parts, run_id)
+
+
+@router.get(
+    "/runs",
+    summary="List all runs, newest first",
+    responses=answers({"runs": [RUN], "total": 1, "next": None}, 422),
+)
+async def list_runs(
+    parts: Parts,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
+    status: Annotated[str | None, Query(description="Only runs in this status", max_length=20)] = None,
+) -> Response:
+    """One page of runs; `next` is the cursor of the following page."""
+    rows, total = await runs.newest(parts.pool, limit + 1, read_cursor(cursor), status)
+    page = rows[:limit]
+    following = page[-1].position if len(rows) > limit else None
+    return Json(page_view("runs", [run_view(row) for row in page], total, following))
+
+
+@router.get("/runs/{run_id}", summary="Get run status", responses=answers(RUN_DETAIL, 404))
+@router.get("/api/run/{run_id}", summary="Get run as JSON", responses=answers(RUN_DETAIL, 404))
+async def get_run(run_id: RunId, parts: Parts) -> Response:
+    """Status, progress, output, and the steps being computed now with the frames they have done."""
+    run = await wanted(parts, run_id)
+    counts, running = await asyncio.gather(runs.counts(parts.pool, run_id), runs.running(parts.pool, run_id))
+    frames = await parts.ticks.frames(run_id) if running else {}
+    return Json(run_detail(run, counts, running, frames))
+
+
+@router.get("/api/run/{run_id}/plan", summary="Get execution plan JSON", responses=answers(PLAN, 404))
+async def get_plan(run_id: RunId, parts: Parts) -> Response:
+    """The run's steps, level by level, with their cache ids and how they stand."""
+    run = await wanted(parts, run_id)
+    return Json(plan_view(run, await runs.steps(parts.pool, run_id)))
+
+
+@router.get(
+    "/api/run/{run_id}/analysis",
+    summary="Get analysis data JSON",
+    responses=answers(
+        {
+            "run_id": RUN_ID,
+            "status": "completed",
+            "analyses": [
+                {
+                    "node": "analyze_audio",
+                    "input_cid": CID,
+                    "cid": CID,
+                    "url": f"/cache/{CID}/raw",
+                    "result": {"cid": CID, "audio": {"duration": 12.0, "beats": {"tempo": 120.0}}},
+                }
+            ],
+        },
+        404,
+    ),
+)
+async def get_analysis(run_id: RunId, parts: Parts) -> Response:
+    """The analyses that shaped the plan; empty until they are there, or where the recipe asks for none."""
+    run = await wanted(parts, run_id)
+    analyses: list[dict[str, Any]] = []
+    for found in orjson.loads(run.analyses):
+        result = orjson.loads(await parts.blobs.read(found["cid"]))
+        analyses.append({**found, "url": raw_url(found["cid"]), "result": result})
+    return Json({"run_id": run_id, "status": run.status, "analyses": analyses})
+
+
+@router.post(
+    "/runs/{run_id}/cancel",
+    summary="Stop a run",
+    responses=answers(RUN | {"status": "cancelled"}, 401, 404, 409, 422, pending=True),
+)
+async def cancel_run(
+    request: Request, run_id: RunId, parts: Parts, user: User, body: Cancellation | None = None
+) -> Response:
+    """Steps already running finish; no further step starts."""
+    await wanted(parts, run_id)
+    command_id = await parts.issuer.command_id(request, user, await request.body())
+    command = CancelRun(run_id, body.reason if body else "")
+    await parts.issuer.issue(command, command_id, run_url(run_id), patience_of(request))
+    run = await seen(parts, run_id, enough=lambda run: run.status in FINISHED)
+    return Json(run_view(run or await wanted(parts, run_id)))
+
+
+@router.delete(
+    "/runs/{run_id}",
+    summary="Delete a run",
+    responses=answers({"run_id": RUN_ID, "deleted": True}, 401, 404, 409, pending=True),
+)
+async def delete_run(request: Request, run_id: RunId, parts: Parts, user: User) -> Response:
+    """Take a finished run off every list. One that still goes on has to be cancelled first."""
+    command_id = await parts.issuer.command_id(request, user, b"")
+    await parts.issuer.issue(DeleteRun(run_id), command_id, run_url(run_id), patience_of(request))
+    await gone(parts, run_id)
+    return Json({"run_id": run_id, "deleted": True})

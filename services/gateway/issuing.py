@@ -1,0 +1,146 @@
+"""Commands on their way to their owners: ids that make repeats harmless, and what came of them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+import asyncpg
+import orjson
+from starlette.requests import Request
+
+from artdag_common import errors
+from artdag_common.commands import COMMANDS, Command
+from artdag_common.errors import ArtdagError, IdempotencyConflictError, InvalidRequestError
+from artdag_common.eventstore.port import EventStore
+from artdag_common.messaging.bus import Bus, Outcome
+
+COMMAND_IDS = UUID("0f1e7a3c-6d55-5d8a-9a35-61727464616e")
+RUN_IDS = UUID("b8f4f1f0-1c3e-5e5b-8a4f-61727464616e")
+KEY = "idempotency-key"
+KEY_CHARACTERS = 255
+ANSWER_SECONDS = 8.0
+WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,4})(?=$|[,;\s])", re.IGNORECASE)
+
+DDL = """
+CREATE TABLE IF NOT EXISTS gateway_idempotency (
+    key        text PRIMARY KEY,
+    body_hash  bytea       NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS gateway_idempotency_age ON gateway_idempotency (created_at);
+"""
+
+
+def patience_of(request: Request) -> float:
+    """Return how long the client wants to wait, in seconds: ``Prefer: wait=N`` (RFC 7240), else our own limit."""
+    match = WAIT.search(request.headers.get("prefer", ""))
+    return min(float(match[1]), ANSWER_SECONDS) if match else ANSWER_SECONDS
+
+
+def run_id_of(command_id: str) -> str:
+    """Return the id of the run that a command starts: any repeat starts the same run."""
+    return str(uuid5(RUN_IDS, command_id))
+
+
+def refusal(outcome: Outcome) -> ArtdagError:
+    """Return the error that a refusal stands for, so that it is answered like one of our own."""
+    values = orjson.loads(outcome.values or b"{}")
+    cls = _by_code().get(outcome.code)
+    if cls is None:  # of a newer version
+        return ArtdagError(outcome.message, refusal=outcome.code, **values)
+    error = cls.__new__(cls)
+    ArtdagError.__init__(error, outcome.message, **values)
+    return error
+
+
+def _by_code() -> dict[str, type[ArtdagError]]:
+    known = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, ArtdagError)]
+    return {cls.__new__(cls).code: cls for cls in known}
+
+
+class Pending(Exception):  # noqa: N818  (not an error: the command is kept, its outcome is not known yet)
+    """The bus keeps the command, and its owner has not answered in time."""
+
+    def __init__(self, command_id: str, resource: str) -> None:
+        super().__init__(command_id)
+        self.command_id = command_id
+        self.resource = resource
+
+
+class Issuer:
+    """Publishes commands and waits for their outcome."""
+
+    def __init__(self, bus: Bus, store: EventStore, pool: asyncpg.Pool) -> None:
+        self._bus = bus
+        self._store = store
+        self._pool = pool
+
+    async def prepare(self) -> None:
+        """Make the table of used keys."""
+        await self._pool.execute(DDL)
+
+    async def command_id(self, request: Request, owner: str, body: bytes) -> str:
+        """Return the id of the command that a request leads to.
+
+        With an ``Idempotency-Key`` it derives from caller, route and key, so a repeat is the same command. Without
+        one every request is a new command: a hash of the body would make it impossible to ask twice on purpose.
+
+        Raises:
+            IdempotencyConflictError: the key was used for something else.
+        """
+        key = request.headers.get(KEY)
+        if key is None:
+            return str(uuid4())
+        if not 0 < len(key) <= KEY_CHARACTERS:
+            raise InvalidRequestError(
+                f"Idempotency-Key has {len(key)} characters: it takes 1 to {KEY_CHARACTERS}",
+                problems=[{"field": "Idempotency-Key", "value": key[:40], "problem": "1 to 255 characters"}],
+            )
+        command_id = str(uuid5(COMMAND_IDS, "\0".join((owner, request.method, request.url.path, key))))
+        digest = hashlib.sha256(body).digest()
+        known = await self._pool.fetchval(
+            """WITH aged AS (DELETE FROM gateway_idempotency WHERE created_at < now() - interval '8 days'),
+            added AS (INSERT INTO gateway_idempotency (key, body_hash) VALUES ($1, $2)
+                ON CONFLICT (key) DO NOTHING RETURNING body_hash)
+            SELECT body_hash FROM added UNION ALL SELECT body_hash FROM gateway_idempotency WHERE key = $1 LIMIT 1""",
+            command_id,
+            digest,
+        )
+        if known is not None and known != digest:
+            raise IdempotencyConflictError(
+                f"Idempotency-Key {key!r} was used before for another request to {request.url.path}", key=key
+            )
+        return command_id
+
+    async def issue(
+        self, command: Command, command_id: str, resource: str, patience: float = ANSWER_SECONDS
+    ) -> dict[str, Any]:
+        """Publish a command and return what its owner says came of it.
+
+        Args:
+            resource: path of what the command is about, for whoever has to look later.
+            patience: seconds to wait for the answer.
+
+        Raises:
+            Pending: no answer in time; the command is kept.
+            ArtdagError: the refusal.
+            ServiceUnavailableError: the bus did not take it; nothing was accepted.
+        """
+        outcome = await self._bus.request(command, command_id, patience)
+        if outcome is None:
+            raise Pending(command_id, resource)
+        if not outcome.accepted:
+            raise refusal(outcome)
+        values: dict[str, Any] = orjson.loads(outcome.values or b"{}")
+        return values
+
+    async def outcome(self, command_id: str) -> Outcome | None:
+        """Return what came of a command, or None if nobody has handled it."""
+        for service in sorted({command.SERVICE for command in COMMANDS.values()}):
+            stored = await self._store.outcome(service, command_id)
+            if stored is not None:
+                return Outcome.decode(stored)
+        return None

@@ -1,0 +1,243 @@
+"""Follows all events and keeps the read models: rows and position commit together.
+
+Every gateway process follows the stream through a consumer of its own, since each has live clients to tell. The rows
+belong to whichever process comes first: the row of ``rm_position`` is locked, what it covers is skipped. That row, not
+the stream's consumer, remembers how far things are, so nothing is acknowledged, and where the stream has a gap, lags
+or was lost, Postgres is read instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from types import ModuleType
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import asyncpg
+import structlog
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from artdag_common.errors import ArtdagError
+from artdag_common.eventstore.port import Recorded
+from artdag_common.eventstore.postgres import LOST, SCHEMA_LOCK
+from artdag_common.messaging import subjects
+from artdag_common.messaging.bus import Bus
+from artdag_common.messaging.consumer import StandingPull
+from services.gateway.projections import objects, recipes, runs, tokens
+from services.gateway.projections.fact import Fact, fact
+
+NAME = "gateway"
+SHAPE = 1
+"""Raised when a table or its meaning changes: the read models are then made anew from the events."""
+
+PROJECTIONS: tuple[ModuleType, ...] = (runs, recipes, objects, tokens)
+AT_ONCE = 2000
+IDLE = 0.5
+RETRY = 0.2
+FORGOTTEN = 60.0
+
+POSITION = """CREATE TABLE IF NOT EXISTS rm_position (
+    name     text    PRIMARY KEY,
+    position bigint  NOT NULL,
+    shape    integer NOT NULL
+)"""
+
+READ = """SELECT e.stream, e.version, e.event_id, e.type, e.data, l.position, e.recorded_at
+FROM es_log l JOIN es_events e USING (stream, version) WHERE l.position > $1 ORDER BY l.position LIMIT $2"""
+
+T = TypeVar("T")
+Listener = Callable[[Sequence[Fact]], Awaitable[None]]
+
+log = structlog.get_logger(__name__)
+
+
+def tables() -> list[str]:
+    """Return the names of all tables that are made from events here."""
+    return [table for projection in PROJECTIONS for table in projection.TABLES]
+
+
+async def prepare(pool: asyncpg.Pool) -> int:
+    """Make the tables, anew where they are of an older shape, and return the position they stand at."""
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
+        await connection.execute(POSITION)
+        shape = await connection.fetchval("SELECT shape FROM rm_position WHERE name = $1", NAME)
+        if shape is not None and shape != SHAPE:
+            await connection.execute(f"DROP TABLE IF EXISTS {', '.join(tables())}")
+            await connection.execute("DELETE FROM rm_position WHERE name = $1", NAME)
+        for projection in PROJECTIONS:
+            await connection.execute(projection.DDL)
+        await connection.execute("INSERT INTO rm_position VALUES ($1, 0, $2) ON CONFLICT DO NOTHING", NAME, SHAPE)
+        return int(await connection.fetchval("SELECT position FROM rm_position WHERE name = $1", NAME))
+
+
+async def read(pool: asyncpg.Pool, after: int, limit: int = AT_ONCE) -> list[Fact]:
+    """Return the next events after a position, from the event store."""
+    return [fact(Recorded(*row)) for row in await pool.fetch(READ, after, limit)]
+
+
+async def commit(pool: asyncpg.Pool, facts: Sequence[Fact]) -> int:
+    """Apply consecutive events that are not applied yet; rows and position commit together.
+
+    Returns:
+        The position that the read models stand at. Where it is lower than the last event's, events before the first
+        one are missing and nothing was applied.
+    """
+    async with pool.acquire() as connection, connection.transaction():
+        position = int(await connection.fetchval("SELECT position FROM rm_position WHERE name = $1 FOR UPDATE", NAME))
+        if position >= facts[-1].position or position + 1 < facts[0].position:
+            return position
+        new = [each for each in facts if each.position > position]
+        for projection in PROJECTIONS:
+            await projection.apply(connection, new)
+        position = new[-1].position
+        await connection.execute("UPDATE rm_position SET position = $2 WHERE name = $1", NAME, position)
+        return position
+
+
+async def rebuild(pool: asyncpg.Pool) -> int:
+    """Empty the read models, make them again from all events, and return the position reached."""
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.fetchval("SELECT position FROM rm_position WHERE name = $1 FOR UPDATE", NAME)
+        await connection.execute(f"TRUNCATE {', '.join(tables())}")
+        await connection.execute("UPDATE rm_position SET position = 0 WHERE name = $1", NAME)
+    position = 0
+    while facts := await read(pool, position):
+        position = await commit(pool, facts)
+    return position
+
+
+class Projector:
+    """Keeps the read models up to date, and tells listeners what they already show."""
+
+    def __init__(self, bus: Bus, pool: asyncpg.Pool, listeners: Sequence[Listener] = ()) -> None:
+        """``listeners`` are called with each batch after its commit, in order, every event once."""
+        self._bus = bus
+        self._pool = pool
+        self._listeners = tuple(listeners)
+        self._waiting: asyncio.Queue[Msg] = asyncio.Queue()
+        self._advanced = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pull: StandingPull | None = None
+        self.position = 0
+        self.steady = False
+
+    @property
+    def running(self) -> bool:
+        """True while events reach the read models."""
+        return self.steady and all(not task.done() for task in self._tasks[:1])
+
+    async def start(self) -> None:
+        """Make the tables and run in the background."""
+        self.position = await prepare(self._pool)
+        config = ConsumerConfig(
+            durable_name=f"gateway-{uuid4().hex}",
+            description="a gateway process; its place is kept in rm_position",
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=self.position + 1,
+            ack_policy=AckPolicy.NONE,
+            inactive_threshold=FORGOTTEN,
+            mem_storage=True,
+        )
+        self._pull = StandingPull(self._bus, subjects.EVENTS, config, self._waiting.put, batch=AT_ONCE)
+        self._tasks = [
+            asyncio.create_task(self._work(), name="projector"),
+            asyncio.create_task(self._pull.start(), name="begin to pull"),
+        ]
+
+    async def stop(self) -> None:
+        """Stop; the next one goes on where this one was."""
+        if self._pull:
+            await self._pull.stop()
+        for task in self._tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._tasks)
+
+    async def until(self, check: Callable[[], Awaitable[T]], timeout: float) -> T:
+        """Return the first answer of ``check`` that is true, asked now and after every batch; its last one at the end.
+
+        Args:
+            timeout: seconds.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while True:
+            advanced = self._advanced
+            found = await check()
+            if found:
+                return found
+            try:
+                await asyncio.wait_for(advanced.wait(), deadline - loop.time())
+            except TimeoutError:
+                return await check()
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                facts = await self._next()
+                if facts and facts[0].position == self.position + 1:
+                    await self._take(facts)
+                else:  # nothing came for a while, or something before it is missing
+                    await self._catch_up()
+                self.steady = True
+            except (ArtdagError, asyncpg.PostgresError, *LOST) as error:
+                self.steady = False
+                log.warning("read models wait", error=str(error) or type(error).__name__)
+                await asyncio.sleep(RETRY)
+
+    async def _next(self) -> list[Fact]:
+        """Return the next consecutive events that the stream delivered; none after :data:`IDLE` seconds."""
+        try:
+            messages = [await asyncio.wait_for(self._waiting.get(), IDLE if self.steady else 0.001)]
+        except TimeoutError:
+            return []
+        while not self._waiting.empty() and len(messages) < AT_ONCE:
+            messages.append(self._waiting.get_nowait())
+        facts: list[Fact] = []
+        expected = 0
+        for message in messages:
+            recorded = recorded_of(message)
+            if recorded.position <= self.position or (expected and recorded.position < expected):
+                continue
+            if expected and recorded.position > expected:
+                break  # what follows is read from Postgres
+            expected = recorded.position + 1
+            facts.append(fact(recorded))
+        return facts
+
+    async def _catch_up(self) -> None:
+        while facts := await read(self._pool, self.position):
+            await self._take(facts)
+
+    async def _take(self, facts: Sequence[Fact]) -> None:
+        """Apply events and tell of them, after any that the read models lack before these."""
+        while True:
+            position = await commit(self._pool, facts)
+            if position >= facts[-1].position:
+                break
+            missing = await read(self._pool, position, min(AT_ONCE, facts[0].position - position - 1))
+            await commit(self._pool, missing)
+        self.position = facts[-1].position
+        for listener in self._listeners:
+            await listener(facts)
+        advanced, self._advanced = self._advanced, asyncio.Event()
+        advanced.set()
+
+
+def recorded_of(message: Msg) -> Recorded:
+    """Return the stored event that a message of the EVENTS stream carries: its sequence is the position."""
+    headers: dict[str, Any] = message.headers or {}
+    return Recorded(
+        stream=headers["ce-subject"],
+        version=int(headers["Es-Version"]),
+        event_id=UUID(headers["ce-id"]),
+        type=message.subject.rpartition(".")[2],
+        data=message.data,
+        position=message.metadata.sequence.stream,
+        recorded_at=datetime.fromisoformat(headers["ce-time"]),
+    )

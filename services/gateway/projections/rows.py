@@ -1,0 +1,38 @@
+"""Rows of read models, written set by set: one statement for a whole batch, its columns as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def upsert(table: str, columns: Mapping[str, str], key: Sequence[str]) -> str:
+    """Return the statement that inserts or replaces rows; its arguments are one array per column.
+
+    Args:
+        columns: name → Postgres type, in the order of the arguments.
+        key: the primary key's columns.
+    """
+    names = ", ".join(columns)
+    changes = ", ".join(f"{name} = EXCLUDED.{name}" for name in columns if name not in key)
+    return (
+        f"INSERT INTO {table} ({names}) SELECT * FROM {_arrays(columns)}"
+        f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
+    )
+
+
+def update(table: str, columns: Mapping[str, str], key: Sequence[str]) -> str:
+    """Return the statement that changes existing rows; its arguments are one array per column."""
+    changes = ", ".join(f"{name} = new.{name}" for name in columns if name not in key)
+    same = " AND ".join(f"old.{name} = new.{name}" for name in key)
+    return f"UPDATE {table} old SET {changes} FROM {_arrays(columns)} AS new ({', '.join(columns)}) WHERE {same}"
+
+
+def arrays(rows: Iterable[Any], columns: Iterable[str]) -> list[list[Any]]:
+    """Return the attributes of ``rows`` as one list per column."""
+    kept = list(rows)
+    return [[getattr(row, name) for row in kept] for name in columns]
+
+
+def _arrays(columns: Mapping[str, str]) -> str:
+    return f"unnest({', '.join(f'${i}::{kind}[]' for i, kind in enumerate(columns.values(), 1))})"

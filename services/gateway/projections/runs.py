@@ -1,0 +1,429 @@
+"""Runs and their steps, as people look at them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import orjson
+
+from artdag_common.domain.run import FINISHED, Run
+from artdag_common.domain.step import Step
+from services.gateway.projections.fact import Fact
+from services.gateway.projections.rows import arrays, update, upsert
+
+TABLES = ("rm_run_steps", "rm_runs")
+
+DDL = """
+CREATE TABLE IF NOT EXISTS rm_runs (
+    run_id         text PRIMARY KEY,
+    position       bigint      NOT NULL,
+    owner          text        NOT NULL,
+    recipe_cid     text        NOT NULL,
+    recipe_name    text        NOT NULL,
+    inputs         jsonb       NOT NULL,
+    output_name    text        NOT NULL,
+    hold           boolean     NOT NULL,
+    status         text        NOT NULL,
+    plan_cid       text        NOT NULL,
+    plan_id        text        NOT NULL,
+    output         integer     NOT NULL,
+    analyses       jsonb       NOT NULL,
+    output_cid     text        NOT NULL,
+    provenance_cid text        NOT NULL,
+    error_code     text        NOT NULL,
+    error          text        NOT NULL,
+    error_step     integer     NOT NULL,
+    error_node     text        NOT NULL,
+    total          integer     NOT NULL,
+    cached         integer     NOT NULL,
+    completed      integer     NOT NULL,
+    created_at     timestamptz NOT NULL,
+    updated_at     timestamptz NOT NULL,
+    deleted        boolean     NOT NULL
+);
+CREATE INDEX IF NOT EXISTS rm_runs_newest ON rm_runs (position DESC) WHERE NOT deleted;
+CREATE INDEX IF NOT EXISTS rm_runs_plan ON rm_runs (plan_id);
+
+CREATE TABLE IF NOT EXISTS rm_run_steps (
+    run_id      text    NOT NULL,
+    step        integer NOT NULL,
+    node        text    NOT NULL,
+    type        text    NOT NULL,
+    cache_id    text    NOT NULL,
+    level       integer NOT NULL,
+    label       text    NOT NULL,
+    config      text    NOT NULL,
+    inputs      integer[] NOT NULL,
+    status      text    NOT NULL,
+    output_cid  text    NOT NULL,
+    started_at  timestamptz,
+    duration_ms bigint,
+    error       text    NOT NULL,
+    attempt     integer NOT NULL,
+    PRIMARY KEY (run_id, step)
+);
+CREATE INDEX IF NOT EXISTS rm_run_steps_cache_id ON rm_run_steps (cache_id);
+"""
+
+RUN_COLUMNS = {
+    "run_id": "text",
+    "position": "bigint",
+    "owner": "text",
+    "recipe_cid": "text",
+    "recipe_name": "text",
+    "inputs": "jsonb",
+    "output_name": "text",
+    "hold": "boolean",
+    "status": "text",
+    "plan_cid": "text",
+    "plan_id": "text",
+    "output": "integer",
+    "analyses": "jsonb",
+    "output_cid": "text",
+    "provenance_cid": "text",
+    "error_code": "text",
+    "error": "text",
+    "error_step": "integer",
+    "error_node": "text",
+    "total": "integer",
+    "cached": "integer",
+    "completed": "integer",
+    "created_at": "timestamptz",
+    "updated_at": "timestamptz",
+    "deleted": "boolean",
+}
+STEP_FIXED = ("node", "type", "level", "label", "config", "inputs")
+STEP_MOVING = {
+    "run_id": "text",
+    "step": "integer",
+    "status": "text",
+    "output_cid": "text",
+    "started_at": "timestamptz",
+    "duration_ms": "bigint",
+    "error": "text",
+    "attempt": "integer",
+}
+STEP_LOADED = ", ".join(f"s.{name}" for name in (*STEP_MOVING, "cache_id"))
+ASKED = frozenset({"scheduled", "running"})
+"""Statuses in which what an executor says of a step concerns the run."""
+
+WRITE_RUNS = upsert("rm_runs", RUN_COLUMNS, ("run_id",))
+WRITE_STEPS = update("rm_run_steps", STEP_MOVING, ("run_id", "step"))
+
+
+@dataclass(slots=True)
+class RunRow:
+    """A row of ``rm_runs``. ``position`` is that of the request; ``inputs`` and ``analyses`` are JSON."""
+
+    run_id: str
+    position: int
+    owner: str
+    recipe_cid: str
+    recipe_name: str
+    inputs: str
+    output_name: str
+    hold: bool
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    plan_cid: str = ""
+    plan_id: str = ""
+    output: int = -1
+    analyses: str = "[]"
+    output_cid: str = ""
+    provenance_cid: str = ""
+    error_code: str = ""
+    error: str = ""
+    error_step: int = -1
+    error_node: str = ""
+    total: int = 0
+    cached: int = 0
+    completed: int = 0
+    deleted: bool = False
+
+    @property
+    def finished(self) -> bool:
+        """True once no step can change any more."""
+        return self.status in FINISHED
+
+    @property
+    def active(self) -> bool:
+        """True while something is going on that a reader may wait for."""
+        return not self.finished and self.status != "planned"
+
+
+@dataclass(slots=True)
+class StepRow:
+    """A row of ``rm_run_steps``; the fixed columns only where the row is new."""
+
+    run_id: str
+    step: int
+    status: str
+    output_cid: str
+    started_at: datetime | None
+    duration_ms: int | None
+    error: str
+    attempt: int
+    cache_id: str
+    fixed: tuple[Any, ...] | None = None
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The rows that a batch of events concerns, changed in memory event by event, then written set by set."""
+
+    runs: dict[str, RunRow] = field(default_factory=dict)
+    steps: dict[tuple[str, int], StepRow] = field(default_factory=dict)
+    places: defaultdict[str, list[StepRow]] = field(default_factory=lambda: defaultdict(list))
+    of_run: defaultdict[str, list[StepRow]] = field(default_factory=lambda: defaultdict(list))
+    touched: dict[tuple[str, int], StepRow] = field(default_factory=dict)
+
+    def add(self, row: StepRow) -> None:
+        key = (row.run_id, row.step)
+        if key not in self.steps:
+            self.steps[key] = row
+            self.places[row.cache_id].append(row)
+            self.of_run[row.run_id].append(row)
+
+    def move(self, row: StepRow, status: str) -> None:
+        """Set a step's status and count it at its run."""
+        run = self.runs[row.run_id]
+        run.completed += (status == "completed") - (row.status == "completed")
+        run.cached += (status == "cached") - (row.status == "cached")
+        row.status = status
+        self.touched[(row.run_id, row.step)] = row
+
+    def apply(self, fact: Fact) -> None:
+        event = fact.event
+        if isinstance(event, Run.Event):
+            if isinstance(event, Run.Requested):
+                self.runs[fact.key] = _requested(fact, event)
+            run = self.runs[fact.key]
+            run.updated_at = event.timestamp
+            self._apply_to_run(run, event)
+        elif isinstance(event, Step.Event):
+            for row in self.places.get(fact.key, ()):
+                run = self.runs[row.run_id]
+                if row.status in ASKED and not run.finished:
+                    run.updated_at = event.timestamp
+                    self._apply_to_step(row, event)
+
+    def _apply_to_run(self, run: RunRow, event: Run.Event) -> None:
+        match event:
+            case Run.StepsPlanned():
+                for step in event.steps:
+                    row = _planned(run, step)
+                    self.add(row)
+                    run.total += 1
+                    run.cached += row.status == "cached"
+                if run.status == "requested":
+                    run.status = "analyzing"
+            case Run.InputsAnalyzed():
+                run.analyses = orjson.dumps(event.analyses).decode()
+            case Run.Planned():
+                run.plan_cid, run.plan_id, run.output = event.plan_cid, event.plan_id, event.output
+                run.status = "planned" if run.hold else "running"
+            case Run.Released():
+                run.hold, run.status = False, "running"
+            case Run.StepScheduled():
+                self.move(self.steps[run.run_id, event.step], "scheduled")
+            case Run.StepSatisfied():
+                row = self.steps[run.run_id, event.step]
+                row.output_cid = event.output_cid
+                self.move(row, "cached" if event.cached else "completed")
+            case Run.Completed():
+                run.status = "completed"
+                run.output_cid, run.provenance_cid = event.output_cid, event.provenance_cid
+            case Run.Failed():
+                run.status, run.error_code, run.error = "failed", event.error, event.reason
+                run.error_step, run.error_node = event.step, event.node
+                self._end(run, blamed=event.step)
+            case Run.Cancelled():
+                run.status, run.error_code, run.error = "cancelled", "cancelled", event.reason
+                self._end(run)
+            case Run.Deleted():
+                run.deleted = True
+
+    def _end(self, run: RunRow, blamed: int = -1) -> None:
+        """Close the steps of a run that gives up: nobody waits for them any more."""
+        for row in self.of_run[run.run_id]:
+            if row.step == blamed:
+                row.error = run.error
+                self.move(row, "failed")
+            elif row.status == "pending":
+                self.move(row, "skipped")
+            elif row.status in ASKED:
+                self.move(row, "cancelled")
+
+    def _apply_to_step(self, row: StepRow, event: Step.Event) -> None:
+        match event:
+            case Step.Started():
+                row.attempt, row.started_at = event.attempt, event.timestamp
+                self.move(row, "running")
+            case Step.Completed():
+                row.attempt, row.output_cid, row.duration_ms = event.attempt, event.output_cid, event.duration_ms
+                self.move(row, "completed")
+            case Step.Failed():
+                row.attempt, row.error = event.attempt, event.reason
+                self.move(row, "failed")
+
+
+def _requested(fact: Fact, event: Run.Requested) -> RunRow:
+    return RunRow(
+        run_id=fact.key,
+        position=fact.position,
+        owner=event.owner,
+        recipe_cid=event.recipe_cid,
+        recipe_name=event.recipe_name,
+        inputs=orjson.dumps(event.inputs).decode(),
+        output_name=event.output_name,
+        hold=event.hold,
+        status="requested",
+        created_at=event.timestamp,
+        updated_at=event.timestamp,
+    )
+
+
+def _planned(run: RunRow, step: Any) -> StepRow:
+    return StepRow(
+        run_id=run.run_id,
+        step=run.total,
+        status="cached" if step.output_cid else "pending",
+        output_cid=step.output_cid,
+        started_at=None,
+        duration_ms=None,
+        error="",
+        attempt=0,
+        cache_id=step.cache_id,
+        fixed=tuple(getattr(step, name) for name in STEP_FIXED),
+    )
+
+
+async def apply(connection: Any, facts: Sequence[Fact]) -> None:
+    """Take a batch of events in. Equal events give equal rows, however they are cut into batches."""
+    batch = _Batch()
+    await _load(connection, facts, batch)
+    for fact in facts:
+        batch.apply(fact)
+    if batch.runs:
+        await connection.execute(WRITE_RUNS, *arrays(batch.runs.values(), RUN_COLUMNS))
+    new = [row for row in batch.steps.values() if row.fixed is not None]
+    if new:
+        columns = (*STEP_MOVING, "cache_id")
+        records = [(*(getattr(row, name) for name in columns), *(row.fixed or ())) for row in new]
+        await connection.copy_records_to_table("rm_run_steps", records=records, columns=[*columns, *STEP_FIXED])
+    changed = [row for row in batch.touched.values() if row.fixed is None]
+    if changed:
+        await connection.execute(WRITE_STEPS, *arrays(changed, STEP_MOVING))
+
+
+async def _load(connection: Any, facts: Sequence[Fact], batch: _Batch) -> None:
+    runs, whole, cache_ids = set(), set(), set()
+    pairs: list[tuple[str, int]] = []
+    for fact in facts:
+        match fact.event:
+            case Run.StepScheduled(step=step) | Run.StepSatisfied(step=step):
+                pairs.append((fact.key, step))
+            case Run.Failed() | Run.Cancelled():
+                whole.add(fact.key)
+            case Step.Event():
+                cache_ids.add(fact.key)
+        if isinstance(fact.event, Run.Event):
+            runs.add(fact.key)
+    if pairs or whole or cache_ids:
+        rows = await connection.fetch(
+            f"""SELECT {STEP_LOADED} FROM unnest($1::text[], $2::integer[]) AS wanted (run_id, step)
+              JOIN rm_run_steps s USING (run_id, step)
+            UNION ALL SELECT {STEP_LOADED} FROM rm_run_steps s WHERE s.run_id = ANY ($3::text[])
+            UNION ALL SELECT {STEP_LOADED} FROM rm_run_steps s JOIN rm_runs r USING (run_id)
+              WHERE s.cache_id = ANY ($4::text[]) AND r.status <> ALL ($5::text[])""",
+            [run for run, _ in pairs],
+            [step for _, step in pairs],
+            list(whole),
+            list(cache_ids),
+            list(FINISHED),
+        )
+        for row in rows:
+            batch.add(StepRow(**row))
+            runs.add(row["run_id"])
+    if runs:
+        for row in await connection.fetch("SELECT * FROM rm_runs WHERE run_id = ANY ($1::text[])", list(runs)):
+            batch.runs[row["run_id"]] = RunRow(**row)
+
+
+# --- questions ------------------------------------------------------------------------------------------------------
+
+
+async def find(pool: asyncpg.Pool, run_id: str) -> RunRow | None:
+    """Return a run that is not deleted."""
+    row = await pool.fetchrow("SELECT * FROM rm_runs WHERE run_id = $1 AND NOT deleted", run_id)
+    return RunRow(**row) if row else None
+
+
+async def newest(pool: asyncpg.Pool, limit: int, before: int | None, status: str | None) -> tuple[list[RunRow], int]:
+    """Return up to ``limit`` runs requested before position ``before``, newest first, and how many there are in all."""
+    rows = await pool.fetch(
+        """SELECT * FROM rm_runs WHERE NOT deleted AND ($2::bigint IS NULL OR position < $2)
+        AND ($3::text IS NULL OR status = $3) ORDER BY position DESC LIMIT $1""",
+        limit,
+        before,
+        status,
+    )
+    total = await pool.fetchval(
+        "SELECT count(*) FROM rm_runs WHERE NOT deleted AND ($1::text IS NULL OR status = $1)", status
+    )
+    return [RunRow(**row) for row in rows], int(total)
+
+
+async def held(pool: asyncpg.Pool, plan: str) -> str | None:
+    """Return the newest run that waits with this plan; ``plan``: plan id or CID of the plan."""
+    found: str | None = await pool.fetchval(
+        """SELECT run_id FROM rm_runs WHERE (plan_id = $1 OR plan_cid = $1) AND status = 'planned' AND NOT deleted
+        ORDER BY position DESC LIMIT 1""",
+        plan,
+    )
+    return found
+
+
+async def plan_known(pool: asyncpg.Pool, plan: str) -> bool:
+    """Return whether any run has this plan; ``plan``: plan id or CID of the plan."""
+    return bool(await pool.fetchval("SELECT 1 FROM rm_runs WHERE plan_id = $1 OR plan_cid = $1 LIMIT 1", plan))
+
+
+async def steps(pool: asyncpg.Pool, run_id: str) -> list[asyncpg.Record]:
+    """Return all steps of a run, in order."""
+    rows: list[asyncpg.Record] = await pool.fetch("SELECT * FROM rm_run_steps WHERE run_id = $1 ORDER BY step", run_id)
+    return rows
+
+
+async def counts(pool: asyncpg.Pool, run_id: str) -> dict[str, int]:
+    """Return how many steps a run has in each status."""
+    rows = await pool.fetch("SELECT status, count(*) FROM rm_run_steps WHERE run_id = $1 GROUP BY status", run_id)
+    return {row["status"]: row["count"] for row in rows}
+
+
+async def running(pool: asyncpg.Pool, run_id: str, limit: int = 50) -> list[asyncpg.Record]:
+    """Return the steps that executors work on, in order."""
+    rows: list[asyncpg.Record] = await pool.fetch(
+        """SELECT step, node, type, label, started_at, attempt FROM rm_run_steps
+        WHERE run_id = $1 AND status = 'running' ORDER BY step LIMIT $2""",
+        run_id,
+        limit,
+    )
+    return rows
+
+
+async def places(pool: asyncpg.Pool, cache_id: str) -> list[tuple[str, int, str]]:
+    """Return where a cache id is needed now: run id, step, node of every run that is going on."""
+    rows = await pool.fetch(
+        """SELECT s.run_id, s.step, s.node FROM rm_run_steps s JOIN rm_runs r USING (run_id)
+        WHERE s.cache_id = $1 AND r.status <> ALL ($2::text[])""",
+        cache_id,
+        list(FINISHED),
+    )
+    return [(row["run_id"], row["step"], row["node"]) for row in rows]

@@ -1,0 +1,77 @@
+"""uvicorn as a part of our process: our socket, our signals, our stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from artdag_common.errors import ConfigurationError
+
+GRACE_SECONDS = 5
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to :mod:`artdag_common.process` and says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        ConfigurationError: the address cannot be had.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigurationError(f"HOST={host!r}, PORT={port}: cannot listen there: {error}") from error
+
+
+@asynccontextmanager
+async def serving(
+    app: ASGIApp, host: str, port: int, before_stop: Callable[[], Awaitable[None]]
+) -> AsyncIterator[socket.socket]:
+    """Serve until the block is left. ``before_stop`` ends what would otherwise never end: streams."""
+    listener = listen(host, port)
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve([listener]), name="http")
+    # A server that ends by itself takes the process along, so that whoever watches it starts another.
+    task.add_done_callback(lambda _: None if server.should_exit else signal.raise_signal(signal.SIGTERM))
+    try:
+        await server.listening.wait()
+        yield listener
+    finally:
+        await before_stop()
+        server.should_exit = True
+        await task
+        listener.close()

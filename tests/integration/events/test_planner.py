@@ -1,0 +1,234 @@
+"""The planner when messages are lost, repeated, or handled by two planners at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from artdag_common.application import Application
+from artdag_common.blobs.local import LocalBlobStore
+from artdag_common.commands import ExecuteStep, RegisterRecipe, StartRun
+from artdag_common.domain.graph import Graph, Node, Variable
+from artdag_common.domain.provenance import Infrastructure
+from artdag_common.domain.run import InputBinding, Run
+from artdag_common.domain.step import Step
+from artdag_common.eventstore.postgres import PostgresEventStore
+from services.planner.dispatcher import Dispatcher
+from services.planner.engine import Engine
+from services.planner.handlers import Commands
+
+GRAPH = Graph(
+    "g",
+    "1",
+    "",
+    "o",
+    (
+        Node("src", "SOURCE", {"input": True}),
+        Node("left", "NOOP", {"salt": "left"}, ("src",)),
+        Node("right", "NOOP", {"salt": "right"}, ("src",)),
+        Node("out", "NOOP", {"salt": "out"}, ("left", "right")),
+    ),
+    (Variable("src", "src"),),
+    "out",
+)
+
+
+@dataclass
+class Planner:
+    """A planner process: its engine, and the steps that it sent."""
+
+    app: Application
+    engine: Engine
+    commands: Commands
+    sent: list[ExecuteStep] = field(default_factory=list)
+
+
+class World:
+    """Planners that share an event store, and the executor's part, played by the test."""
+
+    def __init__(self, pool: asyncpg.Pool, folder: Path) -> None:
+        self.pool = pool
+        self.blobs = LocalBlobStore(folder)
+        self.store = PostgresEventStore(pool)
+        self.start = StartRun("run1", "", "o", ())
+
+    def planner(self) -> Planner:
+        sent: list[ExecuteStep] = []
+
+        async def send(_: str, step: ExecuteStep) -> None:
+            sent.append(step)
+
+        app = Application(PostgresEventStore(self.pool))
+        engine = Engine(app, self.pool, self.blobs, Dispatcher(send), Infrastructure("s", "h", "host"), "", "localhost")
+        return Planner(app, engine, Commands(app, engine, self.blobs), sent)
+
+    async def begin(self, planner: Planner) -> None:
+        """Register the recipe and start the run."""
+        recipe = await self.blobs.put(GRAPH.canonical())
+        source = await self.blobs.put(b"source")
+        await planner.commands.register_recipe(RegisterRecipe(recipe.cid, recipe.cid, "g", "1", "", "o"), "register")
+        self.start = StartRun("run1", recipe.cid, "o", (InputBinding("src", (source.cid,)),))
+        await planner.commands.start_run(self.start, "start")
+
+    async def execute(self, command: ExecuteStep) -> Step.Completed:
+        """Complete a step, as an executor would; return its event, which the test delivers, or loses."""
+        app = Application(self.store)
+        step = Step.begin(command.cache_id, "x", command.step_type, command.label, app.clock())
+        step.complete(command.inputs[0], 6, "text/plain", 1, app.clock())
+        completed = step.pending_events[-1]
+        assert isinstance(completed, Step.Completed)
+        await app.append(step, f"x/{command.cache_id}")
+        return completed
+
+    async def types(self) -> Counter[str]:
+        """Return how often each type of event is in the run's stream."""
+        return Counter(e.type for e in await self.store.load("run-run1"))
+
+
+@pytest.fixture
+def world(pool: asyncpg.Pool, tmp_path: Path) -> World:
+    return World(pool, tmp_path / "cache")
+
+
+ONE_RUN = Counter(
+    RunRequested=1, RunStepsPlanned=2, RunPlanned=1, RunStepScheduled=3, RunStepSatisfied=3, RunCompleted=1
+)
+
+
+def assert_one_run(types: Counter[str]) -> None:
+    """Every fact of the run was recorded once."""
+    for name, count in ONE_RUN.items():
+        if name != "RunStepsPlanned":
+            assert types[name] == count, types
+
+
+async def test_a_run_from_beginning_to_end(world: World) -> None:
+    planner = world.planner()
+    await world.begin(planner)
+    assert [s.label for s in planner.sent] == ["g.left.noop", "g.right.noop"], "no step waits for a level"
+    await planner.engine.take([await world.execute(s) for s in planner.sent[:2]], "both", False)
+    assert [s.label for s in planner.sent[2:]] == ["g.out.noop"]
+    await planner.engine.take([await world.execute(planner.sent[2])], "out", False)
+    assert_one_run(await world.types())
+    assert await world.pool.fetchval("SELECT count(*) FROM planner_waits") == 0
+    assert await world.pool.fetchval("SELECT count(*) FROM planner_active") == 0
+
+
+async def test_start_run_twice_is_one_run(world: World) -> None:
+    """The gateway repeated the command, or died before it heard the outcome."""
+    planner, other = world.planner(), world.planner()
+    await world.begin(planner)
+    await planner.commands.start_run(world.start, "start")
+    await other.commands.start_run(world.start, "start")
+    assert (await world.types())["RunRequested"] == 1
+    assert (await world.types())["RunStepScheduled"] == 2
+
+
+async def test_a_completion_heard_twice_changes_nothing(world: World) -> None:
+    """By hint and by stream, in one batch or in two."""
+    planner = world.planner()
+    await world.begin(planner)
+    completed = await world.execute(planner.sent[0])
+    for cause in ("hint", "stream"):
+        await planner.engine.take([completed], cause, mine_only=cause == "hint")
+    assert (await world.types())["RunStepSatisfied"] == 1
+
+
+async def test_a_hint_is_left_to_the_planner_that_has_the_run(world: World) -> None:
+    """Hints reach every planner; the stream, which reaches one, is for whoever it reaches."""
+    planner, other = world.planner(), world.planner()
+    await world.begin(planner)
+    completed = await world.execute(planner.sent[0])
+    await other.engine.take([completed], "hint", mine_only=True)
+    assert "RunStepSatisfied" not in await world.types()
+    await other.engine.take([completed], "stream", mine_only=False)
+    assert (await world.types())["RunStepSatisfied"] == 1
+
+
+async def test_a_planner_that_died_between_completion_and_satisfaction(world: World) -> None:
+    """Neither hint nor stream told the next planner: the state of the run itself does."""
+    dead = world.planner()
+    await world.begin(dead)
+    for command in list(dead.sent):
+        await world.execute(command)
+    planner = world.planner()
+    await planner.engine.reconcile("run1", "reconcile/1")
+    assert {s.label for s in planner.sent} == {"g.out.noop"}
+    await world.execute(planner.sent[0])
+    await world.planner().engine.reconcile("run1", "reconcile/2")
+    assert_one_run(await world.types())
+
+
+async def test_a_planner_that_died_between_commit_and_dispatch(world: World) -> None:
+    """The steps it had scheduled are sent by whoever reconciles next, and recorded no second time."""
+    await world.begin(world.planner())
+    planner = world.planner()
+    await planner.engine.reconcile("run1", "reconcile/1")
+    assert {s.label for s in planner.sent} == {"g.left.noop", "g.right.noop"}
+    assert (await world.types())["RunStepScheduled"] == 2
+
+
+async def test_a_step_that_failed_unheard_fails_the_run(world: World) -> None:
+    planner = world.planner()
+    await world.begin(planner)
+    app = Application(world.store)
+    step = Step.begin(planner.sent[0].cache_id, "x", "NOOP", "l", app.clock())
+    step.fail("step-input", "unreadable", app.clock())
+    await app.append(step, "x")
+    await world.planner().engine.reconcile("run1", "reconcile/1")
+    run = await app.find(Run, "run1")
+    assert run
+    assert (run.status, run.error) == ("failed", "unreadable")
+
+
+async def test_two_planners_take_the_same_completions_at_once(world: World) -> None:
+    """Both hear them, both decide; the store lets each fact in once and the run ends once."""
+    one, two = world.planner(), world.planner()
+    await world.begin(one)
+    await two.engine.reconcile("run1", "reconcile/1")
+    completed = [await world.execute(s) for s in one.sent[:2]]
+    await asyncio.gather(one.engine.take(completed, "took/same", False), two.engine.take(completed, "took/same", False))
+    (last,) = {s.cache_id: s for s in one.sent + two.sent if s.label == "g.out.noop"}.values()
+    ended = await world.execute(last)
+    await asyncio.gather(one.engine.take([ended], "took/hint", False), two.engine.take([ended], "took/stream", False))
+    assert_one_run(await world.types())
+
+
+async def test_a_planner_whose_copy_of_the_run_is_old_decides_again(world: World) -> None:
+    one, two = world.planner(), world.planner()
+    await world.begin(one)
+    await two.engine.reconcile("run1", "reconcile/1")
+    left, right = [await world.execute(s) for s in one.sent[:2]]
+    await one.engine.take([left], "left", False)
+    await two.engine.take([right], "right", False)
+    assert [s.label for s in two.sent if s.inputs and s.label == "g.out.noop"] == ["g.out.noop"]
+    assert (await world.types())["RunStepSatisfied"] == 2
+
+
+async def test_completed_without_its_bytes_is_not_cached(world: World) -> None:
+    """Cached means completed and present: a step whose output is gone is scheduled, and computed again."""
+    planner = world.planner()
+    await world.begin(planner)
+    for command in list(planner.sent):
+        app = Application(world.store)
+        step = Step.begin(command.cache_id, "x", "NOOP", "l", app.clock())
+        step.complete((await world.blobs.put(command.label.encode())).cid, 1, "text/plain", 1, app.clock())
+        await app.append(step, f"x/{command.cache_id}")
+    (await world.blobs.path((await world.blobs.put(b"g.left.noop")).cid)).unlink()
+    later = world.planner()
+    again = StartRun("run2", world.start.recipe_cid, "o", world.start.inputs)
+    await later.commands.start_run(again, "again")
+    run = await later.app.find(Run, "run2")
+    assert run
+    assert {run.steps[i].node: run.states[i] for i in range(4)} == {
+        "src": "cached",
+        "left": "scheduled",
+        "right": "cached",
+        "out": "pending",
+    }
+    assert [s.version for s in later.sent] == [2], "the executor is told to look at the step's history"

@@ -1,0 +1,193 @@
+"""The standing pull: everything comes, once acknowledged it stays away, and no more is asked for than there is room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig
+
+from artdag_common.messaging import consumer as consumer_module
+from artdag_common.messaging import subjects
+from artdag_common.messaging.bus import Bus
+from artdag_common.messaging.consumer import StandingPull
+from tests.integration.events.appends import PATIENCE, eventually
+from tests.integration.events.servers import Server
+
+SUBJECT = subjects.command("cache", "ImportObject", "x")
+
+
+def durable(**more: float) -> ConsumerConfig:
+    return ConsumerConfig(
+        durable_name="test",
+        filter_subject="cmd.cache.>",
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=more.get("ack_wait", 30),
+    )
+
+
+class Received:
+    """What came, in order."""
+
+    def __init__(self) -> None:
+        self.data: list[bytes] = []
+
+    async def take(self, message: Msg) -> None:
+        self.data.append(message.data)
+        await message.ack()
+
+    async def count(self, count: int) -> None:
+        async def enough() -> bool:
+            return len(self.data) >= count
+
+        await eventually(enough, f"{count} messages")
+
+
+@asynccontextmanager
+async def pulling(
+    bus: Bus, take: Callable[[Msg], Awaitable[None]], batch: int = 16, stream: str = subjects.COMMANDS, **more: float
+) -> AsyncIterator[StandingPull]:
+    pull = StandingPull(bus, stream, durable(**more), take, batch)
+    await pull.start()
+    try:
+        yield pull
+    finally:
+        await pull.stop()
+
+
+async def send(bus: Bus, first: int, count: int) -> None:
+    for i in range(first, first + count):
+        await bus.js.publish(SUBJECT, b"%d" % i)
+
+
+async def waiting_requests(bus: Bus) -> int:
+    return (await bus.js.consumer_info(subjects.COMMANDS, "test")).num_waiting or 0
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7, 64])
+async def test_a_half_full_batch_does_not_stall(bus: Bus, batch: int) -> None:
+    """Messages that come one by one are delivered one by one, however many were asked for."""
+    received = Received()
+    async with pulling(bus, received.take, batch):
+        for i in range(40):
+            await send(bus, i, 1)
+            await received.count(i + 1)
+    assert received.data == [b"%d" % i for i in range(40)]
+
+
+async def test_everything_comes_in_order_and_is_gone_once_acknowledged(bus: Bus) -> None:
+    await send(bus, 0, 200)
+    received = Received()
+    async with pulling(bus, received.take):
+        await received.count(200)
+    assert received.data == [b"%d" % i for i in range(200)]
+
+    async def empty() -> bool:
+        return (await bus.js.stream_info(subjects.COMMANDS)).state.messages == 0
+
+    await eventually(empty, "an empty work queue")
+
+
+async def test_everything_comes_across_restarts_of_the_server(own_nats: Server, bus: Bus) -> None:
+    received = Received()
+    restarts = own_nats.child.restarts
+    async with pulling(bus, received.take):
+        await send(bus, 0, 50)
+        await received.count(20)
+        own_nats.kill()
+        await own_nats.back(restarts + 1)
+        async with asyncio.timeout(PATIENCE):
+            while not bus.nc.is_connected:
+                await asyncio.sleep(0.01)
+        await send(bus, 50, 50)
+
+        async def all_there() -> bool:
+            return len(set(received.data)) == 100
+
+        await eventually(all_there, "all of them")
+
+
+async def test_what_was_not_acknowledged_comes_again(bus: Bus) -> None:
+    await send(bus, 0, 3)
+    deliveries: list[tuple[bytes, int]] = []
+    again = asyncio.Event()
+
+    async def take(message: Msg) -> None:
+        deliveries.append((message.data, message.metadata.num_delivered))
+        if message.data != b"1" or message.metadata.num_delivered > 1:
+            await message.ack()
+        if message.metadata.num_delivered > 1:
+            again.set()
+
+    async with pulling(bus, take, ack_wait=0.5), asyncio.timeout(PATIENCE):
+        await again.wait()
+    assert deliveries == [(b"0", 1), (b"1", 1), (b"2", 1), (b"1", 2)]
+
+
+async def test_a_callback_that_raises_stops_nothing(bus: Bus) -> None:
+    received = Received()
+
+    async def take(message: Msg) -> None:
+        if int(message.data) % 2:
+            raise ValueError("a bug in a handler")
+        await received.take(message)
+
+    await send(bus, 0, 80)
+    async with pulling(bus, take, batch=4):
+        await received.count(40)
+    assert received.data == [b"%d" % i for i in range(0, 80, 2)]
+
+
+async def test_requests_do_not_pile_up(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time of work followed by a time of rest leaves one request or two waiting at the server, not twice as many.
+
+    At 512 the server refuses, and a client that asks again at once would ask for ever.
+    """
+    monkeypatch.setattr(consumer_module, "EXPIRES", 0.2)
+    received = Received()
+    async with pulling(bus, received.take, batch=8) as pull:
+        for turn in range(6):
+            await send(bus, turn * 21, 21)
+            await received.count((turn + 1) * 21)
+            await asyncio.sleep(0.45)  # every request expires at least once
+            assert await waiting_requests(bus) <= 2
+            assert 0 < pull._left <= 8
+
+
+async def test_a_stream_that_is_not_there_yet_is_waited_for(bus: Bus) -> None:
+    received = Received()
+    await bus.js.delete_stream(subjects.COMMANDS)
+    pull = StandingPull(bus, subjects.COMMANDS, durable(), received.take, 4)
+    starting = asyncio.create_task(pull.start())
+    await bus.ensure_streams()
+    await send(bus, 0, 5)
+    await received.count(5)
+    await starting
+    await pull.stop()
+
+
+async def test_a_stream_that_is_deleted_and_made_again(bus: Bus) -> None:
+    """The consumer goes with the stream; nobody reconnects."""
+    received = Received()
+    async with pulling(bus, received.take):
+        await send(bus, 0, 5)
+        await received.count(5)
+        await bus.js.delete_stream(subjects.COMMANDS)
+        await bus.ensure_streams()
+        await send(bus, 5, 5)
+        await received.count(10)
+
+
+async def test_a_pull_that_has_stopped_takes_nothing(bus: Bus) -> None:
+    received, successor = Received(), Received()
+    async with pulling(bus, received.take):
+        await send(bus, 0, 3)
+        await received.count(3)
+    await send(bus, 3, 3)
+    async with pulling(bus, successor.take):
+        await successor.count(3)
+    assert received.data == [b"0", b"1", b"2"]
+    assert successor.data == [b"3", b"4", b"5"]

@@ -1,0 +1,111 @@
+"""Who may ask."""
+
+from __future__ import annotations
+
+import hashlib
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from artdag_common.commands import AttachToken, RevokeToken
+from services.gateway.access import COOKIE
+
+
+async def attach(bus, user: str = "guest") -> tuple[str, str]:
+    """Return a new token and its hash."""
+    token = uuid4().hex
+    token_hash = hashlib.sha256(token.encode()).hexdigest()
+    outcome = await bus.request(AttachToken(token_hash, user), uuid4().hex, 10)
+    assert outcome is not None
+    assert outcome.accepted
+    return token, token_hash
+
+
+async def upload(client: httpx.AsyncClient, **headers: str) -> httpx.Response:
+    """Do a write."""
+    return await client.post("/cache/upload", files={"file": uuid4().bytes}, headers=headers)
+
+
+async def test_a_write_needs_a_token_and_the_refusal_says_where_to_get_it(stranger, problem):
+    refused = await upload(stranger)
+    assert "artdag token" in problem(refused, 401, "unauthenticated")["detail"]
+    assert refused.headers["www-authenticate"].startswith("Bearer")
+    problem(await upload(stranger, Authorization="Bearer wrong"), 401, "unauthenticated")
+    problem(await upload(stranger, Authorization="Basic b3duZXI6eA=="), 401, "unauthenticated")
+
+
+async def test_a_revoked_token_is_refused_at_once_and_for_good(stranger, bus, problem):
+    token, token_hash = await attach(bus)
+    bearer = {"Authorization": f"Bearer {token}"}
+    for _ in range(1000):  # the read model follows the answer of the auth service
+        if (await upload(stranger, **bearer)).status_code == 201:
+            break
+    assert (await upload(stranger, **bearer)).status_code == 201  # remembered by Redis now
+    revoked = await bus.request(RevokeToken(token_hash), uuid4().hex, 10)
+    assert revoked.accepted
+    for _ in range(1000):
+        answer = await upload(stranger, **bearer)
+        if answer.status_code != 201:
+            break
+    problem(answer, 401, "token-revoked")
+    problem(await upload(stranger, **bearer), 401, "token-revoked")
+
+
+async def test_the_link_signs_in_by_a_cookie_that_scripts_cannot_read(live, url, problem):
+    async with httpx.AsyncClient(base_url=url) as browser:
+        problem(await browser.get("/login", params={"token": "wrong"}), 401, "unauthenticated")
+        answer = await browser.get("/login", params={"token": live.token})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        cookie = answer.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=lax" in cookie
+        assert browser.cookies[COOKIE] == live.token
+        assert (await upload(browser, Origin=url)).status_code == 201
+        problem(await upload(browser), 403, "foreign-origin")
+        problem(await upload(browser, Origin="http://127.0.0.1:1"), 403, "foreign-origin")
+        problem(await upload(browser, Origin="null"), 403, "foreign-origin")
+        assert (await upload(browser, Authorization=f"Bearer {live.token}")).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("host", "fits"),
+    [
+        ("localhost", True),
+        ("localhost:99", True),
+        ("LOCALHOST", True),
+        ("127.0.0.1:8100", True),
+        ("[::1]:8100", True),
+        ("example.org", False),
+        ("localhost.example.org", False),
+        ("127.0.0.1.example.org", False),
+        ("a@localhost", False),
+        ("localhost:x", False),
+        ("", False),
+    ],
+)
+async def test_only_our_own_host_is_answered(stranger, problem, host, fits):
+    answer = await stranger.get("/health", headers={"Host": host})
+    if fits:
+        assert answer.status_code == 200
+    else:
+        problem(answer, 403, "foreign-origin")
+
+
+@pytest.mark.parametrize(
+    ("origin", "fits"),
+    [
+        ("http://localhost:3000", True),
+        ("http://[::1]:8100", True),
+        ("https://example.org", False),
+        ("http://localhost.example.org", False),
+        ("null", False),
+        ("", False),
+    ],
+)
+async def test_a_foreign_page_gets_no_answer(stranger, problem, origin, fits):
+    answer = await stranger.get("/runs", headers={"Origin": origin})
+    if fits:
+        assert answer.status_code == 200
+    else:
+        problem(answer, 403, "foreign-origin")

@@ -1,0 +1,342 @@
+"""Read models: made the same however events are cut, rebuilt equal, kept by several gateways at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from artdag_cli.system import System, system
+from artdag_common.application import Application
+from artdag_common.domain.access import Token
+from artdag_common.domain.content import Object
+from artdag_common.domain.plan import PlannedStep
+from artdag_common.domain.recipe import Recipe
+from artdag_common.domain.run import InputBinding, Run
+from artdag_common.domain.step import Step
+from artdag_common.eventstore import postgres
+from artdag_common.messaging import subjects
+from artdag_common.messaging.bus import Bus
+from artdag_common.messaging.relay import Relay
+from services.gateway.projections import projector
+from services.gateway.projections.fact import Fact
+from services.gateway.projections.projector import Projector
+
+NOW = datetime(2026, 1, 7, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+async def own(state: Path) -> AsyncIterator[System]:
+    """Backing servers of this file alone: it loses streams on purpose."""
+    async with system(state / "projections", 0, services=False) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+async def pool(own: System) -> AsyncIterator[asyncpg.Pool]:
+    """Its database, with read models."""
+    it = await postgres.connect(own.environment["DATABASE_URL"])
+    await projector.prepare(it)
+    yield it
+    await it.close()
+
+
+@pytest.fixture(scope="module")
+async def own_bus(own: System) -> AsyncIterator[Bus]:
+    """Its bus."""
+    it = await Bus.connect(own.environment["NATS_URL"], "test")
+    yield it
+    await it.close()
+
+
+@pytest.fixture(scope="module")
+async def app(pool: asyncpg.Pool, own_bus: Bus) -> AsyncIterator[Application]:
+    """Its event store."""
+    store = postgres.PostgresEventStore(pool, own_bus.committed)
+    yield Application(store)
+    await store.close()
+
+
+@pytest.fixture(scope="module")
+async def history(app: Application, own: System, own_bus: Bus) -> int:
+    """Runs of every fate, and all else that read models show; returns the last position."""
+    await all_that_happens(app)
+    relay = Relay(own.environment["DATABASE_URL"], own_bus)
+    connection = await asyncpg.connect(own.environment["DATABASE_URL"])
+    while await connection.fetchval("SELECT count(*) FROM es_outbox"):
+        await relay.sequence(connection)
+    last = await connection.fetchval("SELECT max(position) FROM es_log")
+    await connection.close()
+    return int(last)
+
+
+def planned(run: str, count: int) -> list[PlannedStep]:
+    """A chain whose first step is there already and whose second is shared by all runs."""
+    steps = [PlannedStep("source", "SOURCE", "c0", "{}", (), "r.source", 0, "bafysource")]
+    for i in range(1, count):
+        cache_id = "shared" if i == 1 else f"{run}-c{i}"
+        steps.append(PlannedStep(f"n{i}", "NOOP", cache_id, '{"salt":""}', (i - 1,), f"r.n{i}", i))
+    return steps
+
+
+class Life:
+    """Makes one run live, event by event."""
+
+    def __init__(self, app: Application, run_id: str, hold: bool = False) -> None:
+        self.app = app
+        self.turn = 0
+        self.run = Run.create(
+            Run.Requested,
+            run_id,
+            self.now,
+            recipe_cid="bafyrecipe",
+            recipe_name="r",
+            owner="owner",
+            inputs=(InputBinding("media", ("bafysource",)),),
+            output_name="out",
+            hold=hold,
+        )
+
+    @property
+    def now(self) -> datetime:
+        """A later moment each time."""
+        self.turn += 1
+        return NOW + timedelta(milliseconds=self.turn)
+
+    async def save(self) -> None:
+        """Store what happened."""
+        await self.app.save(self.run, f"{self.run.id}/{self.turn}")
+
+    async def plan(self, count: int = 4) -> None:
+        """Plan and begin."""
+        self.run.plan_steps(planned(self.run.key, count), self.now)
+        self.run.complete_plan(f"bafyplan{self.run.key}", f"plan-{self.run.key}", count - 1, self.now)
+        self.run.schedule(self.now, {})
+        await self.save()
+
+    async def step(self, cache_id: str, fails: bool = False) -> None:
+        """Let an executor end a step, and the run take notice."""
+        step = await self.app.find(Step, cache_id)
+        if step is None:
+            step = Step.begin(cache_id, "x", "NOOP", "l", self.now)
+        else:
+            step.start("x", "NOOP", "l", self.now)
+        await self.app.save(step, f"{self.run.key}/{step.id}/{self.turn}/start")
+        if fails:
+            step.fail("step-input", "no good", self.now)
+        else:
+            step.complete(f"bafyout{cache_id}", 10, "video/mp4", 25, self.now)
+        await self.app.save(step, f"{self.run.key}/{step.id}/{self.turn}/end")
+        if fails:
+            self.run.take_failure(cache_id, step.version, "step-input", "no good", self.now)
+        else:
+            self.run.take({cache_id: f"bafyout{cache_id}"}, self.now, {})
+        await self.save()
+
+
+async def all_that_happens(app: Application) -> None:
+    """Fill the store."""
+    good, bad, stopped, waiting, shared = (Life(app, name) for name in ("good", "bad", "stopped", "waiting", "shared"))
+    for life in (good, bad, stopped):
+        await life.plan()
+    held = Life(app, "held", hold=True)
+    await held.plan()
+    await bad.step("shared", fails=True)
+    await waiting.save()
+    await shared.plan(3)
+    await shared.step("shared")
+    good.run.take({"shared": "bafyoutshared"}, good.now, {})
+    await good.save()
+    await good.step("good-c2")
+    await good.step("good-c3")
+    good.run.complete("bafyprovenance", good.now)
+    await good.save()
+    stopped.run.cancel("enough", stopped.now)
+    await stopped.save()
+    held.run.release(held.now)
+    held.run.take({"shared": "bafyoutshared"}, held.now, {}, cached=True)
+    held.run.schedule(held.now, {"held-c2": 1})
+    await held.save()
+    bad.run.delete(bad.now)
+    await bad.save()
+
+    recipe = Recipe.create(
+        Recipe.Registered, "bafyr", NOW, name="r", recipe_version="1", description="", owner="o", source_cid="bafys"
+    )
+    await app.save(recipe, "recipe/1")
+    recipe.delete(NOW)
+    await app.save(recipe, "recipe/2")
+    recipe.register("p", NOW)
+    await app.save(recipe, "recipe/3")
+    content = Object.create(Object.Stored, "bafyo", NOW, size_bytes=3, media_type="video/mp4", origin="upload")
+    content.name("owner", "cat", NOW)
+    content.name("owner", "dog", NOW)
+    await app.save(content, "object/1")
+    token = Token.create(Token.Attached, "ab12", NOW, user="owner")
+    await app.save(token, "token/1")
+    token.revoke(NOW)
+    await app.save(token, "token/2")
+
+
+async def dump(pool: asyncpg.Pool) -> dict[str, list[tuple[object, ...]]]:
+    """Return all rows of all read models."""
+    return {
+        table: sorted((tuple(row.values()) for row in await pool.fetch(f"SELECT * FROM {table}")), key=repr)
+        for table in projector.tables()
+    }
+
+
+async def cut(pool: asyncpg.Pool, size: int) -> dict[str, list[tuple[object, ...]]]:
+    """Return the rows that the events make in batches of ``size``."""
+    await pool.execute(f"TRUNCATE {', '.join(projector.tables())}")
+    await pool.execute("UPDATE rm_position SET position = 0")
+    position = 0
+    while facts := await projector.read(pool, position, size):
+        position = await projector.commit(pool, facts)
+    return await dump(pool)
+
+
+async def test_rows_do_not_depend_on_how_events_are_cut_into_batches(pool, history):
+    rebuilt = await projector.rebuild(pool)
+    expected = await dump(pool)
+    assert rebuilt == history
+    for size in (1, 2, 3, 7, 50):
+        assert await cut(pool, size) == expected, size
+
+
+async def test_the_rows_say_what_happened(pool, history):
+    await projector.rebuild(pool)
+    runs = {row["run_id"]: row for row in await pool.fetch("SELECT * FROM rm_runs")}
+    steps = {
+        run_id: [
+            row["status"]
+            for row in await pool.fetch("SELECT status FROM rm_run_steps WHERE run_id = $1 ORDER BY step", run_id)
+        ]
+        for run_id in runs
+    }
+    assert {run_id: row["status"] for run_id, row in runs.items()} == {
+        "good": "completed",
+        "bad": "failed",
+        "stopped": "cancelled",
+        "waiting": "requested",
+        "shared": "running",
+        "held": "running",
+    }
+    assert steps["good"] == ["cached", "completed", "completed", "completed"]
+    assert steps["bad"] == ["cached", "failed", "skipped", "skipped"]
+    assert steps["stopped"] == ["cached", "completed", "skipped", "skipped"]  # the shared step ended before the stop
+    assert steps["held"] == ["cached", "cached", "scheduled", "pending"]
+    for run_id, row in runs.items():
+        assert row["cached"] == steps[run_id].count("cached"), run_id
+        assert row["completed"] == steps[run_id].count("completed"), run_id
+        assert row["total"] == len(steps[run_id])
+    assert runs["bad"]["deleted"]
+    assert (runs["bad"]["error_code"], runs["bad"]["error_node"]) == ("step-input", "n1")
+    again = await pool.fetchrow("SELECT * FROM rm_run_steps WHERE run_id = 'good' AND step = 1")
+    assert (again["attempt"], again["duration_ms"], again["output_cid"]) == (2, 25, "bafyoutshared")
+
+
+async def test_applied_positions_are_skipped_and_a_gap_is_refused(pool, history):
+    await projector.rebuild(pool)
+    expected = await dump(pool)
+    facts = await projector.read(pool, 0)
+    assert await projector.commit(pool, facts[3:9]) == history
+    assert await dump(pool) == expected
+    await cut(pool, 10_000)
+    await pool.execute(f"TRUNCATE {', '.join(projector.tables())}")
+    await pool.execute("UPDATE rm_position SET position = 0")
+    assert await projector.commit(pool, facts[5:]) == 0
+    assert not await pool.fetchval("SELECT count(*) FROM rm_runs")
+    assert await projector.commit(pool, facts) == history
+    assert await dump(pool) == expected
+
+
+async def test_an_older_shape_is_made_anew(pool, history):
+    await projector.rebuild(pool)
+    await pool.execute("UPDATE rm_position SET shape = -1")
+    await pool.execute("ALTER TABLE rm_tokens ADD COLUMN old text")
+    assert await projector.prepare(pool) == 0
+    columns = await pool.fetch("SELECT column_name FROM information_schema.columns WHERE table_name = 'rm_tokens'")
+    assert "old" not in {row["column_name"] for row in columns}
+    await projector.rebuild(pool)
+    assert await pool.fetchval("SELECT count(*) FROM rm_runs") == 6
+
+
+class Watched:
+    """A projector, and the positions it told of."""
+
+    def __init__(self, bus: Bus, pool: asyncpg.Pool) -> None:
+        self.positions: list[int] = []
+        self.projector = Projector(bus, pool, (self._hear,))
+
+    async def _hear(self, facts: list[Fact]) -> None:
+        self.positions += [fact.position for fact in facts]
+
+    async def reach(self, position: int) -> None:
+        """Wait until it stands there."""
+
+        async def check() -> bool:
+            return self.projector.position >= position
+
+        assert await self.projector.until(check, 20)
+
+
+async def one_more(app: Application, pool: asyncpg.Pool, name: str) -> int:
+    """Let something happen, and return its position once the relay gave it one."""
+    token = Token.create(Token.Attached, name, NOW, user="owner")
+    await app.save(token, f"token/{name}")
+    while True:
+        position = await pool.fetchval("SELECT position FROM es_log WHERE stream = $1", token.id)
+        if position:
+            return int(position)
+        await asyncio.sleep(0.005)
+
+
+async def test_two_gateways_at_once_and_a_stream_that_is_lost(app, pool, own, own_bus, history):
+    """Each tells of every event once and in order, the rows are written once, whatever becomes of the stream."""
+    await pool.execute("UPDATE rm_position SET position = 0")
+    await pool.execute(f"TRUNCATE {', '.join(projector.tables())}")
+    relay = Relay(own.environment["DATABASE_URL"], own_bus)
+    await relay.start()
+    one, two = Watched(own_bus, pool), Watched(own_bus, pool)
+    try:
+        await asyncio.gather(one.projector.start(), two.projector.start())
+        last = 0
+        for turn in range(30):
+            last = await one_more(app, pool, f"aa{turn}")
+        await asyncio.gather(one.reach(last), two.reach(last))
+        await own_bus.js.delete_stream(subjects.EVENTS)
+        for turn in range(3):
+            last = await one_more(app, pool, f"bb{turn}")
+        await asyncio.gather(one.reach(last), two.reach(last))
+        assert one.positions == two.positions == list(range(1, last + 1))
+        assert one.projector.running
+        assert two.projector.running
+        assert await pool.fetchval("SELECT position FROM rm_position") == last
+    finally:
+        await asyncio.gather(one.projector.stop(), two.projector.stop())
+        await relay.stop()
+    live = await dump(pool)
+    assert await projector.rebuild(pool) == last
+    assert await dump(pool) == live
+
+
+async def test_the_running_system_s_read_models_equal_rebuilt_ones(live, api, make_recipe, asset, finish):
+    recipe = await make_recipe(3)
+    started = await api.post("/runs", json={"recipe": recipe["recipe_id"], "inputs": [asset]})
+    await finish(started.json()["run_id"])
+    pool = await postgres.connect(live.environment["DATABASE_URL"], 2)
+    try:
+        while True:
+            before = await pool.fetchval("SELECT position FROM rm_position")
+            shown = await dump(pool)
+            if await projector.rebuild(pool) == before:  # else something happened meanwhile
+                break
+        assert await dump(pool) == shown
+        assert shown["rm_runs"]
+    finally:
+        await pool.close()

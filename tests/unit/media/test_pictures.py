@@ -1,0 +1,144 @@
+"""Pictures of any file on a constant grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.video.frame import VideoFrame
+
+from artdag_common.errors import StepInputError
+from artdag_common.media.pictures import AS_SHOWN, Clip, RgbBridge, Target, planes
+from tests.unit.media.counted import number_in, numbered, write_counted, write_wav
+
+
+def numbers(pictures: Iterable[VideoFrame]) -> list[int]:
+    return [number_in(planes(picture)[0]) for picture in pictures]
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_counted(tmp_path_factory.mktemp("film") / "film.mp4", 40)
+
+
+def test_every_frame_comes_once(film: Path) -> None:
+    clip = Clip(film)
+    assert clip.timeline.frames == 40
+    assert clip.timeline.rate == 30
+    assert numbers(clip.pictures()) == list(range(40))
+
+
+def test_a_range_begins_at_its_very_frame_wherever_key_frames_lie(film: Path) -> None:
+    clip = Clip(film)
+    for first in range(0, 38):
+        assert numbers(clip.pictures(first, first + 2)) == [first, first + 1]
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.ts", "mpeg2video")])
+def test_other_containers_give_the_same_frames(tmp_path: Path, name: str, codec: str) -> None:
+    clip = Clip(write_counted(tmp_path / name, 31, 25, codec=codec))
+    assert clip.timeline.rate == 25
+    assert numbers(clip.pictures()) == list(range(31))
+    assert numbers(clip.pictures(17, 20)) == [17, 18, 19]
+
+
+def test_uneven_time_stamps_are_put_on_the_grid(tmp_path: Path) -> None:
+    # frames at 0, 1, 2, then a still of four, then on: as a telephone films in the dark
+    stamps = [0, 1, 2, 6, 7, 8, 9, 10, 11]
+    clip = Clip(write_counted(tmp_path / "vfr.mp4", 9, 30, stamps=stamps), rate=Fraction(30))
+    assert numbers(clip.pictures()) == [0, 1, 2, 2, 2, 2, 3, 4, 5, 6, 7, 8]
+    assert numbers(clip.pictures(4, 8)) == [2, 2, 3, 4]
+
+
+def test_another_rate_drops_or_repeats_frames_and_keeps_the_duration(film: Path) -> None:
+    slow = Clip(film, rate=Fraction(15))
+    assert slow.timeline.frames == 20
+    assert len(numbers(slow.pictures())) == 20
+    fast = Clip(film, rate=Fraction(60))
+    assert fast.timeline.frames == 80
+    shown = numbers(fast.pictures())
+    assert sorted(set(shown)) == list(range(40))
+    assert shown == sorted(shown)
+
+
+def test_odd_sizes_become_even(tmp_path: Path) -> None:
+    clip = Clip(write_counted(tmp_path / "odd.mkv", 5, size=(129, 73), pix_fmt="yuv444p", codec="ffv1"))
+    assert clip.size == (128, 72)
+    assert [(p.width, p.height, p.format.name) for p in clip.pictures()] == [(128, 72, "yuv420p")] * 5
+    assert numbers(clip.pictures()) == list(range(5))
+
+
+def test_full_range_becomes_limited(tmp_path: Path) -> None:
+    path = tmp_path / "full.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuvj420p"
+        white = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 255, np.uint8), format="rgb24")
+        container.mux(stream.encode(white.reformat(format="yuvj420p")))
+        container.mux(stream.encode(None))
+    (picture,) = Clip(path).pictures()
+    assert int(planes(picture)[0].max()) == 235
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_a_turned_film_stands_upright(tmp_path: Path, rotation: int) -> None:
+    path = write_counted(tmp_path / "turned.mp4", 3, rotation=rotation)
+    clip = Clip(path)
+    assert clip.size == ((72, 128) if rotation != 180 else (128, 72))
+    with av.open(str(path)) as container:
+        stored = next(container.decode(video=0))
+        assert stored.rotation % 360 == rotation
+        # counter-clockwise by as much as the file says
+        upright = np.rot90(stored.to_ndarray(format="gray"), rotation // 90).astype(int)
+    luma = planes(next(clip.pictures()))[0].astype(int)
+    assert np.abs(luma * 255 // 219 - upright).mean() < 24
+
+
+def test_pictures_are_laid_on_a_canvas(film: Path) -> None:
+    target = Target((128, 128), "pad", "#ff0000")
+    picture = next(Clip(film).pictures(5, target=target))
+    luma, _, red = planes(picture)
+    assert luma.shape == (128, 128)
+    assert (luma[:28] == 81).all()
+    assert (luma[100:] == 81).all()
+    assert (red[:14] == 240).all()
+    assert number_in(luma) == 5
+
+
+def test_what_stands_out_is_cropped(film: Path) -> None:
+    picture = next(Clip(film).pictures(0b11111111 & 24, target=Target((72, 72), "fill")))
+    luma = planes(picture)[0]
+    assert luma.shape == (72, 72)
+    bars = numbered(24)[36, :, 0]
+    assert [bool(luma[36, x] > 125) for x in (4, 20, 40, 60)] == [bool(bars[x + 28] > 125) for x in (4, 20, 40, 60)]
+
+
+def test_a_still_is_a_film_of_one_frame(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(numbered(77)).save(tmp_path / "still.png")
+    clip = Clip(tmp_path / "still.png")
+    assert clip.timeline.frames == 1
+    assert numbers(clip.pictures()) == [77]
+
+
+def test_audio_alone_is_refused(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "a.wav", np.zeros((1, 4800), np.int16))
+    with pytest.raises(StepInputError, match="audio only"):
+        Clip(path)
+
+
+def test_rgb_goes_there_and_back(film: Path) -> None:
+    clip = Clip(film)
+    bridge = RgbBridge(clip.tags)
+    picture = next(clip.pictures(9, target=AS_SHOWN))
+    array = bridge.rgb(picture)
+    assert array.shape == (72, 128, 3)
+    assert array.dtype == np.uint8
+    back = bridge.frame(array)
+    for before, after in zip(planes(picture), planes(back), strict=True):
+        assert np.abs(before.astype(int) - after.astype(int)).max() <= 6
