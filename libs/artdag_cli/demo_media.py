@@ -39,13 +39,13 @@ FUR, FUR_DARK, FUR_SHADE, CREAM = (246, 156, 66), (204, 104, 34), (222, 130, 48)
 PINK, INK, IRIS = (246, 150, 150), (50, 36, 34), (98, 178, 92)
 
 
-def make_cat(path: Path) -> None:
+def make_cat(path: Path, frames: int = CAT_FRAMES) -> None:
     """Write six seconds of a cat that runs through a meadow and jumps over logs: H.264, 640x360, 30 frames a second."""
     sky, hills, meadow = _sky(), _hills(), _meadow()
     log = _log()
     bridge = RgbBridge(UNTAGGED)
     with VideoWriter(path, PictureShape(CAT_SIZE, CAT_RATE, UNTAGGED)) as writer:
-        for number in range(CAT_FRAMES):
+        for number in range(frames):
             picture = _window(sky, FAR * number)
             for strip, speed in ((hills, MIDDLE), (meadow, NEAR)):
                 part = _window(strip, speed * number)

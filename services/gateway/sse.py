@@ -105,7 +105,7 @@ class Channel:
     """One run's stream while somebody listens.
 
     Attributes:
-        planned: cache id → position from which on the step's events belong to the run.
+        planned: cache ids of the steps whose events belong to the run from now on, in order.
         floor: all frames after this position are in the ring.
         ended: position of the event that ends the stream, 0 before.
     """
@@ -113,7 +113,7 @@ class Channel:
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self.stream = Run.stream(run_id)
-        self.planned: dict[str, int] = {}
+        self.planned: dict[str, None] = {}
         self.ring: deque[tuple[int, bytes]] = deque()
         self.floor = 0
         self.ended = 0
@@ -148,10 +148,10 @@ class Channel:
         if fact.event is None:
             return False
         if fact.stream != self.stream:
-            return fact.position > self.planned.get(fact.key, fact.position)
+            return fact.key in self.planned
         if isinstance(fact.event, Run.StepsPlanned):
             for step in fact.event.steps:
-                self.planned.setdefault(step.cache_id, fact.position)
+                self.planned[step.cache_id] = None
         elif isinstance(fact.event, ENDINGS):
             self.ended = fact.position
         return True
@@ -266,7 +266,7 @@ class Hub:
             raise
         held, channel.held = channel.held or [], None
         self._know(channel, channel.take(past))
-        self._know(channel, channel.take([each for each in held if each.position > upto]))
+        self._know(channel, channel.take(held))
 
     def _know(self, channel: Channel, cache_ids: Sequence[str]) -> None:
         if channel.users:

@@ -60,7 +60,7 @@ def process_frame(frame: Frame, params: DogParams, state: Any) -> tuple[Frame, A
     number = state.get("number", 0)
     if state.get("shape") != frame.shape:
         state = {"shape": frame.shape, "sprites": {}, "warm": _warm_table(params.tint)}
-    side = max(16, min(height, width, round(params.size * min(height, width))))
+    side = max(1, round(params.size * min(height, width)))
     pose = number // FRAMES_A_POSE % POSES
     blink = number % BLINK_EVERY >= BLINK_EVERY - BLINK_FRAMES
     sprites: dict[tuple[int, bool], Sprite] = state["sprites"]

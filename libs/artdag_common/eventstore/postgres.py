@@ -161,8 +161,6 @@ class PostgresEventStore:
                 if len(batch) > 1 or races > 5:
                     raise
             except LOST as error:
-                if isinstance(error, ValueError):  # asyncpg could not encode an argument: asking again is no use
-                    raise
                 if asyncio.get_running_loop().time() > deadline:
                     raise ServiceUnavailableError(f"Postgres does not answer: {error}") from error
                 log.warning("append is asked again", error=str(error))

@@ -33,6 +33,8 @@ FORMATS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,mxf,dv,ivf,yuv4mpegpipe,gif,apng,wav,w64,aiff,caf,flac,mp3,aac,"
     "ac3,image2,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe"
 )
+MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+"""What the library calls MP4, QuickTime and their kin."""
 OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
 
 
@@ -160,7 +162,9 @@ def scan(container: InputContainer, stream: VideoStream, rate: Fraction | None =
     usual = max(1, nearest(1 / (own * unit)))
     first: int | None = None
     latest, end, started = -(2**63), 0, False
+    seen = 0
     for packet in container.demux(stream):
+        seen += packet.size > 0
         started = started or packet.is_keyframe
         if not packet.size or not started:
             continue
@@ -175,6 +179,11 @@ def scan(container: InputContainer, stream: VideoStream, rate: Fraction | None =
             latest, end = packet.pts, packet.pts + (packet.duration or usual)
     if first is None:
         raise StepInputError(f"{slot}: the video has no frames", slot=slot)
+    listed = len(stream.index_entries)
+    if container.format.name == MP4 and seen < listed:  # the one kind of file that lists its frames in front
+        raise StepInputError(
+            f"{slot}: the file ends early: {seen} of its {listed} frames are there; was it copied whole?", slot=slot
+        )
     return _bounded(Timeline.between(first, end, unit, rate or own), slot)
 
 

@@ -24,12 +24,11 @@ from artdag_common.media.encode import (
     Soundtrack,
     audio_rate,
 )
-from artdag_common.media.probe import audio_stream, open_media, time_base
+from artdag_common.media.probe import MP4, audio_stream, open_media, time_base
 from artdag_common.media.timeline import nearest
 
 SAMPLES = "fltp"
 PREROLL_SECONDS = 2  # decoders need some sound before the first sample that is right
-SEEKABLE = "mov,mp4,m4a,3gp,3g2,mj2"  # the one kind of file here whose time stamps are exact after a seek
 
 Sound = NDArray[np.float32]
 """Shape (channels, samples), -1 to 1."""
@@ -95,7 +94,8 @@ def _decoded(span: Span, shape: SoundShape) -> Iterator[Sound]:
         stream = audio_stream(container)
         if stream is None:
             return
-        exact = container.format.name == SEEKABLE
+        # the one kind of file whose time stamps are exact after a seek, and which says where its sound ends
+        exact = container.format.name == MP4
         unit = time_base(stream)
         if exact and span.start > 2 * PREROLL_SECONDS:
             container.seek(((span.start - PREROLL_SECONDS) / unit).__floor__(), stream=stream)
@@ -269,7 +269,7 @@ def _copies(path: Path, slot: str) -> bool:
             return False
         codec = stream.codec_context
         return (
-            container.format.name == SEEKABLE
+            container.format.name == MP4
             and codec.name == AUDIO_CODEC
             and codec.profile == "LC"
             and codec.channels in LAYOUTS

@@ -16,9 +16,8 @@ from artdag_common.media.beat_grid import beat_frames, length_in_frames, stretch
 from artdag_common.media.encode import Mp4File, PictureShape, Soundtrack, SoundWriter, VideoWriter
 from artdag_common.media.geometry import Mode, Size
 from artdag_common.media.pictures import AS_SHOWN, PIXELS, Clip, Rgb, RgbBridge, Target
-from artdag_common.media.probe import MAX_SECONDS, open_media, probe, turn_of, video_stream
+from artdag_common.media.probe import MAX_SECONDS, MP4, open_media, probe, turn_of, video_stream
 from artdag_common.media.soundtrack import (
-    SEEKABLE,
     EncodedSound,
     Span,
     joint_shape,
@@ -264,7 +263,7 @@ def _plays(clip: Clip) -> bool:
         assert stream is not None
         codec = stream.codec_context
         return (
-            container.format.name == SEEKABLE
+            container.format.name == MP4
             and (codec.name, codec.pix_fmt) == ("h264", PIXELS)
             and clip.size == (codec.width, codec.height)
             and clip.timeline.stamped

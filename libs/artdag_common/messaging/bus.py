@@ -316,9 +316,9 @@ class Bus:
 
 async def _note_dispatch(receipt: Msg) -> None:
     status = (receipt.headers or {}).get("Status")
-    error = f"no stream takes it ({status})" if status else orjson.loads(receipt.data).get("error")
-    if error and (status or error.get("err_code") != TOO_MANY_PER_SUBJECT):
-        log.warning("dispatch failed; the reconciler repeats it", error=error)
+    error: dict[str, Any] | None = {"status": status} if status else orjson.loads(receipt.data).get("error")
+    if error and error.get("err_code") != TOO_MANY_PER_SUBJECT:
+        log.warning("dispatch failed; the reconciler repeats it", **error)
 
 
 def read_command(message: Msg) -> tuple[Command, str, str]:

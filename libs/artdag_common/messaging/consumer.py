@@ -62,7 +62,7 @@ class StandingPull:
                 await self._watch
         for subscription in self._subscriptions:
             with contextlib.suppress(nats.errors.Error, TimeoutError):
-                await asyncio.wait_for(subscription.drain(), DRAIN)
+                await asyncio.wait_for(subscription.drain(), DRAIN)  # type: ignore[no-untyped-call]
 
     async def _renew(self) -> None:
         """Begin anew, at an address of its own: what comes at the old one was not asked for by the new requests."""

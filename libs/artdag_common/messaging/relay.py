@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import nats
@@ -24,13 +26,15 @@ from artdag_common.messaging.bus import STREAMS, Bus
 
 LEADER_LOCK = 74_120_001
 POLL = 0.05
+PACE = 0.01
 STANDBY = 0.5
 CHUNK = 500
 BATCH = 500
 BATCH_BYTES = 4_000_000
+HEADER_BYTES = 500
 RECHECK = 2.0
 
-SEQUENCE = """SELECT o.n, o.stream, o.version, e.event_id, e.type, e.data
+SEQUENCE = """SELECT o.n, o.stream, o.version, e.event_id, e.type, e.data, e.recorded_at
 FROM es_outbox o JOIN es_events e USING (stream, version)
 WHERE o.tx < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY o.tx, o.n LIMIT $1"""
 
@@ -40,6 +44,34 @@ FROM es_log l JOIN es_events e USING (stream, version) WHERE l.position > $1 ORD
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Positioned:
+    """An event with its place in the log."""
+
+    position: int
+    stream: str
+    version: int
+    hash: bytes
+    event_id: UUID
+    type: str
+    data: bytes
+    recorded_at: datetime
+
+    def headers(self) -> dict[str, str]:
+        """Return its CloudEvents attributes as NATS headers."""
+        return {
+            "ce-specversion": "1.0",
+            "ce-id": str(self.event_id),
+            "ce-source": "/artdag",
+            "ce-type": f"artdag.v1.{self.type}",
+            "ce-subject": self.stream,
+            "ce-time": self.recorded_at.isoformat(),
+            "ce-datacontenttype": "application/protobuf",
+            "Es-Version": str(self.version),
+            "Es-Hash": self.hash.hex(),
+        }
+
+
 class Relay:
     """One candidate for the lead."""
 
@@ -47,6 +79,7 @@ class Relay:
         self._database_url = database_url
         self._bus = bus
         self._wake = asyncio.Event()
+        self._fresh: list[Positioned] = []  # just sequenced, not published yet
         self._published: int | None = None  # last sequence of the stream, None: ask
         self._asked = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -94,13 +127,17 @@ class Relay:
             await asyncio.sleep(STANDBY)
         log.info("relay leads")
         self._published = None
+        loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
+            began = loop.time()
             moved = await self.sequence(connection)
             moved += await self._publish_safely(connection)
             if not moved:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), POLL)
+            elif moved < CHUNK:  # let more gather: whoever is in a hurry has the hint
+                await asyncio.sleep(max(0.0, began + PACE - loop.time()))
 
     async def sequence(self, connection: Any) -> int:
         """Give positions to committed events that have none, in the order of their transactions."""
@@ -110,17 +147,21 @@ class Relay:
                 return 0
             last = await connection.fetchrow("SELECT position, hash FROM es_log ORDER BY position DESC LIMIT 1")
             position, previous = (last["position"], last["hash"]) if last else (0, GENESIS)
-            records = []
+            positioned = []
             for row in rows:
                 position += 1
-                previous = link(
-                    previous, position, row["stream"], row["version"], row["event_id"], row["type"], row["data"]
+                event = (row["event_id"], row["type"], row["data"])
+                previous = link(previous, position, row["stream"], row["version"], *event)
+                positioned.append(
+                    Positioned(position, row["stream"], row["version"], previous, *event, row["recorded_at"])
                 )
-                records.append((position, row["stream"], row["version"], previous))
             await connection.copy_records_to_table(
-                "es_log", records=records, columns=("position", "stream", "version", "hash")
+                "es_log",
+                records=[(p.position, p.stream, p.version, p.hash) for p in positioned],
+                columns=("position", "stream", "version", "hash"),
             )
             await connection.execute("DELETE FROM es_outbox WHERE n = ANY ($1::bigint[])", [row["n"] for row in rows])
+        self._fresh = positioned
         return len(rows)
 
     async def _publish_safely(self, connection: Any) -> int:
@@ -136,35 +177,41 @@ class Relay:
         """Publish the next batch of positioned events, atomically and only right behind the last one."""
         if self._published is None:
             self._published = await self._last_sequence(connection)
-        rows = await connection.fetch(UNPUBLISHED, self._published, BATCH)
-        size = 0
-        for count, row in enumerate(rows):
-            size += len(row["data"]) + 500
-            if size > BATCH_BYTES and count:
-                rows = rows[:count]
-                break
-        if not rows:
+        events = await self._due(connection, self._published)
+        if not events:
             if asyncio.get_running_loop().time() > self._asked + RECHECK:
                 self._published = None  # nobody tells us that the stream was lost: ask now and then
             return 0
         batch_id = uuid4().hex
-        for place, row in enumerate(rows, 1):
-            headers = event_headers(row) | {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(place)}
+        for place, event in enumerate(events, 1):
+            headers = event.headers() | {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(place)}
             if place == 1:
-                headers["Nats-Expected-Last-Sequence"] = str(row["position"] - 1)
-            subject = subjects.event(row["stream"], row["type"])
-            if place < len(rows):
-                await self._bus.nc.publish(subject, row["data"], headers=headers)
+                headers["Nats-Expected-Last-Sequence"] = str(event.position - 1)
+            subject = subjects.event(event.stream, event.type)
+            if place < len(events):
+                await self._bus.nc.publish(subject, event.data, headers=headers)
             else:
                 headers["Nats-Batch-Commit"] = "1"
-                reply = await self._bus.nc.request(subject, row["data"], headers=headers, timeout=5)
+                reply = await self._bus.nc.request(subject, event.data, headers=headers, timeout=5)
         answer = orjson.loads(reply.data)
         if "error" in answer:
             log.warning("relay was refused", error=answer["error"].get("description"))
             self._published = None
             return 0
         self._published = int(answer["seq"])
-        return len(rows)
+        return len(events)
+
+    async def _due(self, connection: Any, published: int) -> list[Positioned]:
+        """Return the next events to publish: those just sequenced, or from Postgres where others come before them."""
+        events, self._fresh = self._fresh, []
+        if not events or events[0].position != published + 1:
+            events = [Positioned(*row) for row in await connection.fetch(UNPUBLISHED, published, BATCH)]
+        size = 0
+        for count, event in enumerate(events):
+            size += len(event.data) + HEADER_BYTES
+            if size > BATCH_BYTES and count:
+                return events[:count]
+        return events
 
     async def _last_sequence(self, connection: Any) -> int:
         config = next(c for c in STREAMS if c.name == subjects.EVENTS)
@@ -182,18 +229,3 @@ class Relay:
                 store=known,
             )
         return info.state.last_seq
-
-
-def event_headers(row: Any) -> dict[str, str]:
-    """Return the CloudEvents attributes of a stored event, as NATS headers."""
-    return {
-        "ce-specversion": "1.0",
-        "ce-id": str(row["event_id"]),
-        "ce-source": "/artdag",
-        "ce-type": f"artdag.v1.{row['type']}",
-        "ce-subject": row["stream"],
-        "ce-time": row["recorded_at"].isoformat(),
-        "ce-datacontenttype": "application/protobuf",
-        "Es-Version": str(row["version"]),
-        "Es-Hash": row["hash"].hex(),
-    }

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from artdag_common.commands import CancelRun, DeleteRun
+from artdag_common.domain.recipe_document import MAX_BYTES
 from artdag_common.domain.run import FINISHED
 from artdag_common.errors import RunNotFoundError
 from services.gateway.api.documentation import CID, PLAN, RUN, RUN_DETAIL, RUN_ID, answers
@@ -40,7 +41,7 @@ class NewRun(BaseModel):
     )
 
     recipe: str = Field(
-        min_length=1, max_length=262_144, description="Recipe id, recipe name, effect name, or the recipe as YAML"
+        min_length=1, max_length=MAX_BYTES, description="Recipe id, recipe name, effect name, or the recipe as YAML"
     )
     inputs: Inputs = Field(
         default_factory=list,

@@ -38,7 +38,7 @@ PROJECTIONS: tuple[ModuleType, ...] = (runs, recipes, objects, tokens)
 AT_ONCE = 2000
 IDLE = 0.5
 RETRY = 0.2
-FORGOTTEN = 60.0
+FORGOTTEN = 600.0
 
 POSITION = """CREATE TABLE IF NOT EXISTS rm_position (
     name     text    PRIMARY KEY,
@@ -141,7 +141,6 @@ class Projector:
             opt_start_seq=self.position + 1,
             ack_policy=AckPolicy.NONE,
             inactive_threshold=FORGOTTEN,
-            mem_storage=True,
         )
         self._pull = StandingPull(self._bus, subjects.EVENTS, config, self._waiting.put, batch=AT_ONCE)
         self._tasks = [
@@ -189,6 +188,10 @@ class Projector:
                 self.steady = False
                 log.warning("read models wait", error=str(error) or type(error).__name__)
                 await asyncio.sleep(RETRY)
+            except Exception as error:  # an event that cannot be applied: readiness shows it until it is repaired
+                self.steady = False
+                log.error("read models stand still", after=self.position, exc_info=error)
+                await asyncio.sleep(10 * RETRY)
 
     async def _next(self) -> list[Fact]:
         """Return the next consecutive events that the stream delivered; none after :data:`IDLE` seconds."""

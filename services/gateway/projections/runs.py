@@ -110,7 +110,10 @@ STEP_MOVING = {
 }
 STEP_LOADED = ", ".join(f"s.{name}" for name in (*STEP_MOVING, "cache_id"))
 ASKED = frozenset({"scheduled", "running"})
-"""Statuses in which what an executor says of a step concerns the run."""
+"""Statuses of a step that was handed out and has no end yet."""
+
+LISTENING = ASKED | {"failed"}
+"""Statuses in which what an executor says of a step concerns a run that goes on; a failed one may be tried again."""
 
 WRITE_RUNS = upsert("rm_runs", RUN_COLUMNS, ("run_id",))
 WRITE_STEPS = update("rm_run_steps", STEP_MOVING, ("run_id", "step"))
@@ -209,7 +212,7 @@ class _Batch:
         elif isinstance(event, Step.Event):
             for row in self.places.get(fact.key, ()):
                 run = self.runs[row.run_id]
-                if row.status in ASKED and not run.finished:
+                if row.status in LISTENING and not run.finished:
                     run.updated_at = event.timestamp
                     self._apply_to_step(row, event)
 

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 
 import pytest
 
-from artdag_common.codec import encode_event
 from artdag_common.domain.aggregate import DomainEvent
-from artdag_common.domain.run import Run
 from artdag_common.errors import StorageFullError
 from artdag_common.messaging import follower as follower_module
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import STREAMS, Bus
 from artdag_common.messaging.follower import Follower
+from artdag_common.pb.events_pb2 import RunReleased
 from tests.integration.events.appends import eventually
 from tests.integration.events.servers import Server
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Handler:
@@ -60,14 +56,15 @@ async def events(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> Bus:
 
 
 async def tell(bus: Bus, stream: str, type_name: str = "RunReleased") -> None:
-    event = Run.Released(originator_id=stream, originator_version=2, timestamp=NOW)
     headers = {"ce-subject": stream, "Es-Version": "2"}
-    await bus.js.publish(subjects.event(stream, type_name), encode_event(event), headers=headers)
+    data = RunReleased(at_us=1).SerializeToString()
+    await bus.js.publish(subjects.event(stream, type_name), data, headers=headers)
 
 
 async def acknowledged(bus: Bus, count: int) -> None:
     async def floor() -> bool:
-        return (await bus.js.consumer_info(subjects.EVENTS, "test")).ack_floor.stream_seq >= count  # type: ignore[union-attr]
+        acknowledged = (await bus.js.consumer_info(subjects.EVENTS, "test")).ack_floor
+        return acknowledged is not None and acknowledged.stream_seq >= count
 
     await eventually(floor, f"{count} events acknowledged")
 
@@ -115,7 +112,7 @@ async def test_the_bus_away_while_events_are_handled(events: Bus, own_nats: Serv
             await eventually(away, "the bus away")
         await handle(batch)
 
-    handler.handle = kill_meanwhile  # type: ignore[method-assign]
+    handler.handle = kill_meanwhile  # type: ignore[method-assign,assignment]
     async with following(events, handler):
         await tell(events, "run-a")
         await own_nats.back(restarts + 1)

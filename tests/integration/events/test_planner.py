@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,12 +68,13 @@ class World:
         engine = Engine(app, self.pool, self.blobs, Dispatcher(send), Infrastructure("s", "h", "host"), "", "localhost")
         return Planner(app, engine, Commands(app, engine, self.blobs), sent)
 
-    async def begin(self, planner: Planner) -> None:
+    async def begin(self, planner: Planner, graph: Graph = GRAPH) -> None:
         """Register the recipe and start the run."""
-        recipe = await self.blobs.put(GRAPH.canonical())
+        recipe = await self.blobs.put(graph.canonical())
         source = await self.blobs.put(b"source")
         await planner.commands.register_recipe(RegisterRecipe(recipe.cid, recipe.cid, "g", "1", "", "o"), "register")
-        self.start = StartRun("run1", recipe.cid, "o", (InputBinding("src", (source.cid,)),))
+        inputs = tuple(InputBinding(v.name, (source.cid,)) for v in graph.variables)
+        self.start = StartRun("run1", recipe.cid, "o", inputs)
         await planner.commands.start_run(self.start, "start")
 
     async def execute(self, command: ExecuteStep) -> Step.Completed:
@@ -94,6 +96,23 @@ class World:
 def world(pool: asyncpg.Pool, tmp_path: Path) -> World:
     return World(pool, tmp_path / "cache")
 
+
+BEATS = Graph(
+    "beats",
+    "1",
+    "",
+    "o",
+    (
+        Node("video", "SOURCE", {"input": True}),
+        Node("audio", "SOURCE", {"input": True}),
+        Node("analysis", "ANALYZE", {"features": ["beats"]}, ("audio",)),
+        Node("sync", "BEAT_SYNC", {"mode": "stretch"}, ("video", "analysis")),
+    ),
+    (Variable("video", "video"), Variable("audio", "audio")),
+    "sync",
+)
+
+ROOT = Path(__file__).resolve().parents[3]
 
 ONE_RUN = Counter(
     RunRequested=1, RunStepsPlanned=2, RunPlanned=1, RunStepScheduled=3, RunStepSatisfied=3, RunCompleted=1
@@ -232,3 +251,32 @@ async def test_completed_without_its_bytes_is_not_cached(world: World) -> None:
         "out": "pending",
     }
     assert [s.version for s in later.sent] == [2], "the executor is told to look at the step's history"
+
+
+async def test_the_example_in_the_documentation_is_what_happens(world: World) -> None:
+    planner = world.planner()
+    await world.begin(planner, BEATS)
+    done = 0
+    while done < len(planner.sent):
+        await planner.engine.take([await world.execute(planner.sent[done])], f"took/{done}", False)
+        done += 1
+    rows = await world.pool.fetch(
+        """SELECT split_part(e.stream, '-', 1) AS kind, e.type, o.tx::text FROM es_outbox o
+        JOIN es_events e USING (stream, version) WHERE e.stream ~ '^(run|step)-' ORDER BY o.tx, o.n"""
+    )
+    example = re.findall(r"^ *\d+  (run|step)-…  +(\w+)", (ROOT / "docs" / "events.md").read_text(), re.MULTILINE)
+    assert [(row["kind"], row["type"]) for row in rows] == example
+
+
+async def test_a_run_of_cached_steps_makes_the_events_that_the_documentation_counts(world: World) -> None:
+    planner = world.planner()
+    await world.begin(planner)
+    for command in list(planner.sent):
+        await planner.engine.take([await world.execute(command)], f"took/{command.cache_id}", False)
+    await planner.engine.take([await world.execute(planner.sent[-1])], "took/last", False)
+    again = StartRun("run2", world.start.recipe_cid, "o", world.start.inputs)
+    await planner.commands.start_run(again, "again")
+    types = [e.type for e in await world.store.load("run-run2")]
+    assert types[0] == "RunRequested"
+    assert types[-2:] == ["RunPlanned", "RunCompleted"]
+    assert set(types[1:-2]) == {"RunStepsPlanned"}

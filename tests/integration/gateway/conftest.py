@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -143,6 +144,20 @@ def finish(api: httpx.AsyncClient, follow: Callable[..., AsyncIterator[Event]]) 
         async for _ in follow(run_id):
             pass
         return dict((await api.get(f"/runs/{run_id}")).json())
+
+    return wait
+
+
+@pytest.fixture
+def scheduled(follow: Callable[..., AsyncIterator[Event]]) -> Callable[[str], Awaitable[str]]:
+    """Wait until a run's first step was handed out, and return the step's cache id."""
+
+    async def wait(run_id: str) -> str:
+        async with contextlib.aclosing(follow(run_id)) as stream:
+            async for event in stream:
+                if event["event"] == "RunStepScheduled":
+                    return str(event["data"]["data"]["cache_id"])
+        raise AssertionError("the run ended without a step")
 
     return wait
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 from artdag_common.cid import cid_of
+from artdag_common.domain.recipe_document import MAX_BYTES
 
 YAML = {"Content-Type": "application/yaml"}
 
@@ -40,7 +41,7 @@ async def test_all_problems_of_a_recipe_are_reported_with_their_lines(api, probl
     broken = await api.post("/recipes/upload", content=b"name: \xff\xfe", headers=YAML)
     problem(broken, 422, "invalid-recipe")
     problem(await api.post("/recipes/upload", files={"other": (None, "x")}), 422, "invalid-request")
-    too_long = await api.post("/recipes/upload", content=b"#" * 300_000, headers=YAML)
+    too_long = await api.post("/recipes/upload", content=b"#" * (MAX_BYTES + 1), headers=YAML)
     problem(too_long, 413, "content-too-large")
 
 

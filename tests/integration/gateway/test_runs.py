@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from uuid import uuid4
 
 import pytest
@@ -96,9 +98,10 @@ async def test_repeating_a_key_gives_the_same_run(api, make_recipe, asset, probl
     problem(empty, 422, "invalid-request")
 
 
-async def test_a_run_that_goes_on_is_cancelled_before_it_is_deleted(api, make_recipe, asset, held, problem):
+async def test_a_run_that_goes_on_is_cancelled_before_it_is_deleted(api, make_recipe, asset, held, scheduled, problem):
     recipe = await make_recipe(2)
     run_id = (await start(api, recipe, asset)).json()["run_id"]
+    await scheduled(run_id)
     problem(await api.delete(f"/runs/{run_id}"), 409, "run-active")
     cancelled = await api.post(f"/runs/{run_id}/cancel", json={"reason": "wrong music"})
     assert cancelled.status_code == 200
@@ -113,10 +116,10 @@ async def test_a_run_that_goes_on_is_cancelled_before_it_is_deleted(api, make_re
     assert run_id not in [each["run_id"] for each in (await api.get("/runs")).json()["runs"]]
 
 
-async def test_a_failed_run_says_which_step_and_why(api, make_recipe, asset, held, events, finish):
+async def test_a_failed_run_says_which_step_and_why(api, make_recipe, asset, held, events, scheduled, finish):
     recipe = await make_recipe(2)
     run_id = (await start(api, recipe, asset)).json()["run_id"]
-    cache_id = (await api.get(f"/api/run/{run_id}/plan")).json()["steps"][1]["cache_id"]
+    cache_id = await scheduled(run_id)
     step = Step.begin(cache_id, "test", "NOOP", "s0", events.clock())
     step.fail("step-input", "the picture is a sound", events.clock())
     await events.save(step, f"test/{cache_id}")
@@ -147,9 +150,6 @@ async def test_plan_first_execute_later(api, make_recipe, asset, finish, problem
 
 
 async def test_a_command_that_is_not_handled_in_time_is_answered_with_202(api, live, make_recipe, asset, finish):
-    import os
-    import signal
-
     recipe = await make_recipe(1)
     planner = live.supervisor.children["planner"].pid
     os.kill(planner, signal.SIGSTOP)
@@ -181,3 +181,10 @@ async def test_runs_come_in_pages(api, make_recipe, asset, problem):
     assert first["total"] == second["total"] >= 3
     problem(await api.get("/runs?cursor=abc"), 422, "invalid-request")
     problem(await api.get("/runs?limit=0"), 422, "invalid-request")
+
+
+async def test_an_effect_is_applied_by_its_name(api, asset, finish):
+    answer = await api.post("/runs", json={"recipe": "identity", "inputs": [asset], "output_name": "same"})
+    assert answer.status_code == 201, answer.text
+    run = await finish(answer.json()["run_id"])
+    assert (run["status"], run["recipe"], run["output_cid"]) == ("completed", "identity", asset)

@@ -34,7 +34,7 @@ def test_every_frame_comes_once(film: Path) -> None:
 
 def test_a_range_begins_at_its_very_frame_wherever_key_frames_lie(film: Path) -> None:
     clip = Clip(film)
-    for first in range(0, 38):
+    for first in range(38):
         assert numbers(clip.pictures(first, first + 2)) == [first, first + 1]
 
 
@@ -115,6 +115,23 @@ def test_what_stands_out_is_cropped(film: Path) -> None:
     assert luma.shape == (72, 72)
     bars = numbered(24)[36, :, 0]
     assert [bool(luma[36, x] > 125) for x in (4, 20, 40, 60)] == [bool(bars[x + 28] > 125) for x in (4, 20, 40, 60)]
+
+
+def test_what_an_edit_list_leaves_out_is_not_shown(film: Path, tmp_path: Path) -> None:
+    path = tmp_path / "trimmed.mp4"
+    with av.open(str(film)) as source, av.open(str(path), "w") as container:
+        stored = source.streams.video[0]
+        stream = container.add_stream_from_template(stored)
+        for packet in source.demux(stored):
+            if packet.size and packet.pts is not None and packet.dts is not None:
+                packet.pts -= round(10 / 30 / stored.time_base)
+                packet.dts -= round(10 / 30 / stored.time_base)
+                packet.stream = stream
+                container.mux(packet)
+    clip = Clip(path)
+    assert clip.timeline.frames == 30
+    assert numbers(clip.pictures()) == list(range(10, 40))
+    assert numbers(clip.pictures(1, 3)) == [11, 12]
 
 
 def test_a_still_is_a_film_of_one_frame(tmp_path: Path) -> None:

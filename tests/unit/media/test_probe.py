@@ -81,9 +81,7 @@ def test_a_film_cut_off_in_the_middle_is_refused(tmp_path: Path) -> None:
         probe(path)
 
 
-def test_too_large_pictures_and_too_many_channels_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_large_pictures_and_too_many_channels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_counted(tmp_path / "a.mp4", 3, sound=noise(4800, 2), sound_codec="aac")
     monkeypatch.setattr(probing, "MAX_CHANNELS", 1)
     with pytest.raises(StepInputError, match="2 channels; at most 1"):

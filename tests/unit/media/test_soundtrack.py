@@ -108,7 +108,9 @@ def test_sounds_in_a_row_take_the_rate_of_the_first_and_the_widest_channels() ->
 
 @given(st.lists(st.integers(0, 40), max_size=12), st.integers(1, 16))
 def test_blocks_hold_the_same_samples_in_the_same_order(lengths: list[int], block: int) -> None:
-    pieces = np.split(np.arange(sum(lengths), dtype=np.float32)[None], np.cumsum(lengths)[:-1], axis=1) if lengths else []
+    pieces = (
+        np.split(np.arange(sum(lengths), dtype=np.float32)[None], np.cumsum(lengths)[:-1], axis=1) if lengths else []
+    )
     blocks = list(in_blocks(pieces, block))
     joined = np.concatenate([np.zeros((1, 0), np.float32), *blocks], axis=1)
     assert np.array_equal(joined[0], np.arange(sum(lengths)))
