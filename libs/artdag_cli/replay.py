@@ -28,6 +28,7 @@ from artdag_common.eventstore.port import Recorded
 from artdag_common.eventstore.postgres import PostgresEventStore
 
 EXECUTED = frozenset({"running", "failed"})
+ENDED = {"pending": "skipped", "scheduled": "cancelled", "running": "cancelled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,15 @@ class Replayed:
     history: list[Change]
 
     def states(self) -> list[str]:
-        """Return the state of each step as people see it: an executor's news refines what the planner scheduled."""
+        """Return the state of each step as people see it.
+
+        An executor's news refines what the planner scheduled; the end of a run ends what had not ended.
+        """
         states = []
         for planned, state in zip(self.run.steps, self.run.states, strict=True):
             step = self.steps.get(planned.cache_id)
             refined = step.status if state == "scheduled" and step and step.status in EXECUTED else state
-            states.append(refined)
+            states.append(ENDED.get(refined, refined) if self.run.finished and state != "failed" else refined)
         return states
 
     def summary(self) -> dict[str, Any]:

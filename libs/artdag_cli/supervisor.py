@@ -94,6 +94,8 @@ class Supervisor:
                 return
             deaths = 0 if loop.time() - began > STEADY_SECONDS else deaths
             await asyncio.sleep(RESTART_DELAYS[min(deaths, len(RESTART_DELAYS) - 1)])
+            if self._stopping:
+                return
             deaths += 1
             child.restarts += 1
             await self._launch(child)

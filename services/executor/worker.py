@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import time
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from pathlib import Path
 from artdag_common.errors import ArtdagError, StepError
 
 TICK_SECONDS = 0.2
+MEMORY_BYTES = 6 * 2**30
+"""Address space of a step: a decompression bomb fails its step, not the machine."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -82,6 +85,7 @@ def die_with_parent() -> None:
 def work(order: WorkOrder, pipe: Connection) -> None:
     """Run one step and send what came of it."""
     die_with_parent()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:

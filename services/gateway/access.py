@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from artdag_common.domain.access import Token
 from artdag_common.errors import ArtdagError, ForeignOriginError, TokenRevokedError, UnauthenticatedError
+from artdag_common.tasks import end
 from services.gateway.projections import tokens
 from services.gateway.projections.fact import Fact
 
@@ -73,9 +74,7 @@ class TokenCheck:
 
     async def stop(self) -> None:
         """Tell no more."""
-        if self._telling:
-            self._telling.cancel()
-            await asyncio.gather(self._telling, return_exceptions=True)
+        await end(self._telling)
 
     async def _tell(self) -> None:
         while self._revoked:

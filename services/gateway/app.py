@@ -9,6 +9,7 @@ import asyncpg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -76,12 +77,11 @@ def status_of(error: ArtdagError) -> int:
 
 def create_app(gateway: Gateway) -> FastAPI:
     """Return the application."""
-    app = FastAPI(
+    app = FastAPIOffline(  # its page of the API loads nothing from elsewhere
         title="Art DAG L1",
         version=VERSION,
         description=DESCRIPTION,
         redoc_url=None,
-        openapi_external_docs=None,
     )
     app.state.gateway = gateway
     for module in (health, runs, events, recipes, cache, pipeline):

@@ -25,6 +25,7 @@ from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.consumer import StandingPull
 from artdag_common.messaging.follower import read_event
 from artdag_common.pb.events_pb2 import EventBatch
+from artdag_common.tasks import end
 from services.planner.engine import Engine
 
 RECONCILE_EVERY = 5.0
@@ -79,10 +80,7 @@ class Following:
     async def stop(self) -> None:
         """Stop; what was not acknowledged comes again."""
         await self._pull.stop()
-        for task in self._tasks:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*self._tasks)
+        await end(*self._tasks)
 
     async def _from_hint(self, message: Msg) -> None:
         for stored in EventBatch.FromString(message.data).events:

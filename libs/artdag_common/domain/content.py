@@ -42,6 +42,6 @@ class Object(Aggregate, created_event_name="Stored"):
         self.names: dict[str, str] = {}
 
     def name(self, owner: str, name: str, now: datetime) -> None:
-        """Give the content a name; the same name again changes nothing."""
-        if name and self.names.get(owner) != name:
+        """Give the content a name. The last content that was given a name bears it, so giving it again counts."""
+        if name:
             self.record(Object.Named, now, owner=owner, name=name)

@@ -77,5 +77,8 @@ class EventStore(Protocol):
     def since(self, streams: Sequence[str], position: int) -> AsyncIterator[Recorded]:
         """Yield the events of these streams after ``position``, in the order of positions."""
 
+    async def keep_outcome(self, consumer: str, msg_id: str, outcome: bytes) -> None:
+        """Note what came of a message that led to no event; the first note stays."""
+
     async def outcome(self, consumer: str, msg_id: str) -> bytes | None:
         """Return what came of a message, or None if it was not handled yet."""

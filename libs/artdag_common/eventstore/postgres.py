@@ -12,6 +12,7 @@ import structlog
 
 from artdag_common.errors import ServiceUnavailableError
 from artdag_common.eventstore.port import Append, AppendResult, Recorded
+from artdag_common.tasks import end
 
 LOST = (
     OSError,
@@ -103,9 +104,7 @@ class PostgresEventStore:
 
     async def close(self) -> None:
         """Stop the writer. Appends still waiting are dropped with an error."""
-        if self._writer is not None:
-            self._writer.cancel()
-            await asyncio.gather(self._writer, return_exceptions=True)
+        await end(self._writer)
         for _, future in (*self._going, *self._waiting):
             future.cancel()
 
@@ -182,7 +181,7 @@ class PostgresEventStore:
         return results
 
     async def _fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
-        """Read; a lost connection is tried again, since reading twice is reading once."""
+        """Run what may run twice; a lost connection is tried again."""
         deadline = asyncio.get_running_loop().time() + PATIENCE
         while True:
             try:
@@ -227,6 +226,15 @@ class PostgresEventStore:
             if len(rows) < 1000:
                 return
             position = rows[-1]["position"]
+
+    async def keep_outcome(self, consumer: str, msg_id: str, outcome: bytes) -> None:
+        """See :class:`EventStore`."""
+        await self._fetch(
+            "INSERT INTO es_inbox (consumer, msg_id, outcome) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            consumer,
+            msg_id,
+            outcome,
+        )
 
     async def outcome(self, consumer: str, msg_id: str) -> bytes | None:
         """See :class:`EventStore`."""

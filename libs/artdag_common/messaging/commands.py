@@ -85,6 +85,7 @@ class CommandConsumer:
                 await self._later(message, error.message)
                 return
             outcome = Outcome.refused(error)
+            await self._store.keep_outcome(self._service, command_id, outcome.encode())
             log.info("command refused", command=type(command).__name__, code=outcome.code, reason=outcome.message)
         except Exception as error:
             log.error("command failed", command=type(command).__name__, exc_info=error)

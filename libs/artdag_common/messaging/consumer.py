@@ -17,6 +17,7 @@ from nats.js.api import ConsumerConfig
 from nats.js.errors import NotFoundError
 
 from artdag_common.messaging.bus import Bus
+from artdag_common.tasks import end
 
 EXPIRES = 20.0
 PAUSE = 0.05
@@ -56,10 +57,7 @@ class StandingPull:
     async def stop(self) -> None:
         """Ask for no more; what came already is still handed on."""
         self._stopped = True
-        if self._watch:
-            self._watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watch
+        await end(self._watch)
         for subscription in self._subscriptions:
             with contextlib.suppress(nats.errors.Error, TimeoutError):
                 await asyncio.wait_for(subscription.drain(), DRAIN)  # type: ignore[no-untyped-call]

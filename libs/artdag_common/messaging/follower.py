@@ -17,6 +17,7 @@ from artdag_common.errors import ArtdagError
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.consumer import StandingPull
+from artdag_common.tasks import end
 
 AT_ONCE = 1000
 RETRY_DELAY = 1.0
@@ -63,10 +64,7 @@ class Follower:
     async def stop(self) -> None:
         """Stop; what was not acknowledged comes again."""
         await self._pull.stop()
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end(self._task)
 
     async def _work(self) -> None:
         await self._pull.start()

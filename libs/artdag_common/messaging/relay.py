@@ -23,6 +23,7 @@ from artdag_common.eventstore.chain import GENESIS, link
 from artdag_common.eventstore.postgres import LOST
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import STREAMS, Bus
+from artdag_common.tasks import end
 
 LEADER_LOCK = 74_120_001
 POLL = 0.05
@@ -96,10 +97,7 @@ class Relay:
 
     async def stop(self) -> None:
         """Give up the lead."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end(self._task)
 
     async def _look_again(self) -> None:
         """The server was away: what it holds of the stream may be less than it acknowledged, or nothing."""
