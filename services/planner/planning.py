@@ -11,7 +11,6 @@ from artdag_common.domain.run import InputBinding
 from artdag_common.errors import InvalidInputsError
 from artdag_common.steps.registry import StepType, find_step_type
 
-PAIRED = "SEQUENCE"
 ACCOMPANIED = "BEAT_SYNC"
 
 
@@ -95,7 +94,7 @@ def bind(graph: Graph, inputs: Sequence[InputBinding]) -> dict[str, tuple[str, .
 def compile_plan(graph: Graph, inputs: Sequence[InputBinding], cluster_key: str) -> Compiled:
     """Turn a recipe and its bound inputs into steps.
 
-    SEQUENCE of many inputs becomes a balanced tree of pairs. BEAT_SYNC takes along the media that its analysis
+    BEAT_SYNC takes along the media that its analysis
     describes, so that the result can be heard.
 
     Raises:
@@ -144,9 +143,6 @@ def _place(draft: _Draft, node: Node, bound: Mapping[str, tuple[str, ...]]) -> N
             f" {len(inputs)}",
             node=node.id,
         )
-    if node.type == PAIRED and len(inputs) > 2:
-        draft.places[node.id] = (_tree(draft, node.id, kind, config, inputs),)
-        return
     if node.type == ACCOMPANIED and len(inputs) == 2:
         analysis = draft.steps[inputs[1]]
         inputs += analysis.inputs[:1] if analysis.type == "ANALYZE" else ()
@@ -158,16 +154,3 @@ def fixed_cids(node: Node) -> tuple[str, ...]:
     if node.type not in ("SOURCE", "SOURCE_LIST"):
         return ()
     return tuple(node.config["cids"]) if "cids" in node.config else tuple(filter(None, [node.config.get("cid")]))
-
-
-def _tree(draft: _Draft, node: str, kind: StepType, config: str, inputs: Sequence[int]) -> int:
-    """Join neighbours pair by pair: ⌈log₂ n⌉ levels, the root bears the node's own id."""
-    level = list(inputs)
-    part = 0
-    while len(level) > 2:
-        joined = []
-        for i in range(0, len(level) - 1, 2):
-            joined.append(draft.add(f"{node}.{part}", kind, config, level[i : i + 2], "part"))
-            part += 1
-        level = joined + level[len(level) - len(level) % 2 :]
-    return draft.add(node, kind, config, level)

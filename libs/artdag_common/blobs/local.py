@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import fcntl
 import os
-from collections.abc import Iterable
+import shutil
+import weakref
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 from uuid import uuid4
 
 from artdag_common.blobs.port import Blob
-from artdag_common.cid import CidHasher, cid_of, cid_of_file, parse_cid
+from artdag_common.cid import CidHasher, cid_of, cid_of_file, is_cid, parse_cid
 from artdag_common.errors import ContentNotFoundError, StorageFullError
 
 SHELVES = ("plans", "analysis")
+PRIVATE = 0o700
 
 
 class LocalBlobStore:
-    """Content-addressed files below one folder, which several processes may share."""
+    """Content-addressed files below one folder, which several processes may share.
+
+    What is on its way in lies in ``incoming``, named ``<writer>.<anything>``. A writer is one store of one process; it
+    holds a lock on ``writers/<writer>`` for as long as it lives, and the kernel gives the lock back however it dies.
+    Whoever opens the folder next removes what dead writers left.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._incoming = folder / "incoming"
-        for each in (folder, self._incoming, *(folder / shelf for shelf in SHELVES)):
-            each.mkdir(parents=True, exist_ok=True)
+        self._writers = folder / "writers"
+        folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
+        for each in (self._incoming, self._writers, *(folder / shelf for shelf in SHELVES)):
+            each.mkdir(exist_ok=True, mode=PRIVATE)
+        self._remove_leftovers()
+        self._writer = self._sign_in()
 
     def writer(self) -> LocalWriter:
         """See :class:`BlobStore`."""
@@ -41,7 +55,7 @@ class LocalBlobStore:
 
     async def present(self, cids: Iterable[str]) -> set[str]:
         """See :class:`BlobStore`."""
-        return {cid for cid in cids if self._place(cid).exists()}
+        return {cid for cid in cids if is_cid(cid) and self._place(parse_cid(cid)).exists()}
 
     async def path(self, cid: str) -> Path:
         """See :class:`BlobStore`."""
@@ -56,7 +70,33 @@ class LocalBlobStore:
 
     def temporary(self) -> Path:
         """Return a path on the same file system for a file that is to be adopted."""
-        return self._incoming / uuid4().hex
+        return self._incoming / f"{self._writer}.{uuid4().hex}"
+
+    def _sign_in(self) -> str:
+        """Return the name of this writer; its lock is held until the store is gone."""
+        while True:
+            name = uuid4().hex
+            lock = self._writers / name
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if lock.exists():  # nobody took it for a dead one's before it was locked
+                break
+            os.close(descriptor)
+        weakref.finalize(self, _sign_out, lock, descriptor)
+        return name
+
+    def _remove_leftovers(self) -> None:
+        """Remove what writers that are dead had begun."""
+        living = {lock.name for lock in self._writers.iterdir() if not _removed_if_dead(lock)}
+        for path in self._incoming.iterdir():
+            writer = path.name.partition(".")[0]
+            # A writer signs in before it writes: what came since the list was made has a lock file.
+            if writer in living or (self._writers / writer).exists():
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def _place(self, cid: str) -> Path:
         return self._folder / cid[-2:] / cid
@@ -85,27 +125,19 @@ class LocalBlobStore:
     def keep(self, temporary: Path, cid: str) -> None:
         """Make a finished file durable under its CID; it is known to hash to it."""
         place = self._place(cid)
-        place.parent.mkdir(exist_ok=True)
         with _full_disk_is_named():
-            descriptor = os.open(temporary, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            if not place.parent.exists():
+                place.parent.mkdir(exist_ok=True, mode=PRIVATE)
+                _make_durable(self._folder)
+            _make_durable(temporary)
             temporary.chmod(0o444)
             temporary.replace(place)
-            folder = os.open(place.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            _make_durable(place.parent)
 
     def _show(self, cid: str, shelf: str) -> None:
         if shelf:
-            try:
+            with contextlib.suppress(FileExistsError):
                 os.link(self._place(cid), self._folder / shelf / f"{cid}.json")
-            except FileExistsError:
-                pass
 
 
 class LocalWriter:
@@ -123,7 +155,8 @@ class LocalWriter:
         return self._hasher.size
 
     async def __aenter__(self) -> Self:
-        self._file = self._path.open("wb", buffering=0)
+        with _full_disk_is_named():
+            self._file = self._path.open("wb", buffering=0)
         return self
 
     async def __aexit__(
@@ -152,13 +185,42 @@ class LocalWriter:
         self._hasher.update(data)
 
 
-class _full_disk_is_named:
-    """Turns "no space left" into the error that says so."""
+@contextlib.contextmanager
+def _full_disk_is_named() -> Iterator[None]:
+    """Turn "no space left" into the error that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StorageFullError("the disk that holds the cache is full; nothing was stored") from error
 
-    def __enter__(self) -> None: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFullError("the disk that holds the cache is full; nothing was stored") from error
+def _make_durable(path: Path) -> None:
+    """Have a file's bytes, or a folder's entries, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _removed_if_dead(lock: Path) -> bool:
+    """Remove a writer's lock file if nobody holds it; return whether it is gone."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.unlink(missing_ok=True)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _sign_out(lock: Path, descriptor: int) -> None:
+    lock.unlink(missing_ok=True)
+    os.close(descriptor)

@@ -15,7 +15,7 @@ class PlannedStep:
     """One unit of work of a plan. A step's place in its run's list of steps is its index; inputs are such indices.
 
     Attributes:
-        node: node id in the recipe; parts that the planner adds are ``node.part``.
+        node: node id in the recipe; the members of a list are ``node[i]``.
         type: step type, for example ``SEGMENT``.
         cache_id: 64 hexadecimal digits, see :func:`cache_id`.
         config: canonical JSON of all parameters, defaults included.

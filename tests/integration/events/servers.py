@@ -25,7 +25,9 @@ class Server:
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Send it a signal."""
-        os.kill(self.child.pid, number)
+        pid = self.child.pid
+        assert pid > 0, "it does not run"
+        os.kill(pid, number)
 
     async def back(self, restarts: int) -> None:
         """Wait until it was started again ``restarts`` times and answers."""

@@ -146,13 +146,13 @@ async def test_requests_do_not_pile_up(bus: Bus, monkeypatch: pytest.MonkeyPatch
 
     At 512 the server refuses, and a client that asks again at once would ask for ever.
     """
-    monkeypatch.setattr(consumer_module, "EXPIRES", 0.2)
+    monkeypatch.setattr(consumer_module, "EXPIRES", 0.15)
     received = Received()
     async with pulling(bus, received.take, batch=8) as pull:
-        for turn in range(6):
+        for turn in range(4):
             await send(bus, turn * 21, 21)
             await received.count((turn + 1) * 21)
-            await asyncio.sleep(0.45)  # every request expires at least once
+            await asyncio.sleep(0.35)  # every request expires at least once
             assert await waiting_requests(bus) <= 2
             assert 0 < pull._left <= 8
 

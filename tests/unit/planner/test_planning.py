@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -152,21 +151,12 @@ def test_a_fixed_list_needs_no_binding() -> None:
     assert [step.output_cid for step in compiled.steps] == [VIDEO, CLIP, ""]
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 9, 16, 100])
-def test_a_sequence_of_many_is_a_balanced_tree_of_pairs(count: int) -> None:
+@pytest.mark.parametrize("count", [1, 2, 100])
+def test_a_sequence_is_one_step_however_many_clips_it_joins(count: int) -> None:
     names = tuple(f"n{i}" for i in range(count))
     compiled = compile_plan(graph(*map(fixed, names), Node("all", "SEQUENCE", {}, names)), (), "")
     root = compiled.steps[compiled.output]
-    assert root.node == "all"
-    assert root.level == max(1, math.ceil(math.log2(count)))
-    assert len({step.node for step in compiled.steps}) == len(compiled.steps)
-
-    def leaves(step: PlannedStep) -> list[str]:
-        assert len(step.inputs) <= 2
-        found = [name for i in step.inputs for name in leaves(compiled.steps[i])]
-        return found or [step.node]
-
-    assert leaves(root) == list(names)
+    assert (root.node, root.level, root.inputs) == ("all", 1, tuple(range(count)))
 
 
 # --- identity ---
