@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 for command in (up.up, up.down, up.status, up.token, demo.demo, render.render, replay.replay):
     app.command()(command)
-app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(testing.test)
+app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(testing.run_tests)
 app.add_typer(bench.app, name="bench")
 
 

@@ -6,6 +6,8 @@ Data lives below the state folder. Passwords are made once and kept there, reada
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import importlib.util
 import os
 import pwd
@@ -47,26 +49,45 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_free(host: str, port: int) -> bool:
+    """Return whether a server can listen on a TCP port of an address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise BackingServerError(f"nothing can listen on {host}:{port}: {error.strerror or error}") from error
+    return True
+
+
 def kept(path: Path, make: Callable[[], str]) -> str:
     """Return the text of a file that only its owner may read, made at the first time."""
     if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(make())
+        try:
+            os.link(partial, path)  # whole or not at all, and only one of several who make it at once
+        except FileExistsError:
+            pass
+        finally:
+            partial.unlink()
     return path.read_text().strip()
 
 
 def _port(state: Path, name: str) -> int:
     """Return the server's port: the one it had before, if nobody took it."""
     path = state / f"{name}.port"
-    try:
+    with contextlib.suppress(OSError, ValueError):
         port = int(path.read_text())
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-    except (OSError, ValueError):
-        port = free_port()
-        path.write_text(str(port))
+        if is_free("127.0.0.1", port):
+            return port
+    port = free_port()
+    path.write_text(str(port))
     return port
 
 
@@ -219,8 +240,10 @@ def postgres_server(state: Path) -> tuple[str, Launch]:
     return url, Launch("postgres", command, ready, state / "logs" / "postgres.log", signal.SIGINT)
 
 
-def _initialise(binaries: Path, data: Path, password: str, identity: str) -> None:
-    shutil.rmtree(data, ignore_errors=True)
+def _initialise(binaries: Path, folder: Path, password: str, identity: str) -> None:
+    data = folder.with_name("postgres.partial")  # renamed when it is whole: being killed in the middle does no harm
+    for each in (data, folder):
+        shutil.rmtree(each, ignore_errors=True)
     data.mkdir(mode=0o700)
     password_file = data.with_name("postgres.initial")
     password_file.unlink(missing_ok=True)
@@ -235,11 +258,13 @@ def _initialise(binaries: Path, data: Path, password: str, identity: str) -> Non
         *("-D", str(data), "-U", "artdag", "-A", "scram-sha-256", f"--pwfile={password_file}"),
         *("-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"),
     ]
-    made = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
+    # In a session of its own: Ctrl-C in the terminal is for us, not for it.
+    made = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False, start_new_session=True)
     password_file.unlink()
     if made.returncode:
         shutil.rmtree(data, ignore_errors=True)
         raise BackingServerError(f"Postgres could not make its data folder: {(made.stderr or made.stdout)[-600:]}")
+    data.rename(folder)
 
 
 async def wait_until_ready(launch: Launch, process: asyncio.subprocess.Process) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,10 @@ from artdag_cli.system import owner_token, running
 from artdag_common.errors import ArtdagError
 
 TERMINAL = frozenset({"RunCompleted", "RunFailed", "RunCancelled", "RunDeleted"})
+NO_MORE = 204
+LOSSES_AT_MOST = 20
+"""Connections in a row that brought no event."""
+RECONNECT_SECONDS = 0.5
 
 
 class NotRunningError(ArtdagError):
@@ -105,11 +110,13 @@ class Client:
 
     def events(self, run_id: str) -> Iterator[ServerEvent]:
         """Yield a run's events until it is over; goes on where it was after a lost connection."""
-        position, over, losses = 0, False, 0
-        while not over:
+        position, losses = 0, 0
+        while True:
             headers = {"Last-Event-ID": str(position)} if position else {}
             try:
                 with self._http.stream("GET", f"/runs/{quote(run_id)}/events", headers=headers) as response:
+                    if response.status_code == NO_MORE:
+                        return
                     if response.is_error:
                         response.read()
                         raise RequestFailedError(_problem(response), status=response.status_code)
@@ -119,24 +126,29 @@ class Client:
                         over = event.type in TERMINAL
                         yield event
                         if over:
-                            break
+                            return
+                lost = "the server ends it"
             except httpx.TransportError as error:
-                losses += 1
-                if losses > 20:
-                    raise RequestFailedError(f"the event stream cannot be followed: {error}") from error
+                lost = str(error) or type(error).__name__
+            losses += 1
+            if losses > LOSSES_AT_MOST:
+                raise RequestFailedError(f"the events of run {run_id} cannot be followed: {lost}")
+            if losses > 1:
+                time.sleep(RECONNECT_SECONDS)
 
 
 def _server_events(lines: Iterator[str]) -> Iterator[ServerEvent]:
+    """Read server-sent events as https://html.spec.whatwg.org/multipage/server-sent-events.html has them."""
     fields: dict[str, str] = {}
     for line in lines:
         if line:
             name, _, value = line.partition(":")
-            fields[name] = value.removeprefix(" ")
-        elif "data" in fields:
+            value = value.removeprefix(" ")
+            fields[name] = f"{fields[name]}\n{value}" if name == "data" and "data" in fields else value
+            continue
+        if "data" in fields:
             yield ServerEvent(int(fields.get("id") or 0), fields.get("event", "message"), json.loads(fields["data"]))
-            fields = {}
-        else:
-            fields = {}
+        fields = {}
 
 
 def _problem(response: httpx.Response) -> str:

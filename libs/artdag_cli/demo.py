@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import shlex
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from rich.table import Table
 from artdag_cli.client import Client
 from artdag_cli.demo_media import make_cat, make_drums
 from artdag_cli.live import RunView
-from artdag_cli.options import Json, State, state_folder
+from artdag_cli.options import DEFAULT_PORT, Json, State, free_or_any, state_folder
 from artdag_cli.system import ROOT, running, system
 from artdag_common.cid import cid_of_file, parse_cid
 from artdag_common.errors import ArtdagError
@@ -62,7 +64,16 @@ class Render:
 
 def demo(
     state: State = None,
-    port: Annotated[int, typer.Option("--port", help="Port, where no system runs yet; 0: any free one.")] = 0,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port",
+            help=f"Port, where no system runs yet; 0: any free one.  [default: {DEFAULT_PORT}, if it is free]",
+            show_default=False,
+            min=0,
+            max=65535,
+        ),
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Start the system, make a video and a drum track, cut the one to the other, twice.
@@ -70,12 +81,25 @@ def demo(
     Uses the system that runs on the state folder, or runs one for as long as the demo takes.
     """
     folder = state_folder(state)
-    with _running_system(folder, port, quiet=json_output) as client:
+    stays = bool(running(folder))
+    with _running_system(folder, free_or_any(DEFAULT_PORT) if port is None else port, quiet=json_output) as client:
         summary = run_demo(client, folder / "demo", quiet=json_output)
     if json_output:
         print(json.dumps(summary, indent=2))
-    else:
-        _print(summary)
+        return
+    _print(summary)
+    if not stays:
+        print(serving(state, int(client.url.rpartition(":")[2])))
+
+
+def serving(state: Path | None, port: int) -> str:
+    """Return the sentence that says how to see the pages of a demo whose system is gone."""
+    command = ["./artdag", "up"]
+    if state:
+        command += ["--state", str(state)]
+    if port != DEFAULT_PORT:
+        command += ["--port", str(port)]
+    return f"the system is stopped; `{shlex.join(command)}` serves these pages"
 
 
 @contextmanager
@@ -85,13 +109,16 @@ def _running_system(state: Path, port: int, quiet: bool) -> Iterator[Client]:
         yield Client.of_state(state)
         return
     began = time.monotonic()
-    ready, stop = threading.Event(), threading.Event()
+    ready = threading.Event()
+    stops: list[Callable[[], object]] = []
     failure: list[BaseException] = []
 
     async def run() -> None:
-        async with system(state, port, logs_to_files=True):
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+        stops.append(lambda: loop.call_soon_threadsafe(stopping.set))
+        async with system(state, port, logs_to_files=True, stopping=stopping):
             ready.set()
-            await asyncio.to_thread(stop.wait)
+            await stopping.wait()
 
     def live() -> None:
         try:
@@ -112,7 +139,9 @@ def _running_system(state: Path, port: int, quiet: bool) -> Iterator[Client]:
             console.print(f"the system is up after {time.monotonic() - began:.1f} s", highlight=False)
         yield Client.of_state(state)
     finally:
-        stop.set()
+        for stop in stops:
+            with contextlib.suppress(RuntimeError):  # it ended by itself
+                stop()
         thread.join()
 
 

@@ -39,6 +39,11 @@ Port = Annotated[int, typer.Option("--port", help="Port of the gateway; 0: any f
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
+def free_or_any(port: int) -> int:
+    """Return ``port`` if nobody listens on it, else 0: any free one."""
+    return port if backing.is_free("127.0.0.1", port) else 0
+
+
 def state_folder(option: Path | None) -> Path:
     """Return the state folder that a command is to use."""
     return (option or default_state()).expanduser().absolute()

@@ -22,7 +22,7 @@ from artdag_common.application import decode
 from artdag_common.domain.aggregate import Aggregate
 from artdag_common.domain.run import Run
 from artdag_common.domain.step import Step
-from artdag_common.errors import RunNotFoundError
+from artdag_common.errors import ConfigurationError, RunNotFoundError
 from artdag_common.eventstore.chain import Verified, verify_chain
 from artdag_common.eventstore.port import Recorded
 from artdag_common.eventstore.postgres import PostgresEventStore
@@ -109,7 +109,9 @@ async def _database(state: Path) -> AsyncIterator[asyncpg.Pool]:
     async with contextlib.AsyncExitStack() as stack:
         facts = running(state)
         if facts:
-            url = facts["environment"]["DATABASE_URL"]
+            url = facts["environment"].get("DATABASE_URL")
+            if not url:
+                raise ConfigurationError(f"the system on {state} is just starting; try again")
         else:
             url = (await stack.enter_async_context(system(state, 0, services=False))).environment["DATABASE_URL"]
         yield await stack.enter_async_context(asyncpg.create_pool(url, min_size=1, max_size=2))
@@ -193,9 +195,7 @@ async def compare(pool: asyncpg.Pool, run_id: str, replayed: Replayed) -> list[s
     return differences
 
 
-def _document(
-    run_id: str, replayed: Replayed, differences: Sequence[str] | None, chain: Verified
-) -> dict[str, Any]:
+def _document(run_id: str, replayed: Replayed, differences: Sequence[str] | None, chain: Verified) -> dict[str, Any]:
     history = [
         {
             "position": c.position,

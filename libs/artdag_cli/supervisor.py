@@ -59,6 +59,7 @@ class Supervisor:
         for child in reversed(self.children.values()):
             if child.guard:
                 child.guard.cancel()
+        await asyncio.gather(*(c.guard for c in self.children.values() if c.guard), return_exceptions=True)
         groups = [[c for c in self.children.values() if not c.environment]]
         groups.insert(0, [c for c in self.children.values() if c.environment])
         for group in groups:

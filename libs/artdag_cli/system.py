@@ -9,8 +9,9 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,8 @@ import httpx
 
 from artdag_cli import backing
 from artdag_cli.supervisor import Child, Supervisor
-from artdag_common.errors import ArtdagError, BackingServerError
+from artdag_common.errors import ArtdagError, BackingServerError, ConfigurationError
+from artdag_common.tasks import end
 
 SERVICES = ("auth", "cache", "planner", "executor", "gateway")
 BACKING = {
@@ -29,11 +31,32 @@ BACKING = {
     "REDIS_URL": backing.redis_server,
 }
 READY_SECONDS = 60.0
+SOCKET_PATH_BYTES = 107
+SOCKET_NAME_BYTES = len("/pymp-12345678/listener-12345678")
 ROOT = Path(__file__).resolve().parents[2]
 
 
 class AlreadyUpError(ArtdagError):
     """Another system runs on this state folder. Use it, stop it with ``artdag down``, or give another ``--state``."""
+
+
+class PortInUseError(ArtdagError):
+    """Another program listens on the gateway's port. Stop it, or give another ``--port``."""
+
+
+def prepare(state: Path) -> None:
+    """Make the state folder, for its owner only; others may pass through it where Postgres has to run as one of them.
+
+    Raises:
+        ConfigurationError: it cannot be made or written.
+    """
+    closed = backing.ordinary_identity() != backing.NOBODY
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700 if closed else 0o711)
+    except OSError as error:
+        raise ConfigurationError(f"the state folder {state} cannot be made: {error.strerror}; give another") from error
+    if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigurationError(f"the state folder {state} cannot be written by this user; give another --state")
 
 
 def owner_token(state: Path) -> str:
@@ -47,10 +70,12 @@ def running(state: Path) -> dict[str, Any] | None:
         with (state / "up.lock").open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return None
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except BlockingIOError:
         pass
+    except PermissionError as error:
+        raise ConfigurationError(f"the state folder {state} is another user's") from error
     try:
         facts: dict[str, Any] = json.loads((state / "up.json").read_text())
     except (OSError, ValueError):
@@ -102,14 +127,14 @@ async def system(
         port: of the gateway; 0: any free one.
         logs_to_files: services log to ``<state>/logs`` instead of standard error.
         services: False: backing servers only.
-        stopping: once set, starting is given up.
+        stopping: once set, starting is given up and the block entered with what there is.
 
     Raises:
         AlreadyUpError: a system runs on this state folder.
+        PortInUseError: somebody listens on the port.
         BackingServerError: something did not start.
     """
-    closed = backing.ordinary_identity() != backing.NOBODY
-    state.mkdir(parents=True, exist_ok=True, mode=0o700 if closed else 0o711)
+    prepare(state)
     (state / "logs").mkdir(exist_ok=True)
     with (state / "up.lock").open("w") as lock:
         try:
@@ -119,6 +144,8 @@ async def system(
                 f"a system runs on {state} already; see `artdag status`, stop it with `artdag down`, or give another"
                 " --state"
             ) from None
+        if services and port and not backing.is_free(host, port):
+            raise PortInUseError(f"port {port} of {host} is in use; give another with --port (0: any free one)")
         port = port or backing.free_port()
         url = f"http://localhost:{port}"
         token = owner_token(state)
@@ -126,21 +153,51 @@ async def system(
         it = System(state, url, token, {}, supervisor, port)
         supervisor.on_change(it.write_facts)
         try:
-            it.environment = await _start_backing(it)
-            it.environment |= {
-                "HOST": host,
-                "PORT": str(port),
-                "L1_PUBLIC_URL": os.environ.get("L1_PUBLIC_URL", url),
-                "CACHE_DIR": os.environ.get("CACHE_DIR", str(state / "cache")),
-                "ARTDAG_OWNER_TOKEN_HASH": hashlib.sha256(token.encode()).hexdigest(),
-                "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "libs")]),
-            }
-            if services:
-                await _start_services(it, logs_to_files, stopping or asyncio.Event())
+            await _unless(stopping or asyncio.Event(), _start(it, host, services, logs_to_files))
             yield it
         finally:
             await supervisor.stop()
             (state / "up.json").unlink(missing_ok=True)
+
+
+async def _unless(stopping: asyncio.Event, start: Coroutine[Any, Any, None]) -> None:
+    """Start, or give up starting as soon as ``stopping`` is set."""
+    starting = asyncio.create_task(start, name="start")
+    told = asyncio.create_task(stopping.wait(), name="told to stop")
+    try:
+        await asyncio.wait((starting, told), return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.is_set():
+            await starting
+    finally:
+        await end(starting, told)
+
+
+async def _start(it: System, host: str, services: bool, logs_to_files: bool) -> None:
+    it.environment = await _start_backing(it)
+    it.environment |= {
+        "HOST": host,
+        "PORT": str(it.port),
+        "L1_PUBLIC_URL": os.environ.get("L1_PUBLIC_URL", it.url),
+        "CACHE_DIR": os.environ.get("CACHE_DIR", str(it.state / "cache")),
+        "ARTDAG_OWNER_TOKEN_HASH": hashlib.sha256(it.token.encode()).hexdigest(),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "libs")]),
+        **_temporary_files(it.state),
+    }
+    if services:
+        await _start_services(it, logs_to_files)
+
+
+def _temporary_files(state: Path) -> dict[str, str]:
+    """Return the setting that has services keep their temporary files, among them sockets, in the state folder.
+
+    What killed processes left there goes first. A path that is too long for the name of a socket stays unused.
+    """
+    folder = state / "tmp"
+    if len(os.fsencode(folder)) + SOCKET_NAME_BYTES > SOCKET_PATH_BYTES:
+        return {}
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return {"TMPDIR": str(folder)}
 
 
 async def _start_backing(it: System) -> dict[str, str]:
@@ -158,15 +215,15 @@ async def _start_backing(it: System) -> dict[str, str]:
     return dict(await asyncio.gather(*map(one, BACKING)))
 
 
-async def _start_services(it: System, logs_to_files: bool, stopping: asyncio.Event) -> None:
+async def _start_services(it: System, logs_to_files: bool) -> None:
     for name in SERVICES:
         command = (*backing.guarded(), sys.executable, "-m", f"services.{name}")
         log = it.state / "logs" / f"{name}.log" if logs_to_files else None
         await it.supervisor.start(Child(name, command, log, environment=it.environment))
-    await wait_until_ready(it, stopping)
+    await wait_until_ready(it)
 
 
-async def wait_until_ready(it: System, stopping: asyncio.Event | None = None) -> None:
+async def wait_until_ready(it: System) -> None:
     """Wait until the gateway says that every part can do work.
 
     Raises:
@@ -176,13 +233,11 @@ async def wait_until_ready(it: System, stopping: asyncio.Event | None = None) ->
     deadline = loop.time() + READY_SECONDS
     missing = "the gateway does not answer"
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{it.port}", timeout=5) as client:
-        while loop.time() < deadline and not (stopping and stopping.is_set()):
+        while loop.time() < deadline:
             with contextlib.suppress(httpx.HTTPError, ValueError):
                 answer = await client.get("/ready")
                 if answer.status_code == 200:
                     return
                 missing = answer.text
             await asyncio.sleep(0.05)
-    if stopping and stopping.is_set():
-        return
     raise BackingServerError(f"the system is not ready after {READY_SECONDS:g} s: {missing}; see {it.state / 'logs'}")

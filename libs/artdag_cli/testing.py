@@ -23,7 +23,7 @@ CHECKS = (
 console = Console(stderr=True)
 
 
-def test(
+def run_tests(
     context: typer.Context,
     checks: Annotated[bool, typer.Option(help="Also lint, types, import rules and schemas.")] = True,
 ) -> None:

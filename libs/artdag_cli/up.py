@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import select
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from artdag_cli.options import DEFAULT_PORT, Json, Port, State, state_folder
-from artdag_cli.system import SERVICES, System, owner_token, running, system
+from artdag_cli.system import SERVICES, System, owner_token, prepare, running, system
 from artdag_common.errors import ConfigurationError
+
+STOP_SECONDS = 60
 
 console = Console(stderr=True)
 Host = Annotated[
@@ -35,23 +39,16 @@ def up(state: State = None, port: Port = DEFAULT_PORT, host: Host = "127.0.0.1")
 
 async def _up(state: Path, port: int, host: str) -> None:
     stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    starting = asyncio.create_task(_run_until(stopping, state, port, host))
-    await starting
-
-
-async def _run_until(stopping: asyncio.Event, state: Path, port: int, host: str) -> None:
-    with console.status("starting NATS, Postgres, Redis and the five services"):
-        context = system(state, port, host, stopping=stopping)
-        it = await context.__aenter__()
-    try:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with contextlib.AsyncExitStack() as stack:
+        with console.status("starting NATS, Postgres, Redis and the five services"):
+            it = await stack.enter_async_context(system(state, port, host, stopping=stopping))
         if not stopping.is_set():
             _greet(it)
         await stopping.wait()
         console.print("stopping")
-    finally:
-        await context.__aexit__(None, None, None)
 
 
 def _greet(it: System) -> None:
@@ -72,26 +69,36 @@ def down(state: State = None) -> None:
         return
     if not facts:
         raise ConfigurationError(f"the system on {folder} is just starting or stopping; try again")
-    handle = os.pidfd_open(facts["pid"])
-    signal.pidfd_send_signal(handle, signal.SIGTERM)
-    with console.status("stopping"):
-        _wait_for_exit(handle)
+    with console.status("stopping"), contextlib.suppress(ProcessLookupError):  # it may end by itself
+        _stop(facts["pid"], folder)
     console.print(f"the system on {folder} is stopped")
 
 
-def _wait_for_exit(handle: int) -> None:
-    import select
-
-    poller = select.poll()
-    poller.register(handle, select.POLLIN)
-    if not poller.poll(60_000):
-        raise ConfigurationError("the system does not stop within a minute; see its logs")
+def _stop(pid: int, folder: Path) -> None:
+    """Tell a system to stop, and wait until it has."""
+    handle = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        poller = select.poll()
+        poller.register(handle, select.POLLIN)
+        if not poller.poll(STOP_SECONDS * 1000):
+            raise ConfigurationError(
+                f"the system on {folder}, process {pid}, does not stop within {STOP_SECONDS} s; see {folder / 'logs'}"
+            )
+    except PermissionError as error:
+        raise ConfigurationError(f"the system on {folder}, process {pid}, is another user's") from error
+    finally:
+        os.close(handle)
 
 
 def status(state: State = None, json_output: Json = False) -> None:
     """Show what runs on a state folder. Exit code 3: nothing does; 1: something is not ready."""
     folder = state_folder(state)
     facts = running(folder)
+    if facts == {}:
+        beginning = {"running": True, "ready": False, "state": str(folder)}
+        print(json.dumps(beginning) if json_output else f"the system on {folder} is just starting or stopping")
+        raise typer.Exit(1)
     if not facts:
         print(json.dumps({"running": False, "state": str(folder)}) if json_output else f"no system runs on {folder}")
         raise typer.Exit(3)
@@ -117,5 +124,5 @@ def status(state: State = None, json_output: Json = False) -> None:
 def token(state: State = None) -> None:
     """Print the local owner's token, and nothing else."""
     folder = state_folder(state)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    prepare(folder)
     print(owner_token(folder))

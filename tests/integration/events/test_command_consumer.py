@@ -95,6 +95,16 @@ async def test_a_refusal_is_a_reply_and_never_comes_again(bus: Bus, store: Postg
     assert await dead_letters(bus) == []
 
 
+async def test_what_was_refused_stays_refused(bus: Bus, store: PostgresEventStore) -> None:
+    """The asker was told so: delivered again, the command must not succeed behind its back."""
+    planner = Planner(RunNotFoundError("no run r", run="r"), Outcome.of(run_id="r"))
+    async with consuming(bus, store, {CancelRun: planner.handle}):
+        first = await bus.request(CancelRun("r"), "c1")
+        assert first == await bus.request(CancelRun("r"), "c1")
+        await settled(bus)
+    assert planner.calls == {"c1": 1}
+
+
 @pytest.mark.parametrize("error", [StorageFullError("disk full"), KeyError("a bug"), VersionConflictError("changed")])
 async def test_what_may_succeed_later_is_tried_later(bus: Bus, store: PostgresEventStore, error: Exception) -> None:
     planner = Planner(error, error, Outcome.of(run_id="r"))

@@ -46,6 +46,9 @@ class Kept:
     async def outcome(self, consumer: str, msg_id: str) -> bytes | None:
         return None
 
+    async def keep_outcome(self, consumer: str, msg_id: str, outcome: bytes) -> None:
+        raise AssertionError("an application keeps outcomes with its appends")
+
 
 def a_token() -> Token:
     return Token.create(Token.Attached, "hash", NOW, user="u")
