@@ -127,7 +127,9 @@ def nats_server(state: Path) -> tuple[str, Launch]:
 
     async def ready() -> bool:
         try:
-            connection = await nats.connect(url, connect_timeout=1, allow_reconnect=False, error_cb=_quiet)
+            connection = await nats.connect(
+                url, connect_timeout=1, allow_reconnect=False, reconnect_time_wait=0, error_cb=_quiet
+            )
             await connection.jetstream().account_info()
             await connection.close()
         except (OSError, nats.errors.Error, nats.js.errors.Error):
