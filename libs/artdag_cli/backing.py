@@ -112,7 +112,7 @@ def _binary(name: str) -> str:
 def nats_server(state: Path) -> tuple[str, Launch]:
     """Return the URL and the launch of a NATS server with JetStream."""
     folder = state / "nats"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, mode=0o700)
     port = _port(state, "nats")
     password = kept(state / "nats.password", secrets.token_hex)
     configuration = folder / "nats.conf"
@@ -148,7 +148,7 @@ async def _quiet(_: Exception) -> None:
 def redis_server(state: Path) -> tuple[str, Launch]:
     """Return the URL and the launch of a Redis server. It keeps nothing on disk: all in it can be lost."""
     folder = state / "redis"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, mode=0o700)
     port = _port(state, "redis")
     password = kept(state / "redis.password", secrets.token_hex)
     configuration = folder / "redis.conf"

@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
@@ -63,6 +64,18 @@ class Client:
         if not facts:
             raise NotRunningError(f"no system runs on {state}; start one with `artdag up`")
         return cls(facts["local_url"], owner_token(state))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def call(self, method: str, path: str, **arguments: Any) -> Any:
         """Return the JSON answer to a request.

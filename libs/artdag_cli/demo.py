@@ -19,13 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 from artdag_cli.client import Client
-from artdag_cli.demo_media import make_cat, make_drums
 from artdag_cli.live import RunView
 from artdag_cli.options import DEFAULT_PORT, Json, State, free_or_any, state_folder
 from artdag_cli.system import ROOT, running, system
 from artdag_common.cid import cid_of_file, parse_cid
 from artdag_common.errors import ArtdagError
-from artdag_common.media.probe import probe
 
 RECIPES = ROOT / "examples" / "recipes"
 TOLERANCE_SECONDS = 0.05
@@ -151,7 +149,10 @@ def run_demo(client: Client, folder: Path, quiet: bool) -> dict[str, Any]:
     Raises:
         DemoFailedError: a run failed, or a result is not what it has to be.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    from artdag_cli.demo_media import make_cat, make_drums  # PyAV and Pillow take a third of every command's start
+    from artdag_common.media.probe import probe
+
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     cat, drums = folder / "cat.mp4", folder / "drums.wav"
     with console.status("making a cat and a drum track"):
         if not cat.exists():
@@ -214,6 +215,8 @@ def check_result(file: Path, cid: str, duration_seconds: float) -> float:
     Raises:
         DemoFailedError: other bytes than the CID names, not H.264 in yuv420p, or not as long as it has to be.
     """
+    from artdag_common.media.probe import probe
+
     if cid_of_file(file) != parse_cid(cid):
         raise DemoFailedError(f"the bytes of {file} do not hash to {cid}")
     facts = probe(file)
@@ -228,6 +231,8 @@ def _print(summary: dict[str, Any]) -> None:
     screen = Console()
     for first, second in zip(summary["first"], summary["second"], strict=True):
         table = Table(title=first["recipe"], show_header=False, title_justify="left", title_style="bold")
+        table.add_column()
+        table.add_column(overflow="fold")
         table.add_row("output CID", first["output_cid"])
         table.add_row("file", first["file"])
         table.add_row("duration", f"{first['duration_seconds']:.2f} s")

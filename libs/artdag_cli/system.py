@@ -135,7 +135,7 @@ async def system(
         BackingServerError: something did not start.
     """
     prepare(state)
-    (state / "logs").mkdir(exist_ok=True)
+    (state / "logs").mkdir(exist_ok=True, mode=0o700)
     with (state / "up.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -212,7 +212,11 @@ async def _start_backing(it: System) -> dict[str, str]:
         await backing.wait_until_ready(launch, child.process)
         return variable, url
 
-    return dict(await asyncio.gather(*map(one, BACKING)))
+    starts = [asyncio.create_task(one(variable), name=f"start {variable}") for variable in BACKING]
+    try:
+        return dict(await asyncio.gather(*starts))
+    finally:
+        await end(*starts)  # where one failed, the others are not to go on
 
 
 async def _start_services(it: System, logs_to_files: bool) -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
+import nats
 import structlog
 from nats.aio.msg import Msg
+from pydantic import ValidationError
 
 from artdag_common.application import Application
 from artdag_common.blobs.local import LocalBlobStore
+from artdag_common.blobs.port import Blob
 from artdag_common.codec import decode_command
 from artdag_common.commands import ExecuteStep
 from artdag_common.domain.step import Step
@@ -21,7 +26,9 @@ from artdag_common.errors import (
     ContentNotFoundError,
     MalformedMessageError,
     MediaWorkerLostError,
+    StepConfigError,
     StepError,
+    StorageFullError,
 )
 from artdag_common.messaging.bus import Bus
 from artdag_common.pb.events_pb2 import StoredEvent
@@ -55,6 +62,12 @@ class StepHandler:
     async def execute(self, message: Msg) -> None:
         """Deal with one message; acknowledge it once the step's end is committed."""
         try:
+            await self._deal_with(message)
+        except (nats.errors.Error, TimeoutError) as error:  # it comes again, and finds what was done
+            log.info("message is left unanswered", error=repr(error))
+
+    async def _deal_with(self, message: Msg) -> None:
+        try:
             command = decode_command("ExecuteStep", message.data)
         except MalformedMessageError as error:
             await self._bus.dead_letter("executor", "ExecuteStep", message.data, error.message, {})
@@ -68,54 +81,83 @@ class StepHandler:
             task.add_done_callback(lambda _: self._running.pop(command.cache_id, None))
         beat = asyncio.create_task(self._stay_alive(message))
         try:
-            if await asyncio.shield(task):
-                await message.ack()
+            ended = await asyncio.shield(task)
         except ArtdagError as error:
             log.warning("step is tried again later", step=command.label, error=error.code, reason=error.message)
-            await message.nak(delay=RETRY_DELAY)
+            await message.nak(delay=BROKEN_DELAY if isinstance(error, StorageFullError) else RETRY_DELAY)
         except Exception as error:
             log.error("step broke", step=command.label, exc_info=error)
             await message.nak(delay=BROKEN_DELAY)
+        else:
+            if ended:
+                await message.ack()
         finally:
             beat.cancel()
 
     async def _stay_alive(self, message: Msg) -> None:
         while True:
             await asyncio.sleep(self._heartbeat)
-            await message.in_progress()
+            with contextlib.suppress(nats.errors.Error):  # the bus may be back before the message is given to another
+                await message.in_progress()
 
     async def _run(self, command: ExecuteStep) -> bool:
         """Execute a step. True: it has ended, by us or by another."""
-        passes = self._passes(command)
-        if passes is not None:
-            return await self._pass_on(command, command.inputs[passes])
+        try:
+            passed = await self._passed_on(command)
+        except ArtdagError as error:
+            return await self._refuse(command, error)
+        if passed:
+            return await self._pass_on(command, passed)
         step = await self._attempt(command, lambda step: None)
         if step is None:
             return True
         began = time.monotonic()
         folder = self._blobs.temporary()
-        folder.mkdir()
         try:
+            folder.mkdir()
             await self._render(command, step, folder, began)
         except MediaWorkerLostError as error:
-            if step.attempt < ATTEMPTS:
+            if step.tries < ATTEMPTS:
                 raise
-            step.fail(error.code, f"{error.message}, in each of {step.attempt} attempts", self._app.clock())
+            step.fail(error.code, f"{error.message}, the last of {step.tries} attempts", self._app.clock())
         except ArtdagError as error:
             if error.retryable:
                 raise
             step.fail(error.code, error.message, self._app.clock())
+        except Exception as error:  # nobody thought of it: it may be chance, but not for ever
+            if step.tries < ATTEMPTS:
+                raise
+            log.error("step breaks time and again", step=command.label, exc_info=error)
+            step.fail(StepError("").code, f"{type(error).__name__}: {error}", self._app.clock())
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         return await self._end(command, step)
 
-    def _passes(self, command: ExecuteStep) -> int | None:
+    async def _passed_on(self, command: ExecuteStep) -> Blob | None:
+        """Return the input that is the step's output as it is, or None where there is something to compute.
+
+        Raises:
+            StepError: that input is gone, or the configuration is not one that this version knows.
+            UnknownStepTypeError: it does not even know the type.
+        """
         kind = find_step_type(command.step_type)
-        return kind.passes(kind.params.model_validate_json(command.config))
+        try:
+            passes = kind.passes(kind.params.model_validate_json(command.config))
+        except ValidationError as error:
+            raise StepConfigError(f"{kind.name} does not take {command.config}: {error}") from error
+        if passes is None:
+            return None
+        try:
+            cid = command.inputs[passes]
+            return Blob(cid, (await self._blobs.path(cid)).stat().st_size)
+        except (ContentNotFoundError, FileNotFoundError, IndexError) as error:
+            raise StepError(f"an input is gone: {error}") from error
 
     async def _attempt(self, command: ExecuteStep, decide: Callable[[Step], None]) -> Step | None:
-        """Begin an attempt; None: the step was completed before, and whoever waits is told again."""
+        """Begin an attempt; None: the step ended since it was asked for, and whoever waits is told again."""
         now = self._app.clock()
+        # An id of this very attempt: with one that the next could have too, its append would pass for this one's.
+        cause = f"{self._name}/{command.cache_id}/{uuid4().hex}"
         fresh = command.version == 0
         while True:
             step = None if fresh else await self._app.find(Step, command.cache_id)
@@ -124,22 +166,32 @@ class StepHandler:
             elif step.status == "completed" and await self._blobs.present([step.output_cid]):
                 await self._tell_again(command.cache_id)
                 return None
+            elif step.status == "failed" and step.version > command.version:
+                await self._tell_again(command.cache_id)
+                return None
             else:
                 step.start(self._name, command.step_type, command.label, now)
             decide(step)
-            if await self._app.append(step, f"{self._name}/{command.cache_id}/{step.attempt}") != "conflict":
+            if await self._app.append(step, cause) != "conflict":
                 return step
             fresh = False
 
-    async def _pass_on(self, command: ExecuteStep, cid: str) -> bool:
+    async def _pass_on(self, command: ExecuteStep, blob: Blob) -> bool:
         """Complete a step whose output is one of its inputs, in one append."""
-        path = await self._blobs.path(cid)
-        size = path.stat().st_size
 
         def complete(step: Step) -> None:
-            step.complete(cid, size, "", 0, self._app.clock())
+            step.complete(blob.cid, blob.size_bytes, "", 0, self._app.clock())
 
         await self._attempt(command, complete)
+        return True
+
+    async def _refuse(self, command: ExecuteStep, error: ArtdagError) -> bool:
+        """Fail a step that cannot even begin, in one append."""
+
+        def fail(step: Step) -> None:
+            step.fail(error.code, error.message, self._app.clock())
+
+        await self._attempt(command, fail)
         return True
 
     async def _render(self, command: ExecuteStep, step: Step, folder: Path, began: float) -> None:

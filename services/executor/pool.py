@@ -33,14 +33,17 @@ class MediaPool:
         Raises:
             MediaWorkerLostError: its process died.
             StepTimeoutError: it took too long and was killed.
+            ServiceUnavailableError: the pool is being closed.
         """
         async with self._slots:
+            self._check_open()
             receiver, sender = self._context.Pipe(duplex=False)
             process = self._context.Process(target=work, args=(order, sender), daemon=True)
             await asyncio.to_thread(process.start)
             sender.close()
             self._running.add(process)
             try:
+                self._check_open()  # it may have been closed while the process started
                 async with asyncio.timeout(self._timeout):
                     return await self._follow(process, receiver, on_progress)
             except TimeoutError:
@@ -65,8 +68,7 @@ class MediaPool:
                     try:
                         message = receiver.recv()
                     except (EOFError, OSError):
-                        if self._closing:
-                            raise ServiceUnavailableError("this executor is stopping") from None
+                        self._check_open()
                         await asyncio.to_thread(process.join)
                         raise MediaWorkerLostError(
                             f"the process of the step died with exit code {process.exitcode}"
@@ -76,6 +78,10 @@ class MediaPool:
                     await on_progress(message)
         finally:
             loop.remove_reader(receiver.fileno())
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise ServiceUnavailableError("this executor is stopping")
 
     async def close(self) -> None:
         """Kill what still runs; its steps go back to the queue."""

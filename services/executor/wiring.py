@@ -26,19 +26,25 @@ ACK_WAIT = 9.0
 INLINE_AT_ONCE = 200
 
 
-def in_background(handle: Callable[[Msg], Awaitable[None]]) -> Callable[[Msg], Awaitable[None]]:
-    """Return a callback that handles each message in a task of its own."""
-    tasks: set[asyncio.Task[None]] = set()
+class Background:
+    """Handles each message in a task of its own."""
 
-    async def receive(message: Msg) -> None:
-        async def run() -> None:
-            await handle(message)
+    def __init__(self, handle: Callable[[Msg], Awaitable[None]]) -> None:
+        self._handle = handle
+        self._tasks: set[asyncio.Task[None]] = set()
 
-        task = asyncio.create_task(run())
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+    async def receive(self, message: Msg) -> None:
+        """Begin to handle a message."""
+        task = asyncio.create_task(self._run(message))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    return receive
+    async def _run(self, message: Msg) -> None:
+        await self._handle(message)
+
+    async def finish(self) -> None:
+        """Wait until what was begun is through: ended, or handed back."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -53,9 +59,11 @@ async def executor(settings: Settings) -> AsyncIterator[None]:
         store = postgres.PostgresEventStore(pool, bus.committed)
         close(store.close)
         media = MediaPool(settings.slots, settings.step_timeout)
-        close(media.close)
         name = f"{socket.gethostname()}-{os.getpid()}"
         handler = StepHandler(name, bus, Application(store), blobs, media, ACK_WAIT / 3)
+        background = Background(handler.execute)
+        close(background.finish)  # before the connections close, or what is handed back would not get there
+        close(media.close)
         for work_class, at_once in (("inline", INLINE_AT_ONCE), ("cpu", settings.slots)):
             config = ConsumerConfig(
                 durable_name=f"executor-{work_class}",
@@ -64,7 +72,7 @@ async def executor(settings: Settings) -> AsyncIterator[None]:
                 ack_wait=ACK_WAIT,
                 max_ack_pending=2 * at_once,
             )
-            pull = StandingPull(bus, subjects.WORK, config, in_background(handler.execute), batch=at_once)
+            pull = StandingPull(bus, subjects.WORK, config, background.receive, batch=at_once)
             await pull.start()
             close(pull.stop)
         await bus.answer_pings("executor")

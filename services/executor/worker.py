@@ -82,10 +82,17 @@ def die_with_parent() -> None:
         os._exit(1)
 
 
+def limit_memory() -> None:
+    """Bound the address space, unless it is bounded more tightly from outside."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
 def work(order: WorkOrder, pipe: Connection) -> None:
     """Run one step and send what came of it."""
     die_with_parent()
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    limit_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:

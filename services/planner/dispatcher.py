@@ -41,6 +41,10 @@ class Dispatcher:
         """Return the cache ids of steps that were sent and have not ended, as far as is known here."""
         return list(self._out)
 
+    def known(self) -> list[str]:
+        """Return the cache ids of the steps that are outstanding or wait for room."""
+        return [*self._out, *self._wanted]
+
     async def settle(self, cache_ids: Iterable[str]) -> None:
         """Note that steps have ended, whoever sent them, and fill the room they leave."""
         for cache_id in cache_ids:

@@ -1,7 +1,8 @@
 """Runs in motion: plans them, hands out their steps, takes completions in, finishes them.
 
 Every change of a run is load → decide → append with the version it was decided on. Loaded runs are kept, since the
-append itself tells when somebody else was faster; then they are loaded again and the decision is made anew.
+append itself tells when somebody else was faster; then they are loaded again and the decision is made anew. Where a kept
+run leads to no append, nothing tells: a refusal, or a step that is known to be awaited and is not, asks for its version.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 import asyncpg
 import orjson
@@ -23,12 +25,12 @@ from artdag_common.domain.plan import canonical_json, plan_document, plan_id
 from artdag_common.domain.provenance import Infrastructure, provenance_record
 from artdag_common.domain.run import AnalysisResult, Run
 from artdag_common.domain.step import Step
-from artdag_common.errors import ArtdagError, RunNotFoundError, VersionConflictError
+from artdag_common.errors import ArtdagError, RunNotFoundError, StepConfigError, VersionConflictError
 from artdag_common.eventstore.port import Statement
 from artdag_common.messaging.bus import Outcome
 from artdag_common.steps.registry import find_step_type
 from services.planner.dispatcher import Dispatcher
-from services.planner.planning import compile_plan
+from services.planner.planning import Compiled, compile_plan, read_graph
 
 KEPT = 200
 
@@ -58,8 +60,10 @@ class Engine:
         self._cluster_key = cluster_key
         self._domain = domain
         self._runs: OrderedDict[str, Run] = OrderedDict()
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._heads: dict[str, int] = {}  # cache id → version of the stream of steps tried before, without output
+        self._heads: dict[
+            str, dict[str, int]
+        ] = {}  # run → cache id → version, of steps tried before the run wants them
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # --- changes ---
 
@@ -72,62 +76,93 @@ class Engine:
         create: Callable[[], Run] | None = None,
         consumer: str = "",
         outcome: Callable[[Run], Outcome] | None = None,
+        doubt: bool = False,
     ) -> Run:
         """Load a run, decide, append; then send what was scheduled.
 
         Args:
             create: makes the run where it does not exist.
             consumer, outcome: also note in the inbox that message ``cause`` was handled.
+            doubt: where nothing is decided, make sure that the kept run is not an old one.
 
         Raises:
             RunNotFoundError: no such run, and nothing to create it.
             VersionConflictError: others were faster time and again.
         """
-        async with self._locks[run_id]:
+        async with self._locks.setdefault(run_id, asyncio.Lock()):
             for _ in range(ATTEMPTS):
+                kept = run_id in self._runs
                 run = await self._load(run_id)
                 if run is None and create is not None:
                     run = create()
                 if run is None or run.deleted:
                     raise RunNotFoundError(f"no run {run_id}", run=run_id)
                 try:
-                    await decide(run)
-                    self._remember(run)
+                    version = run.version - len(run.pending_events)
+                    try:
+                        await decide(run)
+                    except ArtdagError as error:
+                        if error.retryable or not kept or not await self._is_old(run_id, version):
+                            raise
+                        self._forget(run_id)
+                        continue
                     if not run.pending_events and outcome is None:
+                        if doubt and kept and await self._is_old(run_id, version):
+                            self._forget(run_id)
+                            continue
+                        self._remember(run)
                         return run
+                    self._remember(run)
                     scheduled = [e.step for e in run.pending_events if isinstance(e, Run.StepScheduled)]
                     result = await self._app.append(
                         run,
-                        cause,
+                        # Another decision on the same grounds, made at another version, is not the same message.
+                        cause if outcome else f"{cause}@{version}",
                         consumer=consumer,
                         outcome=outcome(run).encode() if outcome else b"",
                         inbox=outcome is not None,
                         also=index_changes(run),
                     )
                 except BaseException:
-                    self._runs.pop(run_id, None)
+                    self._forget(run_id)
                     raise
-                if result in ("conflict", "duplicate"):
-                    self._runs.pop(run_id, None)
-                    if result == "conflict":
-                        continue
+                if result != "appended":  # replayed: by us before, or by another who may have decided otherwise
+                    self._forget(run_id)
+                if result == "conflict":
+                    continue
+                if result == "duplicate":
                     return run
-                await self._send(run, scheduled)
                 if run.finished:
                     await self._dispatcher.withdraw(run.key)
+                else:
+                    await self._send(run, scheduled)
                 return run
             raise VersionConflictError(f"run {run_id} changed {ATTEMPTS} times meanwhile", run=run_id)
 
     async def _load(self, run_id: str) -> Run | None:
-        return self._runs.get(run_id) or await self._app.find(Run, run_id)
+        run = self._runs.get(run_id)
+        if run is None and (run := await self._app.find(Run, run_id)) and not run.finished:
+            pending = {step.cache_id for step, state in zip(run.steps, run.states, strict=True) if state == "pending"}
+            latest = await self._app.store.latest([Step.stream(cache_id) for cache_id in pending])
+            self._heads[run_id] = {stream.partition("-")[2]: last.version for stream, last in latest.items()}
+        return run
+
+    async def _is_old(self, run_id: str, version: int) -> bool:
+        stream = Run.stream(run_id)
+        return (await self._app.store.latest([stream]))[stream].version != version
 
     def _remember(self, run: Run) -> None:
         self._runs[run.key] = run
         self._runs.move_to_end(run.key)
         while len(self._runs) > KEPT:
-            old, _ = self._runs.popitem(last=False)
-            if not self._locks[old].locked():
-                del self._locks[old]
+            self._forget(next(iter(self._runs)))
+
+    def _forget(self, run_id: str) -> None:
+        self._runs.pop(run_id, None)
+        self._heads.pop(run_id, None)
+
+    def _heads_of(self, run: Run) -> dict[str, int]:
+        return self._heads.setdefault(run.key, {})
 
     # --- planning ---
 
@@ -141,7 +176,7 @@ class Engine:
             if not run.finished and not run.planned:
                 await self._plan(run)
             if run.executing:
-                run.schedule(now, self._heads)
+                run.schedule(now, self._heads_of(run))
             if run.executing and run.planned and not run.unsatisfied:
                 await self._complete(run)
         except ArtdagError as error:
@@ -153,13 +188,12 @@ class Engine:
     async def _plan(self, run: Run) -> None:
         """Add the steps that are due: the analysis of the inputs first, all others once that is there."""
         now = self._app.clock()
-        graph = Graph.from_canonical(orjson.loads(await self._blobs.read(run.recipe_cid)))
-        compiled = compile_plan(graph, run.inputs, self._cluster_key)
-        found = await self._completed([step.cache_id for step in compiled.steps])
+        compiled = self._compile(read_graph(await self._blobs.read(run.recipe_cid)), run)
+        found = await self._completed([step.cache_id for step in compiled.steps], self._heads_of(run))
         steps = [replace(s, output_cid=found[s.cache_id]) if s.cache_id in found else s for s in compiled.steps]
         if not run.steps:
             run.plan_steps(steps[: compiled.analysis], now)
-        run.schedule(now, self._heads)
+        run.schedule(now, self._heads_of(run))
         if run.unsatisfied:
             return
         analyses = [(step, run.outputs[i]) for i, step in enumerate(run.steps) if step.type == "ANALYZE"]
@@ -172,8 +206,22 @@ class Engine:
         run.plan_steps(steps[len(run.steps) :], now)
         run.complete_plan(stored.cid, plan, compiled.output, now)
 
-    async def _completed(self, cache_ids: Sequence[str]) -> dict[str, str]:
-        """Return the outputs that exist, by cache id: completed, and present."""
+    def _compile(self, graph: Graph, run: Run) -> Compiled:
+        """Plan. It is pure: what breaks now would break for ever, so the run ends, and says why.
+
+        Raises:
+            ArtdagError: not retryable.
+        """
+        try:
+            return compile_plan(graph, run.inputs, self._cluster_key)
+        except ArtdagError:
+            raise
+        except Exception as error:
+            log.error("planning broke", run=run.key, exc_info=error)
+            raise StepConfigError(f"the recipe cannot be planned: {type(error).__name__}: {error}") from error
+
+    async def _completed(self, cache_ids: Sequence[str], heads: dict[str, int]) -> dict[str, str]:
+        """Return the outputs that exist, by cache id: completed, and present. Note the ``heads`` of the others."""
         latest = await self._app.store.latest([Step.stream(c) for c in set(cache_ids)])
         outputs = {}
         for stream, recorded in latest.items():
@@ -181,11 +229,11 @@ class Engine:
             cache_id = stream.partition("-")[2]
             if isinstance(event, Step.Completed):
                 outputs[cache_id] = event.output_cid
-            self._heads[cache_id] = recorded.version
+            heads[cache_id] = recorded.version
         present = await self._blobs.present(set(outputs.values()))
         found = {cache_id: cid for cache_id, cid in outputs.items() if cid in present}
         for cache_id in found:
-            self._heads.pop(cache_id, None)
+            del heads[cache_id]
         return found
 
     async def _complete(self, run: Run) -> None:
@@ -234,14 +282,26 @@ class Engine:
         for row in rows:
             if row["run_id"] in self._runs or not mine_only:
                 waiting[row["run_id"]][row["cache_id"]] = ended[row["cache_id"]]
+        broken: Exception | None = None
         for run_id, mine in waiting.items():
-            await self.change(run_id, self._taking(mine), cause)
+            try:
+                await self.change(run_id, self._taking(mine), cause, doubt=True)
+            except RunNotFoundError:
+                continue  # deleted meanwhile
+            except Exception as error:  # of this run; the others do not wait for it
+                broken = error
+        if broken:
+            raise broken
 
     def _taking(self, ended: Mapping[str, Step.Completed | Step.Failed]) -> Decision:
         async def decide(run: Run) -> None:
             now = self._app.clock()
             outputs = {c: e.output_cid for c, e in ended.items() if isinstance(e, Step.Completed)}
-            run.take(outputs, now, self._heads)
+            if run.after:  # completed before the run asked for it: its output was gone then, and may be still
+                early = {c: cid for c, cid in outputs.items() if run.asked_after(c, ended[c].originator_version)}
+                present = await self._blobs.present(early.values())
+                outputs = {c: cid for c, cid in outputs.items() if c not in early or cid in present}
+            run.take(outputs, now, self._heads_of(run))
             for cache_id, event in ended.items():
                 if isinstance(event, Step.Failed):
                     run.take_failure(cache_id, event.originator_version, event.error, event.reason, now)
@@ -251,28 +311,30 @@ class Engine:
         return decide
 
     async def forget_settled(self) -> None:
-        """Free the places of steps that nobody waits for any more, in case their end was not heard here."""
-        out = self._dispatcher.outstanding()
-        rows = await self._pool.fetch("SELECT cache_id FROM planner_waits WHERE cache_id = ANY ($1::text[])", out)
-        await self._dispatcher.settle(set(out) - {row["cache_id"] for row in rows})
+        """Drop steps that nobody waits for any more, in case their end, or that of their run, was not heard here."""
+        known = self._dispatcher.known()
+        rows = await self._pool.fetch("SELECT cache_id FROM planner_waits WHERE cache_id = ANY ($1::text[])", known)
+        await self._dispatcher.settle(set(known) - {row["cache_id"] for row in rows})
 
     async def reconcile(self, run_id: str, cause: str) -> None:
         """Do again what the state of a run implies, for messages that were lost."""
-        run = await self.change(run_id, self._catch_up, cause)
+        run = await self.change(run_id, self._catch_up, cause, doubt=True)
         if run.executing:
             await self._send(run, run.outstanding(), again=True)
 
     async def _catch_up(self, run: Run) -> None:
         outstanding = [run.steps[i].cache_id for i in run.outstanding()]
         if outstanding:
-            now = self._app.clock()
-            run.take(await self._completed(outstanding), now, self._heads)
-            latest = await self._app.store.latest([Step.stream(c) for c in outstanding])
-            for stream, recorded in latest.items():
-                event = decode(recorded)
-                if isinstance(event, Step.Failed):
-                    cache_id = stream.partition("-")[2]
-                    run.take_failure(cache_id, recorded.version, event.error, event.reason, now)
+            latest = await self._app.store.latest([Step.stream(c) for c in set(outstanding)])
+            events = {stream.partition("-")[2]: decode(recorded) for stream, recorded in latest.items()}
+            completed = {c: e.output_cid for c, e in events.items() if isinstance(e, Step.Completed)}
+            present = await self._blobs.present(completed.values())
+            ended = {
+                c: event
+                for c, event in events.items()
+                if isinstance(event, Step.Failed) or (isinstance(event, Step.Completed) and completed[c] in present)
+            }
+            await self._taking(ended)(run)
         await self._decide_next(run)
 
 

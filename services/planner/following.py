@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
 import asyncpg
+import nats
 import structlog
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from artdag_common.codec import decode_event
@@ -19,7 +21,6 @@ from artdag_common.domain.aggregate import DomainEvent
 from artdag_common.domain.run import Run
 from artdag_common.domain.step import Step
 from artdag_common.errors import ArtdagError, RunNotFoundError
-from artdag_common.eventstore.postgres import LOST
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.consumer import StandingPull
@@ -30,11 +31,13 @@ from services.planner.engine import Engine
 
 RECONCILE_EVERY = 5.0
 AT_ONCE = 1000
+RETRY_DELAY = 1.0
+UNREADABLE_DELAY = 60.0
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Heard:
     """An event, and the stream message to acknowledge once it is dealt with."""
 
@@ -51,6 +54,7 @@ class Following:
         self._engine = engine
         self._heard: asyncio.Queue[_Heard] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
+        self._hints: Subscription | None = None
         self._due = asyncio.Event()
         self._id = uuid4()
         config = ConsumerConfig(
@@ -64,7 +68,7 @@ class Following:
 
     async def start(self) -> None:
         """Begin."""
-        await self._bus.nc.subscribe(
+        self._hints = await self._bus.nc.subscribe(
             subjects.STEP_HINTS,
             cb=self._from_hint,
             pending_msgs_limit=-1,
@@ -79,6 +83,9 @@ class Following:
 
     async def stop(self) -> None:
         """Stop; what was not acknowledged comes again."""
+        if self._hints:
+            with contextlib.suppress(nats.errors.Error):
+                await self._hints.unsubscribe()
         await self._pull.stop()
         await end(*self._tasks)
 
@@ -88,39 +95,43 @@ class Following:
             self._heard.put_nowait(_Heard(event, None))
 
     async def _from_stream(self, message: Msg) -> None:
-        self._heard.put_nowait(_Heard(read_event(message), message))
+        try:
+            event = read_event(message)
+        except (ArtdagError, KeyError, ValueError) as error:  # it waits for a version that knows it
+            log.error("event cannot be read", subject=message.subject, error=str(error))
+            await message.nak(delay=UNREADABLE_DELAY)
+        else:
+            self._heard.put_nowait(_Heard(event, message))
 
     async def _work(self) -> None:
         while True:
             batch = [await self._heard.get()]
             while not self._heard.empty() and len(batch) < AT_ONCE:
                 batch.append(self._heard.get_nowait())
-            try:
-                await self._deal_with(batch)
-            except (ArtdagError, *LOST) as error:
-                log.warning("events are dealt with later", error=str(error))
-                self._due.set()
+            later = await self._deal_with(batch)
+            if any(heard.message is None for heard in later):
+                self._due.set()  # nobody repeats a hint
+            with contextlib.suppress(nats.errors.Error):  # the bus is away: they come again and change nothing
                 for heard in batch:
-                    if heard.message:
-                        await heard.message.nak(delay=1)
+                    if heard.message and heard in later:
+                        await heard.message.nak(delay=RETRY_DELAY)
+                    elif heard.message:
+                        await heard.message.ack()
 
-    async def _deal_with(self, batch: list[_Heard]) -> None:
+    async def _deal_with(self, batch: Sequence[_Heard]) -> list[_Heard]:
+        """Feed the engine; return what could not be dealt with now."""
+        later: list[_Heard] = []
         for hinted in (True, False):
-            ended: dict[str, Step.Completed | Step.Failed] = {}
-            for heard in batch:
-                event = heard.event
-                if (heard.message is None) is hinted and isinstance(event, Step.Completed | Step.Failed):
-                    ended[event.originator_id] = event
-            if ended:
-                await self._engine.take(list(ended.values()), _cause(ended), mine_only=hinted)
+            part = [h for h in batch if (h.message is None) is hinted and not isinstance(h.event, Run.Requested)]
+            ended = _newest(part)
+            if ended and not await _works(self._engine.take(list(ended.values()), _cause(ended), mine_only=hinted)):
+                later += part
         for heard in batch:
             if isinstance(heard.event, Run.Requested):
                 run = heard.event.originator_id
-                with contextlib.suppress(RunNotFoundError):  # deleted meanwhile
-                    await self._engine.proceed(run.partition("-")[2], f"follow/{run}")
-        for heard in batch:
-            if heard.message:
-                await heard.message.ack()
+                if not await _works(self._engine.proceed(run.partition("-")[2], f"follow/{run}")):
+                    later.append(heard)
+        return later
 
     async def _reconcile_now(self) -> None:
         self._due.set()
@@ -130,26 +141,56 @@ class Following:
         everything = True
         turn = 0
         while True:
-            try:
-                rows = await self._pool.fetch(
-                    """UPDATE planner_active SET touched_at = now()
-                    WHERE $1 OR touched_at < now() - make_interval(secs => $2) RETURNING run_id""",
-                    everything,
-                    RECONCILE_EVERY,
-                )
-                await self._engine.forget_settled()
-                for row in rows:
-                    turn += 1
-                    with contextlib.suppress(RunNotFoundError):
-                        await self._engine.reconcile(row["run_id"], f"reconcile/{self._id}/{turn}")
-            except (ArtdagError, *LOST) as error:
-                log.warning("reconciling is tried again", error=str(error))
             self._due.clear()
+            await _works(self._engine.forget_settled())
+            for run_id in await self._active(everything):
+                turn += 1
+                await _works(self._engine.reconcile(run_id, f"reconcile/{self._id}/{turn}"))
             try:
                 await asyncio.wait_for(self._due.wait(), RECONCILE_EVERY)
                 everything = True
             except TimeoutError:
                 everything = False
+
+    async def _active(self, everything: bool) -> list[str]:
+        """Return the runs that nobody looked at for a while, or all; they are this planner's for the next while."""
+        try:
+            rows = await self._pool.fetch(
+                """UPDATE planner_active SET touched_at = now()
+                WHERE $1 OR touched_at < now() - make_interval(secs => $2) RETURNING run_id""",
+                everything,
+                RECONCILE_EVERY,
+            )
+        except Exception as error:
+            log.warning("active runs cannot be listed", error=repr(error))
+            return []
+        return [row["run_id"] for row in rows]
+
+
+async def _works(work: Awaitable[object]) -> bool:
+    """Await ``work``. False: it failed, and is to be repeated; whatever went wrong, the next has its turn."""
+    try:
+        await work
+    except RunNotFoundError:  # deleted meanwhile
+        return True
+    except ArtdagError as error:
+        log.warning("is done later", error=error.message)
+    except Exception as error:
+        log.error("is done later", error=repr(error), exc_info=error)
+    else:
+        return True
+    return False
+
+
+def _newest(heard: Sequence[_Heard]) -> dict[str, Step.Completed | Step.Failed]:
+    """Return the last end of each step, by stream: an older one may come after it."""
+    ended: dict[str, Step.Completed | Step.Failed] = {}
+    for event in (h.event for h in heard):
+        if isinstance(event, Step.Completed | Step.Failed):
+            known = ended.get(event.originator_id)
+            if known is None or known.originator_version < event.originator_version:
+                ended[event.originator_id] = event
+    return ended
 
 
 def _cause(ended: Mapping[str, Step.Completed | Step.Failed]) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
-
-import orjson
 
 from artdag_common.application import Application
 from artdag_common.blobs.port import BlobStore
@@ -21,11 +20,17 @@ from artdag_common.commands import (
 from artdag_common.domain.graph import Graph
 from artdag_common.domain.recipe import Recipe
 from artdag_common.domain.run import Run
-from artdag_common.errors import ContentNotFoundError, InvalidInputsError, RecipeNotFoundError, VersionConflictError
+from artdag_common.errors import (
+    ContentNotFoundError,
+    InvalidInputsError,
+    RecipeNotFoundError,
+    RunNotFoundError,
+    VersionConflictError,
+)
 from artdag_common.messaging.bus import Outcome
 from artdag_common.messaging.commands import CommandHandler
 from services.planner.engine import Engine
-from services.planner.planning import bind, fixed_cids
+from services.planner.planning import bind, fixed_cids, read_graph
 
 CONSUMER = "planner"
 
@@ -54,7 +59,7 @@ class Commands:
         recipe = await self._app.find(Recipe, command.recipe_cid)
         if recipe is None or recipe.deleted:
             raise RecipeNotFoundError(f"no recipe {command.recipe_cid}", recipe=command.recipe_cid)
-        graph = Graph.from_canonical(orjson.loads(await self._blobs.read(command.recipe_cid)))
+        graph = read_graph(await self._blobs.read(command.recipe_cid))
         await self._check_inputs(graph, command)
         now = self._app.clock()
 
@@ -74,7 +79,7 @@ class Commands:
         await self._engine.change(
             command.run_id, _as_it_is, command_id, create=create, consumer=CONSUMER, outcome=_named
         )
-        await self._engine.proceed(command.run_id, f"{command_id}/plan")
+        await self._proceed(command.run_id, f"{command_id}/plan")
         return Outcome.of(run_id=command.run_id)
 
     async def _check_inputs(self, graph: Graph, command: StartRun) -> None:
@@ -93,8 +98,12 @@ class Commands:
             run.release(self._app.clock())
 
         await self._engine.change(command.run_id, release, command_id, consumer=CONSUMER, outcome=_named)
-        await self._engine.proceed(command.run_id, f"{command_id}/go")
+        await self._proceed(command.run_id, f"{command_id}/go")
         return Outcome.of(run_id=command.run_id)
+
+    async def _proceed(self, run_id: str, cause: str) -> None:
+        with contextlib.suppress(RunNotFoundError):  # deleted meanwhile; the command itself was accepted
+            await self._engine.proceed(run_id, cause)
 
     async def cancel_run(self, command: CancelRun, command_id: str) -> Outcome:
         """Stop a run."""
@@ -119,6 +128,7 @@ class Commands:
         for cid in (command.recipe_cid, command.source_cid):
             if not await self._blobs.present([cid]):
                 raise ContentNotFoundError(f"the recipe's content {cid} is not stored here", cid=cid)
+        read_graph(await self._blobs.read(command.recipe_cid))
         now = self._app.clock()
         recipe = await self._app.find(Recipe, command.recipe_cid)
         if recipe is None:

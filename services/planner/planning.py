@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import orjson
+from pydantic import ValidationError
+
 from artdag_common.domain.graph import Graph, Node
 from artdag_common.domain.plan import PlannedStep, cache_id, canonical_json
 from artdag_common.domain.run import InputBinding
-from artdag_common.errors import InvalidInputsError
+from artdag_common.errors import InvalidInputsError, InvalidRecipeError, StepConfigError
 from artdag_common.steps.registry import StepType, find_step_type
 
 ACCOMPANIED = "BEAT_SYNC"
@@ -61,6 +64,19 @@ class Compiled:
     steps: tuple[PlannedStep, ...]
     analysis: int
     output: int
+
+
+def read_graph(document: bytes) -> Graph:
+    """Return the DAG of a recipe's canonical form.
+
+    Raises:
+        InvalidRecipeError: it is something else.
+    """
+    try:
+        return Graph.from_canonical(orjson.loads(document))
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"not the canonical form of a recipe: {type(error).__name__}: {error}"
+        raise InvalidRecipeError([{"field": "", "message": reason}]) from error
 
 
 def bind(graph: Graph, inputs: Sequence[InputBinding]) -> dict[str, tuple[str, ...]]:
@@ -134,7 +150,11 @@ def _place(draft: _Draft, node: Node, bound: Mapping[str, tuple[str, ...]]) -> N
         )
         return
     kind = find_step_type(node.type)
-    config = kind.canonical_config(node.config)
+    try:
+        config = kind.canonical_config(node.config)
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, e['loc']))} {e['input']!r}: {e['msg']}" for e in error.errors()]
+        raise StepConfigError(f"{node.id} ({kind.name}): {'; '.join(problems)}", node=node.id) from error
     inputs = [place for source_node in node.inputs for place in draft.places[source_node]]
     if len(inputs) < kind.min_inputs or (kind.max_inputs is not None and len(inputs) > kind.max_inputs):
         most = "" if kind.max_inputs is None else f" and at most {kind.max_inputs}"

@@ -27,8 +27,8 @@ class LocalBlobStore:
     """Content-addressed files below one folder, which several processes may share.
 
     What is on its way in lies in ``incoming``, named ``<writer>.<anything>``. A writer is one store of one process; it
-    holds a lock on ``writers/<writer>`` for as long as it lives, and the kernel gives the lock back however it dies.
-    Whoever opens the folder next removes what dead writers left.
+    holds a lock on the folder ``writers/<writer>`` for as long as it lives, and the kernel takes the lock back however
+    it dies. Whoever opens the folder next removes what dead writers left.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -75,22 +75,23 @@ class LocalBlobStore:
     def _sign_in(self) -> str:
         """Return the name of this writer; its lock is held until the store is gone."""
         while True:
-            name = uuid4().hex
-            lock = self._writers / name
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if lock.exists():  # nobody took it for a dead one's before it was locked
-                break
-            os.close(descriptor)
-        weakref.finalize(self, _sign_out, lock, descriptor)
-        return name
+            lock = self._writers / uuid4().hex
+            lock.mkdir(mode=PRIVATE)
+            with contextlib.suppress(FileNotFoundError):
+                descriptor = os.open(lock, os.O_RDONLY)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if lock.exists():
+                    weakref.finalize(self, _sign_out, lock, descriptor)
+                    return lock.name
+                os.close(descriptor)
+            # Somebody took it for a dead one's before it was locked.
 
     def _remove_leftovers(self) -> None:
         """Remove what writers that are dead had begun."""
         living = {lock.name for lock in self._writers.iterdir() if not _removed_if_dead(lock)}
         for path in self._incoming.iterdir():
             writer = path.name.partition(".")[0]
-            # A writer signs in before it writes: what came since the list was made has a lock file.
+            # A writer signs in before it writes: what came since the list was made has a lock.
             if writer in living or (self._writers / writer).exists():
                 continue
             if path.is_dir():
@@ -206,14 +207,15 @@ def _make_durable(path: Path) -> None:
 
 
 def _removed_if_dead(lock: Path) -> bool:
-    """Remove a writer's lock file if nobody holds it; return whether it is gone."""
+    """Remove a writer's lock if nobody holds it; return whether it is gone."""
     try:
-        descriptor = os.open(lock, os.O_RDWR)
+        descriptor = os.open(lock, os.O_RDONLY)
     except FileNotFoundError:
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        lock.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            lock.rmdir()
     except BlockingIOError:
         return False
     finally:
@@ -222,5 +224,6 @@ def _removed_if_dead(lock: Path) -> bool:
 
 
 def _sign_out(lock: Path, descriptor: int) -> None:
-    lock.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # the whole folder may be gone
+        lock.rmdir()
     os.close(descriptor)

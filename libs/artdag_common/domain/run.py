@@ -251,6 +251,10 @@ class Run(Aggregate, created_event_name="Requested"):
         """Return the steps that were scheduled and have no output yet."""
         return [i for i, state in enumerate(self.states) if state == "scheduled"]
 
+    def asked_after(self, cache_id: str, version: int) -> bool:
+        """Return whether this run asked for a step when its stream was at ``version``, or later."""
+        return any(self.after.get(i, 0) >= version for i in self.places.get(cache_id, ()))
+
     # --- decisions ---
 
     def plan_steps(self, steps: Sequence[PlannedStep], now: datetime) -> None:

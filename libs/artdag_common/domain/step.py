@@ -51,6 +51,7 @@ class Step(Aggregate, created_event_name="Started"):
 
         def apply(self, step: Step) -> None:
             step.status, step.output_cid = "completed", self.output_cid
+            step._settled = self.attempt
 
     class Failed(Event):
         """An attempt gave no output, and trying again would not help."""
@@ -62,12 +63,19 @@ class Step(Aggregate, created_event_name="Started"):
 
         def apply(self, step: Step) -> None:
             step.status, step.reason = "failed", self.reason
+            step._settled = self.attempt
 
     def __init__(self) -> None:
         self.attempt = 0
         self.status = "new"
         self.output_cid = ""
         self.reason = ""
+        self._settled = 0  # the attempt that ended last
+
+    @property
+    def tries(self) -> int:
+        """Attempts since the step last ended: what happened in another life of it does not count."""
+        return self.attempt - self._settled
 
     def start(self, executor: str, step_type: str, label: str, now: datetime) -> int:
         """Begin the next attempt and return its number."""

@@ -32,7 +32,17 @@ APPEND = "SELECT es_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 EVENT_IDS_UNIQUE = "es_events_event_id_key"
 RECORDED = """SELECT e.stream, e.version, e.event_id, e.type, e.data, coalesce(l.position, 0) AS position, e.recorded_at
 FROM es_events e LEFT JOIN es_log l USING (stream, version)"""
+ITS_EVENT = """CROSS JOIN LATERAL (
+    SELECT * FROM es_events WHERE stream = {0}.stream AND version = {0}.version OFFSET 0
+) e"""
+"""Joins the few rows of a limited query to their events one by one: a hash join would read every event there is, and
+without statistics the planner takes it for the cheaper one."""
+
 SCHEMA_LOCK = 74_120_000
+SINCE = f"""SELECT e.stream, e.version, e.event_id, e.type, e.data, l.position, e.recorded_at
+FROM (
+    SELECT * FROM es_log WHERE stream = ANY ($1::text[]) AND position > $2 ORDER BY position LIMIT 1000
+) l {ITS_EVENT.format("l")} ORDER BY l.position"""
 BATCH = 500
 PATIENCE = 30.0
 
@@ -46,13 +56,17 @@ async def connect(url: str, size: int = 8) -> asyncpg.Pool:
         ServiceUnavailableError: Postgres cannot be reached.
     """
     try:
-        pool = await asyncpg.create_pool(url, min_size=2, max_size=size, command_timeout=60)
+        pool = await asyncpg.create_pool(url, min_size=2, max_size=size, command_timeout=60, reset=_leave)
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
             await connection.execute(files("artdag_common.eventstore").joinpath("schema.sql").read_text())
     except LOST as error:
         raise ServiceUnavailableError(f"Postgres cannot be reached: {error}") from error
     return pool
+
+
+async def _leave(_: object) -> None:
+    """Leave a connection as it is when it goes back to the pool: nothing here outlives its transaction."""
 
 
 def _recorded(row: asyncpg.Record) -> Recorded:
@@ -215,9 +229,7 @@ class PostgresEventStore:
         """See :class:`EventStore`."""
         while True:
             rows = await self._fetch(
-                """SELECT e.stream, e.version, e.event_id, e.type, e.data, l.position, e.recorded_at
-                FROM es_log l JOIN es_events e USING (stream, version)
-                WHERE l.stream = ANY ($1::text[]) AND l.position > $2 ORDER BY l.position LIMIT 1000""",
+                SINCE,
                 list(streams),
                 position,
             )

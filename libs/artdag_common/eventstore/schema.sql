@@ -15,11 +15,12 @@ CREATE TABLE IF NOT EXISTS es_events (
 -- What the relay has not given a position yet. Sequence numbers become visible out of order, so nobody tails them:
 -- the relay takes rows whose transaction lies below every transaction still in flight.
 CREATE TABLE IF NOT EXISTS es_outbox (
-    n       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    n       bigint GENERATED ALWAYS AS IDENTITY,
     tx      xid8   NOT NULL DEFAULT pg_current_xact_id(),
     stream  text   NOT NULL,
-    version bigint NOT NULL
-);
+    version bigint NOT NULL,
+    PRIMARY KEY (tx, n)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
 -- The one order of all events: gapless, chained by hashes, equal to the sequence of the EVENTS stream.
 CREATE TABLE IF NOT EXISTS es_log (
@@ -52,7 +53,7 @@ DECLARE
 BEGIN
     SELECT array_agg(
         CASE
-            WHEN i.msg_id IS NOT NULL THEN 'duplicate'
+            WHEN i.handled THEN 'duplicate'
             WHEN coalesce(h.version, 0) = a.expected THEN 'appended'
             WHEN EXISTS (
                 SELECT FROM es_events e
@@ -65,7 +66,9 @@ BEGIN
     LEFT JOIN LATERAL (
         SELECT e.version FROM es_events e WHERE e.stream = a.stream ORDER BY e.version DESC LIMIT 1
     ) h ON true
-    LEFT JOIN es_inbox i ON i.consumer = a.consumer AND i.msg_id = a.msg;
+    LEFT JOIN LATERAL (
+        SELECT true AS handled FROM es_inbox i WHERE a.msg <> '' AND i.consumer = a.consumer AND i.msg_id = a.msg OFFSET 0
+    ) i ON true;
 
     INSERT INTO es_inbox (consumer, msg_id, outcome)
     SELECT a.consumer, a.msg, a.outcome

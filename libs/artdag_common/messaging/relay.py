@@ -20,7 +20,7 @@ import structlog
 from nats.js.errors import APIError, NotFoundError
 
 from artdag_common.eventstore.chain import GENESIS, link
-from artdag_common.eventstore.postgres import LOST
+from artdag_common.eventstore.postgres import ITS_EVENT, LOST
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import STREAMS, Bus
 from artdag_common.tasks import end
@@ -35,12 +35,18 @@ BATCH_BYTES = 4_000_000
 HEADER_BYTES = 500
 RECHECK = 2.0
 
-SEQUENCE = """SELECT o.n, o.stream, o.version, e.event_id, e.type, e.data, e.recorded_at
-FROM es_outbox o JOIN es_events e USING (stream, version)
-WHERE o.tx < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY o.tx, o.n LIMIT $1"""
+SEQUENCE = f"""SELECT o.tx::text, o.n, o.stream, o.version, e.event_id, e.type, e.data, e.recorded_at
+FROM (
+    SELECT tx, n, stream, version FROM es_outbox
+    WHERE tx < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY tx, n LIMIT $1
+) o {ITS_EVENT.format("o")} ORDER BY o.tx, o.n"""
 
-UNPUBLISHED = """SELECT l.position, l.stream, l.version, l.hash, e.event_id, e.type, e.data, e.recorded_at
-FROM es_log l JOIN es_events e USING (stream, version) WHERE l.position > $1 ORDER BY l.position LIMIT $2"""
+SEQUENCED = "DELETE FROM es_outbox WHERE (tx, n) <= ($1::text::xid8, $2)"
+"""Takes away what was sequenced: nothing can have come before its last row since, for all older transactions ended."""
+
+UNPUBLISHED = f"""SELECT l.position, l.stream, l.version, l.hash, e.event_id, e.type, e.data, e.recorded_at
+FROM (SELECT * FROM es_log WHERE position > $1 ORDER BY position LIMIT $2) l
+{ITS_EVENT.format("l")} ORDER BY l.position"""
 
 log = structlog.get_logger(__name__)
 
@@ -158,7 +164,7 @@ class Relay:
                 records=[(p.position, p.stream, p.version, p.hash) for p in positioned],
                 columns=("position", "stream", "version", "hash"),
             )
-            await connection.execute("DELETE FROM es_outbox WHERE n = ANY ($1::bigint[])", [row["n"] for row in rows])
+            await connection.execute(SEQUENCED, rows[-1]["tx"], rows[-1]["n"])
         self._fresh = positioned
         return len(rows)
 

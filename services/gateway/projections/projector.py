@@ -22,7 +22,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from artdag_common.errors import ArtdagError
 from artdag_common.eventstore.port import Recorded
-from artdag_common.eventstore.postgres import LOST, SCHEMA_LOCK
+from artdag_common.eventstore.postgres import ITS_EVENT, LOST, SCHEMA_LOCK
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.consumer import StandingPull
@@ -47,8 +47,9 @@ POSITION = """CREATE TABLE IF NOT EXISTS rm_position (
     shape    integer NOT NULL
 )"""
 
-READ = """SELECT e.stream, e.version, e.event_id, e.type, e.data, l.position, e.recorded_at
-FROM es_log l JOIN es_events e USING (stream, version) WHERE l.position > $1 ORDER BY l.position LIMIT $2"""
+READ = f"""SELECT e.stream, e.version, e.event_id, e.type, e.data, l.position, e.recorded_at
+FROM (SELECT * FROM es_log WHERE position > $1 ORDER BY position LIMIT $2) l
+{ITS_EVENT.format("l")} ORDER BY l.position"""
 
 T = TypeVar("T")
 Listener = Callable[[Sequence[Fact]], Awaitable[None]]
