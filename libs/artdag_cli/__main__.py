@@ -26,7 +26,7 @@ app.add_typer(bench.app, name="bench")
 def main() -> None:
     """Run the command line; an error of ours is a sentence, not a traceback."""
     try:
-        app()
+        app(prog_name="artdag")
     except ArtdagError as error:
         Console(stderr=True).print(f"[red]artdag:[/red] {error.message}", highlight=False, soft_wrap=True)
         sys.exit(1)

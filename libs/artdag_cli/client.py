@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import mimetypes
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -121,7 +121,7 @@ class Client:
             for chunk in response.iter_bytes():
                 file.write(chunk)
 
-    def events(self, run_id: str) -> Iterator[ServerEvent]:
+    def events(self, run_id: str) -> Generator[ServerEvent]:
         """Yield a run's events until it is over; goes on where it was after a lost connection."""
         position, losses = 0, 0
         while True:

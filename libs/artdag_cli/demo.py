@@ -104,7 +104,8 @@ def serving(state: Path | None, port: int) -> str:
 def _running_system(state: Path, port: int, quiet: bool) -> Iterator[Client]:
     """Give a client of the system on ``state``; one is started, in a thread of its own, where none runs."""
     if running(state):
-        yield Client.of_state(state)
+        with Client.of_state(state) as client:
+            yield client
         return
     began = time.monotonic()
     ready = threading.Event()
@@ -135,7 +136,8 @@ def _running_system(state: Path, port: int, quiet: bool) -> Iterator[Client]:
             raise failure[0]
         if not quiet:
             console.print(f"the system is up after {time.monotonic() - began:.1f} s", highlight=False)
-        yield Client.of_state(state)
+        with Client.of_state(state) as client:
+            yield client
     finally:
         for stop in stops:
             with contextlib.suppress(RuntimeError):  # it ended by itself
@@ -241,7 +243,10 @@ def _print(summary: dict[str, Any]) -> None:
         table.add_row("provenance CID", first["provenance_cid"])
         table.add_row("run's page", first["page"])
         screen.print(table)
-    screen.print(f"the second time was [bold]{summary['times_faster']}×[/bold] faster")
+    if any(first["steps_run"] for first in summary["first"]):
+        screen.print(f"the second time was [bold]{summary['times_faster']}×[/bold] faster")
+    else:
+        screen.print("all of it had been rendered before: both times every step was cached")
 
 
 def _counts(rendered: dict[str, Any]) -> str:

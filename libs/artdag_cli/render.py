@@ -25,7 +25,11 @@ def render(
     json_output: Json = False,
 ) -> None:
     """Render inputs through a recipe or an effect. Exit code 1: the run failed."""
-    client = Client.of_state(state_folder(state))
+    with Client.of_state(state_folder(state)) as client:
+        _render(client, recipe, inputs, sync, output_name, json_output)
+
+
+def _render(client: Client, recipe: str, inputs: list[str], sync: bool, output_name: str, json_output: bool) -> None:
     bound = [client.upload(Path(item)) if Path(item).is_file() else item for item in inputs]
     body = {"recipe": recipe, "inputs": bound, "output_name": output_name or f"{recipe}-{Path(inputs[0]).stem}"}
     run_id = client.call("POST", "/runs", json=body)["run_id"]

@@ -163,10 +163,7 @@ class StepHandler:
             step = None if fresh else await self._app.find(Step, command.cache_id)
             if step is None:
                 step = Step.begin(command.cache_id, self._name, command.step_type, command.label, now)
-            elif step.status == "completed" and await self._blobs.present([step.output_cid]):
-                await self._tell_again(command.cache_id)
-                return None
-            elif step.status == "failed" and step.version > command.version:
+            elif await self._is_over(step, command):
                 await self._tell_again(command.cache_id)
                 return None
             else:
@@ -175,6 +172,11 @@ class StepHandler:
             if await self._app.append(step, cause) != "conflict":
                 return step
             fresh = False
+
+    async def _is_over(self, step: Step, command: ExecuteStep) -> bool:
+        if step.status == "completed":
+            return bool(await self._blobs.present([step.output_cid]))
+        return step.status == "failed" and step.version > command.version  # an older failure is not the answer
 
     async def _pass_on(self, command: ExecuteStep, blob: Blob) -> bool:
         """Complete a step whose output is one of its inputs, in one append."""

@@ -1,8 +1,9 @@
 """Runs in motion: plans them, hands out their steps, takes completions in, finishes them.
 
 Every change of a run is load → decide → append with the version it was decided on. Loaded runs are kept, since the
-append itself tells when somebody else was faster; then they are loaded again and the decision is made anew. Where a kept
-run leads to no append, nothing tells: a refusal, or a step that is known to be awaited and is not, asks for its version.
+append itself tells when somebody else was faster; then they are loaded again and the decision is made anew. Where a
+kept run leads to no append, nothing tells: before a refusal, or where a step that somebody awaits changes nothing, its
+version is compared.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,10 @@ async def crashing(state: Path) -> AsyncIterator[System]:
 
 
 @pytest.fixture(scope="module")
-def client(crashing: System) -> Client:
+def client(crashing: System) -> Iterator[Client]:
     """Its owner."""
-    return Client(f"http://127.0.0.1:{crashing.port}", crashing.token)
+    with Client(f"http://127.0.0.1:{crashing.port}", crashing.token) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

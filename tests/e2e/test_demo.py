@@ -12,8 +12,12 @@ from artdag_common.cid import cid_of_file
 
 
 async def test_the_demo_renders_two_recipes_and_finds_them_cached_the_second_time(live: System, tmp_path: Path) -> None:
-    client = Client(f"http://127.0.0.1:{live.port}", live.token)
-    summary = await asyncio.to_thread(run_demo, client, tmp_path, True)
+    with Client(f"http://127.0.0.1:{live.port}", live.token) as client:
+        await _demo(client, tmp_path)
+
+
+async def _demo(client: Client, folder: Path) -> None:
+    summary = await asyncio.to_thread(run_demo, client, folder, True)
     assert [r["recipe"] for r in summary["first"]] == ["beat-sync", "dog"]
     assert all(r["steps_run"] == 0 for r in summary["second"])
     for first, second in zip(summary["first"], summary["second"], strict=True):

@@ -1,0 +1,151 @@
+"""The client: server-sent events, reconnecting, the server's own words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from artdag_cli import client as module
+from artdag_cli.client import Client, RequestFailedError, ServerEvent, _server_events
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Handler], Client]]:
+    """A client whose server is a function; waiting before it connects again takes no time."""
+    monkeypatch.setattr(module, "RECONNECT_SECONDS", 0.0)
+    clients: list[Client] = []
+
+    def start(handler: Handler) -> Client:
+        transport = httpx.MockTransport(handler)
+        monkeypatch.setattr(module.httpx, "HTTPTransport", lambda retries: transport)
+        clients.append(Client("http://server", "secret"))
+        return clients[-1]
+
+    yield start
+    for each in clients:
+        each.close()
+
+
+def frames(*events: tuple[int, str]) -> str:
+    """A stream of events."""
+    return "".join(f'id: {position}\nevent: {kind}\ndata: {{"n": {position}}}\n\n' for position, kind in events)
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        ("", []),
+        ("id: 7\nevent: RunPlanned\ndata: {}\n\n", [ServerEvent(7, "RunPlanned", {})]),
+        ("id:7\nevent:RunPlanned\ndata:{}\n\n", [ServerEvent(7, "RunPlanned", {})]),
+        ("event: progress\ndata: {}\n\n", [ServerEvent(0, "progress", {})]),
+        ("data: {}\n\n", [ServerEvent(0, "message", {})]),
+        (": ping\n\n: ping\n\n", []),
+        (": ping\n\nid: 1\n: among fields\nevent: a\ndata: {}\n\n", [ServerEvent(1, "a", {})]),
+        ('data: {"a":\ndata: [1,\ndata: 2]}\n\n', [ServerEvent(0, "message", {"a": [1, 2]})]),
+        ('data: {"a": "b: c"}\n\n', [ServerEvent(0, "message", {"a": "b: c"})]),
+        ("id: 1\nevent: whole\ndata: {}\n\nid: 2\nevent: cut off\ndata: {}\n", [ServerEvent(1, "whole", {})]),
+        ("id: 1\nevent: no data\n\ndata: {}\n\n", [ServerEvent(0, "message", {})]),
+    ],
+)
+def test_server_sent_events(stream: str, expected: list[ServerEvent]) -> None:
+    assert list(_server_events(iter(stream.splitlines()))) == expected
+
+
+def test_a_lost_stream_goes_on_where_it_was(serve: Callable[[Handler], Client]) -> None:
+    asked: list[str | None] = []
+    answers = [
+        lambda: httpx.Response(200, text=frames((3, "RunRequested"), (5, "RunPlanned")) + "id: 6\nevent: cut"),
+        lambda: httpx.Response(200, text="event: progress\ndata: {}\n\n"),
+        lambda: (_ for _ in ()).throw(httpx.ConnectError("refused")),
+        lambda: httpx.Response(200, text=frames((6, "StepStarted"), (9, "RunCompleted"), (10, "never read"))),
+    ]
+
+    def server(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("Last-Event-ID"))
+        assert request.headers["Authorization"] == "Bearer secret"
+        return answers[len(asked) - 1]()
+
+    events = list(serve(server).events("r"))
+    assert [e.position for e in events] == [3, 5, 0, 6, 9]
+    assert asked == [None, "5", "5", "5"]
+
+
+@pytest.mark.parametrize("ending", sorted(module.TERMINAL))
+def test_a_stream_ends_with_the_run(serve: Callable[[Handler], Client], ending: str) -> None:
+    assert len(list(serve(lambda _: httpx.Response(200, text=frames((1, ending)))).events("r"))) == 1
+
+
+def test_a_run_that_was_over_has_no_more_events(serve: Callable[[Handler], Client]) -> None:
+    answers = iter([httpx.Response(200, text=frames((1, "RunRequested"))), httpx.Response(204)])
+    assert len(list(serve(lambda _: next(answers)).events("r"))) == 1
+
+
+def test_a_stream_that_never_says_anything_is_given_up(serve: Callable[[Handler], Client]) -> None:
+    asked = []
+
+    def server(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, text=": ping\n\n")
+
+    with pytest.raises(RequestFailedError, match="run r cannot be followed: the server ends it"):
+        list(serve(server).events("r"))
+    assert len(asked) == module.LOSSES_AT_MOST + 1
+
+
+def test_the_servers_own_words_are_the_message(serve: Callable[[Handler], Client]) -> None:
+    problems = [
+        {"line": 4, "field": "steps[0].type", "problem": "unknown step type 'SEQENCE'"},
+        {"problem": "no output"},
+        "plain",
+    ]
+    body = {"title": "Invalid recipe", "detail": "the recipe has 3 problems", "problems": problems}
+    client = serve(lambda _: httpx.Response(422, text=json.dumps(body)))
+    with pytest.raises(RequestFailedError) as raised:
+        client.call("POST", "/recipes/upload")
+    assert raised.value.message.splitlines() == [
+        "the recipe has 3 problems",
+        "  line 4, steps[0].type: unknown step type 'SEQENCE'",
+        "  no output",
+        "  plain",
+    ]
+    assert raised.value.values["status"] == 422
+    with pytest.raises(RequestFailedError, match="3 problems"):
+        list(client.events("r"))
+
+
+@pytest.mark.parametrize(
+    ("response", "message"),
+    [
+        (httpx.Response(502, text="<html>bad gateway"), "502: <html>bad gateway"),
+        (httpx.Response(404, text='{"title": "Not found"}'), "Not found"),
+    ],
+)
+def test_other_refusals_are_told_too(
+    serve: Callable[[Handler], Client], response: httpx.Response, message: str
+) -> None:
+    with pytest.raises(RequestFailedError, match=message):
+        serve(lambda _: response).call("GET", "/runs")
+
+
+def test_a_server_that_is_gone_is_named(serve: Callable[[Handler], Client]) -> None:
+    def gone(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("connection refused")
+
+    with pytest.raises(RequestFailedError, match="GET /runs: connection refused"):
+        serve(gone).call("GET", "/runs")
+
+
+def test_an_id_cannot_leave_its_place_in_the_path(serve: Callable[[Handler], Client]) -> None:
+    paths = []
+
+    def server(request: httpx.Request) -> httpx.Response:
+        paths.append(request.url.raw_path)
+        return httpx.Response(200, text="{}")
+
+    serve(server).run("a?b#c d")
+    assert paths == [b"/api/run/a%3Fb%23c%20d"]
