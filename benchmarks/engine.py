@@ -72,7 +72,8 @@ def ours(url: str, token: str, repeats: int) -> dict[str, list[float]]:
         for event in client.events(run_id):
             last = event
         seconds = time.perf_counter() - began
-        assert last is not None and last.type == "RunCompleted", last
+        assert last is not None
+        assert last.type == "RunCompleted", last
         assert last.data["data"]["computed"] == computed, last.data
         return seconds
 
@@ -116,8 +117,11 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="artdag-bench-") as folder:
+    if options.folder:
+        options.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="artdag-bench-", dir=options.folder) as folder:
         state = Path(folder)
         async with system(state / "artdag", 0, logs_to_files=True) as it:
             mine = await asyncio.to_thread(ours, f"http://127.0.0.1:{it.port}", it.token, options.repeats)

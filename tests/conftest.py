@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from artdag_cli.system import System, system
+from artdag_cli.system import ROOT, System, system
+
+# Processes that tests start find the packages as these do, also where pytest is started by itself.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "libs")])
 
 
 @pytest.fixture(scope="session")

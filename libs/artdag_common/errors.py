@@ -71,10 +71,6 @@ class RecipeNotFoundError(ArtdagError):
     """No recipe has this name or id. List them with ``GET /recipes``, or upload one."""
 
 
-class RecipeInUseError(ArtdagError):
-    """A recipe cannot be deleted while a run of it is going on. Wait for the run, or delete it."""
-
-
 class InvalidInputsError(ArtdagError):
     """A run's inputs do not fit its recipe: one is missing, unknown, or not stored here."""
 

@@ -24,6 +24,7 @@ from services.executor.pool import MediaPool
 
 ACK_WAIT = 9.0
 INLINE_AT_ONCE = 200
+PENDING = 10_000
 
 
 class Background:
@@ -47,6 +48,17 @@ class Background:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
+def consumer(work_class: str) -> ConsumerConfig:
+    """Return the consumer of a class of work, shared by all executors."""
+    return ConsumerConfig(
+        durable_name=f"executor-{work_class}",
+        filter_subject=subjects.work(work_class, "*"),
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=ACK_WAIT,
+        max_ack_pending=PENDING,
+    )
+
+
 @asynccontextmanager
 async def executor(settings: Settings) -> AsyncIterator[None]:
     """The executor, from connected to closed."""
@@ -62,18 +74,20 @@ async def executor(settings: Settings) -> AsyncIterator[None]:
         name = f"{socket.gethostname()}-{os.getpid()}"
         handler = StepHandler(name, bus, Application(store), blobs, media, ACK_WAIT / 3)
         background = Background(handler.execute)
-        close(background.finish)  # before the connections close, or what is handed back would not get there
-        close(media.close)
-        for work_class, at_once in (("inline", INLINE_AT_ONCE), ("cpu", settings.slots)):
-            config = ConsumerConfig(
-                durable_name=f"executor-{work_class}",
-                filter_subject=subjects.work(work_class, "*"),
-                ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=ACK_WAIT,
-                max_ack_pending=2 * at_once,
-            )
-            pull = StandingPull(bus, subjects.WORK, config, background.receive, batch=at_once)
-            await pull.start()
-            close(pull.stop)
+        # A slot asks for one step and for the next when that is through, so that a step waits on the queue, where any
+        # executor can take it, and not here.
+        pulls = [StandingPull(bus, subjects.WORK, consumer("inline"), background.receive, batch=INLINE_AT_ONCE)]
+        pulls += [
+            StandingPull(bus, subjects.WORK, consumer("cpu"), handler.execute, batch=1) for _ in range(settings.slots)
+        ]
+
+        async def stop() -> None:
+            """Hand back what is not through, before the connections close."""
+            await media.close()
+            await asyncio.gather(*(pull.stop() for pull in pulls))
+            await background.finish()
+
+        close(stop)
+        await asyncio.gather(*(pull.start() for pull in pulls))
         await bus.answer_pings("executor")
         yield

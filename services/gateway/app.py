@@ -34,7 +34,6 @@ STATUS: dict[type[ArtdagError], int] = {
     errors.StorageFullError: 507,
     errors.InvalidRecipeError: 422,
     errors.RecipeNotFoundError: 404,
-    errors.RecipeInUseError: 409,
     errors.InvalidInputsError: 422,
     errors.UnknownStepTypeError: 422,
     errors.UnknownEffectError: 422,

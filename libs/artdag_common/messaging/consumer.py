@@ -134,7 +134,8 @@ class StandingPull:
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._lost.wait(), silence)
-            if not self._lost.is_set() and asyncio.get_running_loop().time() < self._heard_at + silence:
+            silent = self._left and asyncio.get_running_loop().time() >= self._heard_at + silence
+            if not self._lost.is_set() and not silent:
                 continue
             log.info("pull is renewed", consumer=self._config.durable_name)
             await asyncio.sleep(PAUSE)

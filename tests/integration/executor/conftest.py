@@ -28,12 +28,8 @@ from services.executor import handlers, wiring
 from services.executor import pool as media
 from services.executor.wiring import executor
 from tests.integration.events.appends import eventually
-from tests.integration.events.conftest import database, mortal_database, own_nats, own_postgres, pool, store
 from tests.integration.events.servers import Server
 from tests.integration.executor.trial import NAME, TRIAL
-from tests.integration.planner.emptied import bus
-
-__all__ = ["bus", "database", "mortal_database", "own_nats", "own_postgres", "pool", "store"]
 
 CACHE_ID = "ab" * 32
 

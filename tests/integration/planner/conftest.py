@@ -7,11 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.integration.events.conftest import database, own_nats, pool, store
 from tests.integration.events.test_planner import World
-from tests.integration.planner.emptied import bus
-
-__all__ = ["bus", "database", "own_nats", "pool", "store"]
 
 
 @pytest.fixture

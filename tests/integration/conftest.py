@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import asyncpg
 import nats
 import pytest
+from nats.js.errors import ServerError
 
 from artdag_cli.backing import nats_server, postgres_server
 from artdag_cli.system import System
@@ -64,13 +66,19 @@ async def own_nats(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Se
 
 @pytest.fixture
 async def bus(own_nats: Server) -> AsyncIterator[Bus]:
-    """A connection to it, with the streams new and empty."""
+    """A connection to a server that a test has for itself."""
     async with await nats.connect(own_nats.url) as connection:
         stream_manager = connection.jetstream()
         for info in await stream_manager.streams_info():
             assert info.config.name
             await stream_manager.delete_stream(info.config.name)
-    bus = await Bus.connect(own_nats.url, "test")
+    async with asyncio.timeout(15):
+        bus: Bus | None = None
+        while bus is None:
+            try:
+                bus = await Bus.connect(own_nats.url, "test")
+            except ServerError:  # 10049: the server still removes the files of the stream of that name
+                await asyncio.sleep(0.05)
     yield bus
     await bus.close()
 
