@@ -77,16 +77,18 @@ class RunView:
             case "RunStepsPlanned":
                 for step in data["steps"]:
                     self._add(step)
-            case "RunStepScheduled":
-                self._move(data["step"], "scheduled")
+            case "RunStepsScheduled":
+                for step in data["steps"]:
+                    self._move(step["step"], "scheduled")
             case "StepStarted":
                 self._move_cached(event, "running")
             case "StepFailed":
                 self._move_cached(event, "failed")
             case "progress":
                 self._advance(data)
-            case "RunStepSatisfied":
-                self._move(data["step"], "cached" if data.get("cached") else "completed")
+            case "RunStepsSatisfied":
+                for step in data["steps"]:
+                    self._move(step["step"], "cached" if step.get("cached") else "completed")
             case "RunCompleted" | "RunFailed" | "RunCancelled":
                 self.outcome = {"event": event.type, **data}
 

@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from artdag_common.errors import InvalidCidError
@@ -127,6 +128,7 @@ def cid_of_file(path: Path) -> str:
     return hasher.cid()
 
 
+@lru_cache(maxsize=65_536)
 def parse_cid(text: str) -> str:
     """Return the form of a CID used here: CIDv1 in lower-case base32. ``Qm…`` names the same content.
 

@@ -114,7 +114,9 @@ class Engine:
                         self._remember(run)
                         return run
                     self._remember(run)
-                    scheduled = [e.step for e in run.pending_events if isinstance(e, Run.StepScheduled)]
+                    scheduled = [
+                        each.step for e in run.pending_events if isinstance(e, Run.StepsScheduled) for each in e.steps
+                    ]
                     result = await self._app.append(
                         run,
                         # Another decision on the same grounds, made at another version, is not the same message.
@@ -341,12 +343,13 @@ class Engine:
 
 def index_changes(run: Run) -> tuple[Statement, ...]:
     """Return what the run's new events change in the planner's tables: who waits for which step, who is active."""
-    waits, done = [], []
+    waits: list[str] = []
+    done: list[str] = []
     for event in run.pending_events:
-        if isinstance(event, Run.StepScheduled):
-            waits.append(event.cache_id)
-        elif isinstance(event, Run.StepSatisfied):
-            done.append(run.steps[event.step].cache_id)
+        if isinstance(event, Run.StepsScheduled):
+            waits += [scheduled.cache_id for scheduled in event.steps]
+        elif isinstance(event, Run.StepsSatisfied):
+            done += [run.steps[satisfied.step].cache_id for satisfied in event.steps]
     statements = []
     if waits:
         statements.append(

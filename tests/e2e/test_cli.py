@@ -284,7 +284,7 @@ async def test_a_render_that_fails_exits_with_1(cli: Cli, live: System, text: st
 def _scheduled(client: Client, run_id: str) -> None:
     """Wait until a step was handed out."""
     with contextlib.closing(client.events(run_id)) as events:
-        assert any(event.type == "RunStepScheduled" for event in events)
+        assert any(event.type == "RunStepsScheduled" for event in events)
 
 
 async def _cancelled(client: Client, live: System, text: str) -> str:
@@ -336,7 +336,7 @@ async def test_a_run_can_be_seen_as_it_was(cli: Cli, live: System, completed: st
     assert positions == sorted(set(positions))
     types = [event["type"] for event in whole["events"]]
     assert (types[0], types[-1]) == ("RunRequested", "RunCompleted")
-    assert {"RunStepsPlanned", "StepStarted", "StepCompleted", "RunStepSatisfied"} <= set(types)
+    assert {"RunStepsPlanned", "StepStarted", "StepCompleted", "RunStepsSatisfied"} <= set(types)
     states = []
     for position in positions:
         earlier = await cli("replay", completed, "--at", str(position), "--json", "--state", live.state)

@@ -13,6 +13,7 @@ from artdag_common.errors import RunActiveError, RunAlreadyFinishedError, RunNot
 
 FINISHED = frozenset({"completed", "failed", "cancelled"})
 EVENT_BYTES = 100_000
+EVENT_STEPS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,31 @@ class AnalysisResult:
     node: str
     input_cid: str
     cid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledStep:
+    """A step that goes to the executors.
+
+    Attributes:
+        step: its index in the run.
+        after: the last version of the step's stream known then: what happened before does not concern this run.
+    """
+
+    step: int
+    node: str
+    cache_id: str
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SatisfiedStep:
+    """A step, by its index in the run, whose output exists. ``cached``: nobody computed it for this run."""
+
+    step: int
+    node: str
+    output_cid: str
+    cached: bool = False
 
 
 @aggregate
@@ -97,34 +123,28 @@ class Run(Aggregate, created_event_name="Requested"):
             run.hold = False
             run.status = "running"
 
-    class StepScheduled(Event):
-        """All inputs of a step exist: it goes to the executors.
+    class StepsScheduled(Event):
+        """All inputs of these steps exist: they go to the executors."""
 
-        ``after`` is the last version of the step's stream known then: what happened before does not concern this run.
-        """
-
-        TOPIC: ClassVar[str] = "run.step_scheduled"
-        step: int
-        node: str
-        cache_id: str
-        after: int = 0
+        TOPIC: ClassVar[str] = "run.steps_scheduled"
+        steps: tuple[ScheduledStep, ...]
 
         def apply(self, run: Run) -> None:
-            run.states[self.step] = "scheduled"
-            if self.after:
-                run.after[self.step] = self.after
+            for scheduled in self.steps:
+                run.states[scheduled.step] = "scheduled"
+                if scheduled.after:
+                    run.after[scheduled.step] = scheduled.after
 
-    class StepSatisfied(Event):
-        """A step's output exists. ``cached``: nobody computed it for this run."""
+    class StepsSatisfied(Event):
+        """The outputs of these steps exist."""
 
-        TOPIC: ClassVar[str] = "run.step_satisfied"
-        step: int
-        node: str
-        output_cid: str
-        cached: bool = False
+        TOPIC: ClassVar[str] = "run.steps_satisfied"
+        steps: tuple[SatisfiedStep, ...]
 
         def apply(self, run: Run) -> None:
-            run.satisfy(self.step, self.output_cid, "cached" if self.cached else "completed")
+            for satisfied in self.steps:
+                state = "cached" if satisfied.cached else "completed"
+                run.satisfy(satisfied.step, satisfied.output_cid, state)
 
     class Completed(Event):
         """The output and its provenance record exist."""
@@ -286,21 +306,27 @@ class Run(Aggregate, created_event_name="Requested"):
         """
         if not self.executing:
             return
-        for i in self.ready() if among is None else among:
-            if self.states[i] == "pending" and not self.missing[i]:
-                step = self.steps[i]
-                after = heads.get(step.cache_id, 0)
-                self.record(Run.StepScheduled, now, step=i, node=step.node, cache_id=step.cache_id, after=after)
+        due = [
+            ScheduledStep(i, self.steps[i].node, self.steps[i].cache_id, heads.get(self.steps[i].cache_id, 0))
+            for i in (self.ready() if among is None else among)
+            if self.states[i] == "pending" and not self.missing[i]
+        ]
+        for start in range(0, len(due), EVENT_STEPS):
+            self.record(Run.StepsScheduled, now, steps=tuple(due[start : start + EVENT_STEPS]))
 
     def take(self, outputs: Mapping[str, str], now: datetime, heads: Mapping[str, int], cached: bool = False) -> None:
         """Note outputs by cache id and schedule what they free."""
-        freed: dict[int, None] = {}
-        for cache, cid in outputs.items():
-            for i in self.places.get(cache, ()):
-                if not self.outputs[i] and self.executing:
-                    self.record(Run.StepSatisfied, now, step=i, node=self.steps[i].node, output_cid=cid, cached=cached)
-                    freed.update(dict.fromkeys(self.readers[i]))
-        self.schedule(now, heads, sorted(freed))
+        if not self.executing:
+            return
+        there = [
+            SatisfiedStep(i, self.steps[i].node, cid, cached)
+            for cache, cid in outputs.items()
+            for i in self.places.get(cache, ())
+            if not self.outputs[i]
+        ]
+        for start in range(0, len(there), EVENT_STEPS):
+            self.record(Run.StepsSatisfied, now, steps=tuple(there[start : start + EVENT_STEPS]))
+        self.schedule(now, heads, sorted({reader for each in there for reader in self.readers[each.step]}))
 
     def take_failure(self, cache_id: str, version: int, error: str, reason: str, now: datetime) -> None:
         """Fail because of a step, unless its failure is older than this run's wish for it."""

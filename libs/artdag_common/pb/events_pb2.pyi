@@ -100,33 +100,45 @@ class RunReleased(_message.Message):
     at_us: int
     def __init__(self, at_us: _Optional[int] = ...) -> None: ...
 
-class RunStepScheduled(_message.Message):
-    __slots__ = ("at_us", "step", "node", "cache_id", "after")
-    AT_US_FIELD_NUMBER: _ClassVar[int]
+class ScheduledStep(_message.Message):
+    __slots__ = ("step", "node", "cache_id", "after")
     STEP_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     CACHE_ID_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
-    at_us: int
     step: int
     node: str
     cache_id: str
     after: int
-    def __init__(self, at_us: _Optional[int] = ..., step: _Optional[int] = ..., node: _Optional[str] = ..., cache_id: _Optional[str] = ..., after: _Optional[int] = ...) -> None: ...
+    def __init__(self, step: _Optional[int] = ..., node: _Optional[str] = ..., cache_id: _Optional[str] = ..., after: _Optional[int] = ...) -> None: ...
 
-class RunStepSatisfied(_message.Message):
-    __slots__ = ("at_us", "step", "node", "output_cid", "cached")
-    AT_US_FIELD_NUMBER: _ClassVar[int]
+class SatisfiedStep(_message.Message):
+    __slots__ = ("step", "node", "output_cid", "cached")
     STEP_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_CID_FIELD_NUMBER: _ClassVar[int]
     CACHED_FIELD_NUMBER: _ClassVar[int]
-    at_us: int
     step: int
     node: str
     output_cid: str
     cached: bool
-    def __init__(self, at_us: _Optional[int] = ..., step: _Optional[int] = ..., node: _Optional[str] = ..., output_cid: _Optional[str] = ..., cached: _Optional[bool] = ...) -> None: ...
+    def __init__(self, step: _Optional[int] = ..., node: _Optional[str] = ..., output_cid: _Optional[str] = ..., cached: _Optional[bool] = ...) -> None: ...
+
+class RunStepsScheduled(_message.Message):
+    __slots__ = ("at_us", "steps")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    steps: _containers.RepeatedCompositeFieldContainer[ScheduledStep]
+    def __init__(self, at_us: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[ScheduledStep, _Mapping]]] = ...) -> None: ...
+
+class RunStepsSatisfied(_message.Message):
+    __slots__ = ("at_us", "steps")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    steps: _containers.RepeatedCompositeFieldContainer[SatisfiedStep]
+    def __init__(self, at_us: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[SatisfiedStep, _Mapping]]] = ...) -> None: ...
 
 class RunCompleted(_message.Message):
     __slots__ = ("at_us", "output_cid", "provenance_cid", "computed", "cached")

@@ -16,10 +16,10 @@ router = APIRouter(tags=["runs"])
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 LARGEST = 2**62
 SHOWN = (
-    "id: 42\nevent: RunStepScheduled\n"
-    'data: {"specversion":"1.0","id":"…","source":"/artdag","type":"artdag.v1.RunStepScheduled",'
+    "id: 42\nevent: RunStepsScheduled\n"
+    'data: {"specversion":"1.0","id":"…","source":"/artdag","type":"artdag.v1.RunStepsScheduled",'
     f'"subject":"run-{RUN_ID}","time":"2026-01-07T12:00:00+00:00","datacontenttype":"application/json",'
-    '"position":42,"data":{"step":1,"node":"apply_dog","cache_id":"…","after":0}}\n\n'
+    '"position":42,"data":{"steps":[{"step":1,"node":"apply_dog","cache_id":"…","after":0}]}}\n\n'
     'event: progress\ndata: {"node":"apply_dog","step":1,"done":120,"total":300}\n\n'
 )
 

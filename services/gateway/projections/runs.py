@@ -233,12 +233,14 @@ class _Batch:
                 run.status = "planned" if run.hold else "running"
             case Run.Released():
                 run.hold, run.status = False, "running"
-            case Run.StepScheduled():
-                self.move(self.steps[run.run_id, event.step], "scheduled")
-            case Run.StepSatisfied():
-                row = self.steps[run.run_id, event.step]
-                row.output_cid = event.output_cid
-                self.move(row, "cached" if event.cached else "completed")
+            case Run.StepsScheduled():
+                for scheduled in event.steps:
+                    self.move(self.steps[run.run_id, scheduled.step], "scheduled")
+            case Run.StepsSatisfied():
+                for satisfied in event.steps:
+                    row = self.steps[run.run_id, satisfied.step]
+                    row.output_cid = satisfied.output_cid
+                    self.move(row, "cached" if satisfied.cached else "completed")
             case Run.Completed():
                 run.status = "completed"
                 run.output_cid, run.provenance_cid = event.output_cid, event.provenance_cid
@@ -330,8 +332,8 @@ async def _load(connection: Any, facts: Sequence[Fact], batch: _Batch) -> None:
     pairs: list[tuple[str, int]] = []
     for fact in facts:
         match fact.event:
-            case Run.StepScheduled(step=step) | Run.StepSatisfied(step=step):
-                pairs.append((fact.key, step))
+            case Run.StepsScheduled(steps=steps) | Run.StepsSatisfied(steps=steps):
+                pairs += [(fact.key, each.step) for each in steps]
             case Run.Failed() | Run.Cancelled():
                 whole.add(fact.key)
             case Step.Event():

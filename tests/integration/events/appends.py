@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,9 +11,10 @@ import asyncpg
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from artdag_common.application import event_id
+from artdag_common.application import decode, event_id
+from artdag_common.domain.run import Run
 from artdag_common.errors import VersionConflictError
-from artdag_common.eventstore.port import Append, EventStore, NewEvent
+from artdag_common.eventstore.port import Append, EventStore, NewEvent, Recorded
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.relay import Relay
@@ -103,3 +104,13 @@ async def relaying(database_url: str, bus: Bus) -> AsyncIterator[Relay]:
         yield relay
     finally:
         await relay.stop()
+
+
+def names(history: Sequence[Recorded]) -> list[str]:
+    """Return the types of events in order; one that schedules or satisfies steps stands there once for each step."""
+    found = []
+    for recorded in history:
+        event = decode(recorded)
+        steps = event.steps if isinstance(event, Run.StepsScheduled | Run.StepsSatisfied) else (None,)
+        found += [recorded.type] * len(steps)
+    return found

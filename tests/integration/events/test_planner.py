@@ -22,6 +22,7 @@ from artdag_common.eventstore.postgres import PostgresEventStore
 from services.planner.dispatcher import Dispatcher
 from services.planner.engine import Engine
 from services.planner.handlers import Commands
+from tests.integration.events.appends import names
 
 GRAPH = Graph(
     "g",
@@ -89,7 +90,7 @@ class World:
 
     async def types(self) -> Counter[str]:
         """Return how often each type of event is in the run's stream."""
-        return Counter(e.type for e in await self.store.load("run-run1"))
+        return Counter(names(await self.store.load("run-run1")))
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ BEATS = Graph(
 ROOT = Path(__file__).resolve().parents[3]
 
 ONE_RUN = Counter(
-    RunRequested=1, RunStepsPlanned=2, RunPlanned=1, RunStepScheduled=3, RunStepSatisfied=3, RunCompleted=1
+    RunRequested=1, RunStepsPlanned=2, RunPlanned=1, RunStepsScheduled=3, RunStepsSatisfied=3, RunCompleted=1
 )
 
 
@@ -145,7 +146,7 @@ async def test_start_run_twice_is_one_run(world: World) -> None:
     await planner.commands.start_run(world.start, "start")
     await other.commands.start_run(world.start, "start")
     assert (await world.types())["RunRequested"] == 1
-    assert (await world.types())["RunStepScheduled"] == 2
+    assert (await world.types())["RunStepsScheduled"] == 2
 
 
 async def test_a_completion_heard_twice_changes_nothing(world: World) -> None:
@@ -155,7 +156,7 @@ async def test_a_completion_heard_twice_changes_nothing(world: World) -> None:
     completed = await world.execute(planner.sent[0])
     for cause in ("hint", "stream"):
         await planner.engine.take([completed], cause, mine_only=cause == "hint")
-    assert (await world.types())["RunStepSatisfied"] == 1
+    assert (await world.types())["RunStepsSatisfied"] == 1
 
 
 async def test_a_hint_is_left_to_the_planner_that_has_the_run(world: World) -> None:
@@ -164,9 +165,9 @@ async def test_a_hint_is_left_to_the_planner_that_has_the_run(world: World) -> N
     await world.begin(planner)
     completed = await world.execute(planner.sent[0])
     await other.engine.take([completed], "hint", mine_only=True)
-    assert "RunStepSatisfied" not in await world.types()
+    assert "RunStepsSatisfied" not in await world.types()
     await other.engine.take([completed], "stream", mine_only=False)
-    assert (await world.types())["RunStepSatisfied"] == 1
+    assert (await world.types())["RunStepsSatisfied"] == 1
 
 
 async def test_a_planner_that_died_between_completion_and_satisfaction(world: World) -> None:
@@ -189,7 +190,7 @@ async def test_a_planner_that_died_between_commit_and_dispatch(world: World) -> 
     planner = world.planner()
     await planner.engine.reconcile("run1", "reconcile/1")
     assert {s.label for s in planner.sent} == {"g.left.noop", "g.right.noop"}
-    assert (await world.types())["RunStepScheduled"] == 2
+    assert (await world.types())["RunStepsScheduled"] == 2
 
 
 async def test_a_step_that_failed_unheard_fails_the_run(world: World) -> None:
@@ -226,7 +227,7 @@ async def test_a_planner_whose_copy_of_the_run_is_old_decides_again(world: World
     await one.engine.take([left], "left", False)
     await two.engine.take([right], "right", False)
     assert [s.label for s in two.sent if s.inputs and s.label == "g.out.noop"] == ["g.out.noop"]
-    assert (await world.types())["RunStepSatisfied"] == 2
+    assert (await world.types())["RunStepsSatisfied"] == 2
 
 
 async def test_completed_without_its_bytes_is_not_cached(world: World) -> None:

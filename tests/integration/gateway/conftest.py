@@ -155,8 +155,8 @@ def scheduled(follow: Callable[..., AsyncIterator[Event]]) -> Callable[[str], Aw
     async def wait(run_id: str) -> str:
         async with contextlib.aclosing(follow(run_id)) as stream:
             async for event in stream:
-                if event["event"] == "RunStepScheduled":
-                    return str(event["data"]["data"]["cache_id"])
+                if event["event"] == "RunStepsScheduled":
+                    return str(event["data"]["data"]["steps"][0]["cache_id"])
         raise AssertionError("the run ended without a step")
 
     return wait

@@ -12,10 +12,10 @@ ORDER = [
     "RunStepsPlanned",
     "RunStepsPlanned",
     "RunPlanned",
-    "RunStepScheduled",
+    "RunStepsScheduled",
     "StepStarted",
     "StepCompleted",
-    "RunStepSatisfied",
+    "RunStepsSatisfied",
     "RunCompleted",
 ]
 
@@ -58,7 +58,7 @@ async def test_events_come_while_the_run_goes_on(api, make_recipe, asset, follow
     seen = []
     async for event in follow(run_id):
         seen.append(event)
-        if event["event"] == "RunStepScheduled" and len(seen) == 5:
+        if event["event"] == "RunStepsScheduled" and len(seen) == 5:
             run = (await api.get(f"/runs/{run_id}")).json()
             assert run["steps"]["by_status"] == {"cached": 1, "pending": 1, "scheduled": 1}
             held()
@@ -80,8 +80,8 @@ async def test_progress_is_shown_and_remembered(api, make_recipe, asset, follow,
     run_id = await begin(api, await make_recipe(1), asset)
     progress = []
     async for event in follow(run_id):
-        if event["event"] == "RunStepScheduled":
-            cache_id = event["data"]["data"]["cache_id"]
+        if event["event"] == "RunStepsScheduled":
+            cache_id = event["data"]["data"]["steps"][0]["cache_id"]
             step = Step.begin(cache_id, "test", "NOOP", "s0", events.clock())
             await events.save(step, f"test/{cache_id}")
         elif event["event"] == "StepStarted":

@@ -60,7 +60,7 @@ async def test_a_client_goes_on_at_another_gateway_when_its_own_stops(api, repli
         async for line in stream.aiter_lines():
             if line.startswith("id: "):
                 seen.append(int(line[4:]))
-            if line == "event: RunStepScheduled":
+            if line == "event: RunStepsScheduled":
                 replica.process.send_signal(signal.SIGTERM)
     assert await replica.process.wait() == 0  # the stream was ended in order, not cut
     held()

@@ -16,6 +16,7 @@ from artdag_common.domain.run import InputBinding, Run
 from artdag_common.domain.step import Step
 from artdag_common.errors import InvalidRecipeError, RunNotFoundError, RunNotPlannedError, StorageFullError
 from services.planner import dispatcher
+from tests.integration.events.appends import names
 from tests.integration.events.test_planner import GRAPH, Planner, World
 
 SOURCE = (Variable("src", "src"),)
@@ -72,7 +73,7 @@ def sent(planner: Planner, label: str) -> ExecuteStep:
 
 
 async def history(world: World, run_id: str = "run1") -> list[str]:
-    return [e.type for e in await world.store.load(f"run-{run_id}")]
+    return names(await world.store.load(f"run-{run_id}"))
 
 
 # --- how a run ends -------------------------------------------------------------------------------------------------
@@ -208,7 +209,7 @@ async def test_two_runs_share_their_steps(world: World) -> None:
     assert Counter(s.label for s in planner.sent) == Counter(["g.left.noop", "g.right.noop", "g.out.noop"])
     for run_id in ("run1", "run2"):
         assert (await run_of(world, run_id)).status == "completed"
-        assert Counter(await history(world, run_id))["RunStepSatisfied"] == 3
+        assert Counter(await history(world, run_id))["RunStepsSatisfied"] == 3
 
 
 async def test_a_run_in_trouble_does_not_hold_up_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +271,7 @@ async def test_two_planners_take_the_ends_of_a_wide_run_at_once(world: World) ->
             one.engine.take(batch[half:], "other", False),
         )
     types = Counter(await history(world))
-    assert types["RunStepScheduled"] == types["RunStepSatisfied"] == 2 * width + 1
+    assert types["RunStepsScheduled"] == types["RunStepsSatisfied"] == 2 * width + 1
     assert (await run_of(world)).status == "completed"
     assert types["RunCompleted"] == 1
 
@@ -283,7 +284,7 @@ async def test_a_planner_that_knew_a_run_as_held_takes_it_over_when_the_other_di
     await one.commands.execute_run(ExecuteRun("run1"), "go")
     completed = [await end(world, s) for s in one.sent]
     await two.engine.take(completed[:1], "stream", False)
-    assert Counter(await history(world))["RunStepSatisfied"] == 1
+    assert Counter(await history(world))["RunStepsSatisfied"] == 1
     await two.engine.reconcile("run1", "reconcile/1")
     await two.engine.take([await end(world, sent(two, "g.out.noop"))], "out", False)
     assert (await run_of(world)).status == "completed"

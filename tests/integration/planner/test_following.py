@@ -29,7 +29,7 @@ from services.planner import following, wiring
 from services.planner.dispatcher import WINDOW, Dispatcher
 from services.planner.engine import Engine
 from services.planner.wiring import planner
-from tests.integration.events.appends import PATIENCE, eventually, relaying
+from tests.integration.events.appends import PATIENCE, eventually, names, relaying
 from tests.integration.events.servers import Server
 from tests.integration.events.test_planner import BEATS, GRAPH
 
@@ -73,7 +73,7 @@ class Place:
         return await Application(self.store).find(Run, run_id)
 
     async def types(self, run_id: str = "run1") -> Counter[str]:
-        return Counter(e.type for e in await self.store.load(f"run-{run_id}"))
+        return Counter(names(await self.store.load(f"run-{run_id}")))
 
     async def reaches(self, status: str, run_id: str = "run1") -> None:
         """Wait for a status of the run."""
@@ -151,7 +151,7 @@ async def test_a_run_of_cached_steps_is_completed_without_a_dispatch(place: Plac
         again = StartRun("run2", start.recipe_cid, "o", start.inputs)
         assert (await place.request(again, "again")).accepted
         await place.reaches("completed", "run2")
-    assert "RunStepScheduled" not in await place.types("run2")
+    assert "RunStepsScheduled" not in await place.types("run2")
     assert not (await place.bus.js.stream_info(subjects.WORK)).state.messages
 
 
@@ -161,7 +161,7 @@ async def test_a_held_run_waits_for_its_release_which_comes_once(place: Place, n
         held = StartRun("run1", start.recipe_cid, "o", start.inputs, hold=True)
         assert (await place.request(held, "start")).accepted
         await place.reaches("planned")
-        assert "RunStepScheduled" not in await place.types()
+        assert "RunStepsScheduled" not in await place.types()
         assert (await place.request(ExecuteRun("run1"), "go")).accepted
         assert (await place.request(ExecuteRun("run1"), "go again")).code == "run-not-planned"
         await place.reaches("completed")
@@ -174,7 +174,7 @@ async def test_inputs_are_analysed_before_the_rest_is_planned(place: Place, no_n
         await place.request(await place.register(BEATS), "start")
         await place.reaches("analyzing")
         types = await place.types()
-        assert (types["RunStepScheduled"], types["RunPlanned"]) == (1, 0)
+        assert (types["RunStepsScheduled"], types["RunPlanned"]) == (1, 0)
     async with place.services(planner, executor):
         await place.reaches("failed")
     run = await place.run()
@@ -205,10 +205,10 @@ async def test_a_planner_killed_between_commit_and_dispatch(place: Place, monkey
         dying.setattr(Bus, "dispatch", lost)
         async with place.services(planner):
             await place.request(await place.register(), "start")
-            assert (await place.types())["RunStepScheduled"] == 2
+            assert (await place.types())["RunStepsScheduled"] == 2
     async with place.services(planner, executor):
         await place.reaches("completed")
-    assert (await place.types())["RunStepScheduled"] == 3
+    assert (await place.types())["RunStepsScheduled"] == 3
 
 
 @pytest.mark.parametrize("broken", ["take", "proceed", "reconcile"])
@@ -301,6 +301,6 @@ async def test_a_thousand_steps_pass_through_the_window(
         await place.reaches("completed")
     assert most == WINDOW
     types = await place.types()
-    assert types["RunStepScheduled"] == types["RunStepSatisfied"] == 1000
+    assert types["RunStepsScheduled"] == types["RunStepsSatisfied"] == 1000
     rows = await place.pool.fetch("SELECT count(*) FROM es_events WHERE type = 'StepCompleted' GROUP BY stream")
     assert [row["count"] for row in rows] == [1] * 1000

@@ -36,12 +36,12 @@ def of_run(kind: str, **data: Any) -> ServerEvent:
 STORY = [
     of_run("RunRequested"),
     planned(step("cat", "c0", "SOURCE", "bafy0"), step("dog", "c1"), step("small", "c2", "RESIZE")),
-    of_run("RunStepScheduled", step=1),
+    of_run("RunStepsScheduled", steps=[{"step": 1}]),
     of_step("StepStarted", "c1"),
     ServerEvent(0, "progress", {"step": 1, "done": 60, "total": 120}),
     of_step("StepCompleted", "c1"),
-    of_run("RunStepSatisfied", step=1, cached=False),
-    of_run("RunStepSatisfied", step=2, cached=True),
+    of_run("RunStepsSatisfied", steps=[{"step": 1, "cached": False}]),
+    of_run("RunStepsSatisfied", steps=[{"step": 2, "cached": True}]),
     of_run("RunCompleted", output_cid="bafy2", computed=1, cached=1),
 ]
 
@@ -100,7 +100,7 @@ def test_late_news_of_an_executor_do_not_undo_what_is_done() -> None:
 def test_news_of_unknown_steps_are_no_news() -> None:
     events = [
         of_step("StepStarted", "c9"),
-        of_run("RunStepScheduled", step=9),
+        of_run("RunStepsScheduled", steps=[{"step": 9}]),
         ServerEvent(0, "progress", {"step": 9, "done": 1, "total": 0}),
         ServerEvent(0, "progress", {"done": 1}),
     ]

@@ -71,7 +71,7 @@ def states(statuses: Iterable[dict[str, Any]]) -> dict[str, str]:
 async def scheduled_step(log: Log) -> tuple[str, str, str]:
     """Have a run hand out its first step; return the run's id, the step's cache id and its node."""
     run_id = log.golden("run_completed")
-    log.forget_after("RunStepScheduled")
+    log.forget_after("RunStepsScheduled")
     run = (await replayed(log, run_id)).run
     index = run.states.index("scheduled")
     return run_id, run.steps[index].cache_id, run.steps[index].node

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from artdag_common.domain.plan import PlannedStep
-from artdag_common.domain.run import EVENT_BYTES, AnalysisResult, InputBinding, Run
+from artdag_common.domain.run import (
+    EVENT_BYTES,
+    EVENT_STEPS,
+    AnalysisResult,
+    InputBinding,
+    Run,
+    SatisfiedStep,
+    ScheduledStep,
+)
 from artdag_common.errors import RunActiveError, RunAlreadyFinishedError, RunNotFoundError, RunNotPlannedError
-from artdag_common.testing.scenario import NOW, Scenario, fact
+from artdag_common.testing.scenario import NOW, Fact, Scenario, fact
 
 SOURCE, FIRST, SECOND = "a" * 64, "b" * 64, "c" * 64
 STEPS = (
@@ -16,7 +26,12 @@ STEPS = (
     PlannedStep("fit", "RESIZE", SECOND, "{}", (1, 1), "r.fit.resize", 2),
 )
 PLANNED = (fact(Run.StepsPlanned, steps=STEPS), fact(Run.Planned, output=2, total=3, cached=1))
-CUT_SCHEDULED = fact(Run.StepScheduled, step=1, node="cut", cache_id=FIRST)
+CUT = ScheduledStep(1, "cut", FIRST)
+CUT_SCHEDULED = fact(Run.StepsScheduled, steps=(CUT,))
+
+
+def satisfied(*steps: SatisfiedStep) -> Fact:
+    return fact(Run.StepsSatisfied, steps=steps)
 
 
 @pytest.fixture
@@ -59,19 +74,21 @@ def test_a_scheduled_step_is_not_scheduled_again(run: Scenario[Run]) -> None:
 
 
 def test_a_step_that_was_tried_before_carries_the_version_it_stopped_at(run: Scenario[Run]) -> None:
-    run.given(*PLANNED).when(Run.schedule, heads={FIRST: 7}).then(fact(Run.StepScheduled, step=1, after=7))
+    run.given(*PLANNED).when(Run.schedule, heads={FIRST: 7}).then(
+        fact(Run.StepsScheduled, steps=(replace(CUT, after=7),))
+    )
 
 
 def test_an_output_satisfies_its_step_and_schedules_what_it_frees(run: Scenario[Run]) -> None:
     run.given(*PLANNED, CUT_SCHEDULED).when(Run.take, {FIRST: "out"}, heads={}).then(
-        fact(Run.StepSatisfied, step=1, node="cut", output_cid="out", cached=False),
-        fact(Run.StepScheduled, step=2, node="fit", cache_id=SECOND),
+        satisfied(SatisfiedStep(1, "cut", "out")),
+        fact(Run.StepsScheduled, steps=(ScheduledStep(2, "fit", SECOND),)),
     )
     assert run.state.states == ["cached", "completed", "scheduled"]
 
 
 def test_an_output_is_taken_once(run: Scenario[Run]) -> None:
-    run.given(*PLANNED, CUT_SCHEDULED, fact(Run.StepSatisfied, step=1, output_cid="out"))
+    run.given(*PLANNED, CUT_SCHEDULED, satisfied(SatisfiedStep(1, "cut", "out")))
     run.when(Run.take, {FIRST: "out"}, heads={}).nothing()
 
 
@@ -83,7 +100,8 @@ def test_steps_with_one_cache_id_are_satisfied_together(run: Scenario[Run]) -> N
     twin = PlannedStep("twin", "SEGMENT", FIRST, "{}", (0,), "r.twin.segment", 1)
     run.given(fact(Run.StepsPlanned, steps=(*STEPS, twin)), fact(Run.Planned, output=2), CUT_SCHEDULED)
     run.when(Run.take, {FIRST: "out"}, heads={}).then(
-        fact(Run.StepSatisfied, step=1), fact(Run.StepSatisfied, step=3), fact(Run.StepScheduled, step=2)
+        satisfied(SatisfiedStep(1, "cut", "out"), SatisfiedStep(3, "twin", "out")),
+        fact(Run.StepsScheduled, steps=(ScheduledStep(2, "fit", SECOND),)),
     )
 
 
@@ -100,7 +118,7 @@ def test_a_failed_step_fails_its_run(run: Scenario[Run]) -> None:
 
 
 def test_a_failure_older_than_the_wish_for_the_step_does_not_concern_the_run(run: Scenario[Run]) -> None:
-    scheduled = fact(Run.StepScheduled, step=1, node="cut", cache_id=FIRST, after=4)
+    scheduled = fact(Run.StepsScheduled, steps=(replace(CUT, after=4),))
     run.given(*PLANNED, scheduled).when(Run.take_failure, FIRST, 4, "step", "it broke").nothing()
     run.when(Run.take_failure, FIRST, 6, "step", "it broke again").then(fact(Run.Failed, reason="it broke again"))
 
@@ -137,8 +155,8 @@ def test_a_plan_counts_what_is_there_already(run: Scenario[Run]) -> None:
 
 
 def test_a_completed_run_names_its_output_and_counts_its_work(run: Scenario[Run]) -> None:
-    done = [fact(Run.StepSatisfied, step=1, output_cid="x"), fact(Run.StepSatisfied, step=2, output_cid="y")]
-    run.given(*PLANNED, *done).when(Run.complete, "record").then(
+    done = satisfied(SatisfiedStep(1, "cut", "x"), SatisfiedStep(2, "fit", "y"))
+    run.given(*PLANNED, done).when(Run.complete, "record").then(
         fact(Run.Completed, output_cid="y", provenance_cid="record", computed=2, cached=0)
     )
 
@@ -151,6 +169,14 @@ def test_large_plans_take_several_events_that_fit_the_bus(run: Scenario[Run]) ->
     run.given().when(Run.plan_steps, steps).then(*[Run.StepsPlanned] * 4)
     assert run.state.steps == steps
     assert EVENT_BYTES < 1_000_000
+
+
+def test_many_steps_at_once_take_several_events(run: Scenario[Run]) -> None:
+    steps = [PlannedStep(f"n{i}", "NOOP", f"{i:064x}", "{}", (), "label", 0) for i in range(EVENT_STEPS + 1)]
+    run.given(fact(Run.StepsPlanned, steps=tuple(steps)), fact(Run.Planned, output=0))
+    run.when(Run.schedule, heads={}).then(*[Run.StepsScheduled] * 2)
+    run.when(Run.take, {s.cache_id: "out" for s in steps}, heads={}).then(*[Run.StepsSatisfied] * 2)
+    assert run.state.unsatisfied == 0
 
 
 def test_bindings_and_analyses_survive_being_stored(run: Scenario[Run]) -> None:

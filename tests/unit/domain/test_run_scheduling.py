@@ -87,13 +87,15 @@ def _check_order(steps: list[PlannedStep], events: Sequence[DomainEvent]) -> Non
         if isinstance(event, Run.StepsPlanned):
             present |= {joined + i for i, step in enumerate(event.steps) if step.output_cid}
             joined += len(event.steps)
-        elif isinstance(event, Run.StepScheduled):
-            assert present.issuperset(steps[event.step].inputs), f"step {event.step} was scheduled too early"
-            scheduled.append(event.step)
-        elif isinstance(event, Run.StepSatisfied):
-            assert event.step in scheduled
-            satisfied.append(event.step)
-            present.add(event.step)
+        elif isinstance(event, Run.StepsScheduled):
+            for each in event.steps:
+                assert present.issuperset(steps[each.step].inputs), f"step {each.step} was scheduled too early"
+                scheduled.append(each.step)
+        elif isinstance(event, Run.StepsSatisfied):
+            for done in event.steps:
+                assert done.step in scheduled
+                satisfied.append(done.step)
+                present.add(done.step)
     assert len(scheduled) == len(set(scheduled)), "a step was scheduled twice"
     assert sorted(scheduled) == sorted(satisfied)
     assert present == set(range(len(steps)))
