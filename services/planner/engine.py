@@ -269,12 +269,15 @@ class Engine:
             else:
                 await self._dispatcher.submit(run.key, work_class, command)
 
-    async def take(self, events: Sequence[Step.Completed | Step.Failed], cause: str, mine_only: bool) -> None:
+    async def take(self, events: Sequence[Step.Completed | Step.Failed], cause: str, mine_only: bool) -> set[str]:
         """Take ended steps in: every run that waits for one is changed once for all of them.
 
         Args:
             mine_only: only runs loaded here. Hints reach every replica, and each serves its own runs; the stream
                 serves the rest.
+
+        Returns:
+            Streams of steps that runs which were passed over wait for.
         """
         ended = {event.originator_id.partition("-")[2]: event for event in events}
         await self._dispatcher.settle(ended)
@@ -282,9 +285,12 @@ class Engine:
             "SELECT run_id, cache_id FROM planner_waits WHERE cache_id = ANY ($1::text[])", list(ended)
         )
         waiting: dict[str, dict[str, Step.Completed | Step.Failed]] = defaultdict(dict)
+        passed_over = set()
         for row in rows:
             if row["run_id"] in self._runs or not mine_only:
                 waiting[row["run_id"]][row["cache_id"]] = ended[row["cache_id"]]
+            else:
+                passed_over.add(Step.stream(row["cache_id"]))
         broken: Exception | None = None
         for run_id, mine in waiting.items():
             try:
@@ -295,6 +301,7 @@ class Engine:
                 broken = error
         if broken:
             raise broken
+        return passed_over
 
     def _taking(self, ended: Mapping[str, Step.Completed | Step.Failed]) -> Decision:
         async def decide(run: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+from collections import OrderedDict
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
@@ -31,6 +32,7 @@ from services.planner.engine import Engine
 
 RECONCILE_EVERY = 5.0
 AT_ONCE = 1000
+REMEMBERED = 20_000
 RETRY_DELAY = 1.0
 UNREADABLE_DELAY = 60.0
 
@@ -56,6 +58,7 @@ class Following:
         self._tasks: list[asyncio.Task[None]] = []
         self._hints: Subscription | None = None
         self._due = asyncio.Event()
+        self._dealt_with: OrderedDict[tuple[str | None, str | None], None] = OrderedDict()
         self._id = uuid4()
         config = ConsumerConfig(
             durable_name="planner",
@@ -95,6 +98,11 @@ class Following:
             self._heard.put_nowait(_Heard(event, None))
 
     async def _from_stream(self, message: Msg) -> None:
+        headers = message.headers or {}
+        if (headers.get("ce-subject"), headers.get("Es-Version")) in self._dealt_with:
+            with contextlib.suppress(nats.errors.Error):
+                await message.ack()
+            return
         try:
             event = read_event(message)
         except (ArtdagError, KeyError, ValueError) as error:  # it waits for a version that knows it
@@ -124,7 +132,7 @@ class Following:
         for hinted in (True, False):
             part = [h for h in batch if (h.message is None) is hinted and not isinstance(h.event, Run.Requested)]
             ended = _newest(part)
-            if ended and not await _works(self._engine.take(list(ended.values()), _cause(ended), mine_only=hinted)):
+            if ended and not await _works(self._take(ended, hinted)):
                 later += part
         for heard in batch:
             if isinstance(heard.event, Run.Requested):
@@ -132,6 +140,14 @@ class Following:
                 if not await _works(self._engine.proceed(run.partition("-")[2], f"follow/{run}")):
                     later.append(heard)
         return later
+
+    async def _take(self, ended: Mapping[str, Step.Completed | Step.Failed], hinted: bool) -> None:
+        passed_over = await self._engine.take(list(ended.values()), _cause(ended), mine_only=hinted)
+        for stream, event in ended.items():  # when the stream brings it, nothing is left to do
+            if stream not in passed_over:
+                self._dealt_with[stream, str(event.originator_version)] = None
+        while len(self._dealt_with) > REMEMBERED:
+            self._dealt_with.popitem(last=False)
 
     async def _reconcile_now(self) -> None:
         self._due.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import orjson
 from pydantic import ValidationError
@@ -66,6 +67,7 @@ class Compiled:
     output: int
 
 
+@lru_cache(maxsize=32)
 def read_graph(document: bytes) -> Graph:
     """Return the DAG of a recipe's canonical form.
 

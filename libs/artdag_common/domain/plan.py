@@ -55,10 +55,8 @@ def cache_id(cluster_key: str, step_type: str, implementation: str, config: str,
         inputs: cache ids of the inputs in slot order.
     """
     digest = sha3_256(b"artdag-step-1")
-    for part in (cluster_key, step_type, implementation, config, *inputs):
-        data = part.encode()
-        digest.update(len(data).to_bytes(8, "big"))
-        digest.update(data)
+    parts = [part.encode() for part in (cluster_key, step_type, implementation, config, *inputs)]
+    digest.update(b"".join([len(part).to_bytes(8, "big") + part for part in parts]))
     return digest.hexdigest()
 
 

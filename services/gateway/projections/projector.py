@@ -237,6 +237,16 @@ class Projector:
         advanced.set()
 
 
+def sequence_of(message: Msg) -> int:
+    """Return a message's sequence in its stream, without reading the rest of its metadata.
+
+    Its reply subject names it: ``$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>…``, with domain and account before
+    the stream in the longer form (NATS ADR-15).
+    """
+    tokens = message.reply.split(".", 8)
+    return int(tokens[5] if message.reply.count(".") == 8 else tokens[7])
+
+
 def recorded_of(message: Msg) -> Recorded:
     """Return the stored event that a message of the EVENTS stream carries: its sequence is the position."""
     headers: dict[str, Any] = message.headers or {}
@@ -246,6 +256,6 @@ def recorded_of(message: Msg) -> Recorded:
         event_id=UUID(headers["ce-id"]),
         type=message.subject.rpartition(".")[2],
         data=message.data,
-        position=message.metadata.sequence.stream,
+        position=sequence_of(message),
         recorded_at=datetime.fromisoformat(headers["ce-time"]),
     )
