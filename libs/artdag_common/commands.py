@@ -9,14 +9,15 @@ from artdag_common.domain.run import InputBinding
 
 
 class Command:
-    """Base of the commands. ``SERVICE`` names the owner, ``key`` the aggregate that it is about."""
+    """Base of the commands. ``SERVICE`` names the owner, ``KEY`` the field that names the aggregate it is about."""
 
     SERVICE: ClassVar[str]
+    KEY: ClassVar[str]
 
     @property
     def key(self) -> str:
         """The aggregate's key, last token of the subject."""
-        raise NotImplementedError
+        return str(getattr(self, self.KEY))
 
 
 COMMANDS: dict[str, type[Command]] = {}
@@ -35,16 +36,13 @@ class StartRun(Command):
     """Render a recipe. ``hold``: analyse and plan only, then wait for ``ExecuteRun``."""
 
     SERVICE: ClassVar[str] = "planner"
+    KEY: ClassVar[str] = "run_id"
     run_id: str
     recipe_cid: str
     owner: str
     inputs: tuple[InputBinding, ...]
     output_name: str = ""
     hold: bool = False
-
-    @property
-    def key(self) -> str:
-        return self.run_id
 
 
 @command
@@ -53,11 +51,8 @@ class ExecuteRun(Command):
     """Execute the plan of a held run."""
 
     SERVICE: ClassVar[str] = "planner"
+    KEY: ClassVar[str] = "run_id"
     run_id: str
-
-    @property
-    def key(self) -> str:
-        return self.run_id
 
 
 @command
@@ -66,12 +61,9 @@ class CancelRun(Command):
     """Stop a run. Steps already running finish; no further step starts."""
 
     SERVICE: ClassVar[str] = "planner"
+    KEY: ClassVar[str] = "run_id"
     run_id: str
     reason: str = ""
-
-    @property
-    def key(self) -> str:
-        return self.run_id
 
 
 @command
@@ -80,11 +72,8 @@ class DeleteRun(Command):
     """Delete a finished run."""
 
     SERVICE: ClassVar[str] = "planner"
+    KEY: ClassVar[str] = "run_id"
     run_id: str
-
-    @property
-    def key(self) -> str:
-        return self.run_id
 
 
 @command
@@ -93,16 +82,13 @@ class RegisterRecipe(Command):
     """Make a recipe known. Its canonical form and its source are stored as content before."""
 
     SERVICE: ClassVar[str] = "planner"
+    KEY: ClassVar[str] = "recipe_cid"
     recipe_cid: str
     source_cid: str
     name: str
     version: str
     description: str
     owner: str
-
-    @property
-    def key(self) -> str:
-        return self.recipe_cid
 
 
 @command
@@ -111,11 +97,8 @@ class DeleteRecipe(Command):
     """Take a recipe off the list."""
 
     SERVICE: ClassVar[str] = "planner"
+    KEY: ClassVar[str] = "recipe_cid"
     recipe_cid: str
-
-    @property
-    def key(self) -> str:
-        return self.recipe_cid
 
 
 @command
@@ -124,16 +107,13 @@ class ImportObject(Command):
     """Take bytes that are on disk under their CID into the books."""
 
     SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "cid"
     cid: str
     size_bytes: int
     media_type: str
     origin: str
     owner: str
     name: str = ""
-
-    @property
-    def key(self) -> str:
-        return self.cid
 
 
 @command
@@ -142,12 +122,9 @@ class AttachToken(Command):
     """Let a token sign its holder in. ``token_hash`` is the SHA-256 of the token, hexadecimal."""
 
     SERVICE: ClassVar[str] = "auth"
+    KEY: ClassVar[str] = "token_hash"
     token_hash: str
     user: str
-
-    @property
-    def key(self) -> str:
-        return self.token_hash
 
 
 @command
@@ -156,11 +133,8 @@ class RevokeToken(Command):
     """Refuse a token from now on."""
 
     SERVICE: ClassVar[str] = "auth"
+    KEY: ClassVar[str] = "token_hash"
     token_hash: str
-
-    @property
-    def key(self) -> str:
-        return self.token_hash
 
 
 @command
@@ -174,13 +148,10 @@ class ExecuteStep(Command):
     """
 
     SERVICE: ClassVar[str] = "executor"
+    KEY: ClassVar[str] = "cache_id"
     cache_id: str
     step_type: str
     config: str
     label: str
     inputs: tuple[str, ...]
     version: int = 0
-
-    @property
-    def key(self) -> str:
-        return self.cache_id
