@@ -61,9 +61,8 @@ class Engine:
         self._cluster_key = cluster_key
         self._domain = domain
         self._runs: OrderedDict[str, Run] = OrderedDict()
-        self._heads: dict[
-            str, dict[str, int]
-        ] = {}  # run → cache id → version, of steps tried before the run wants them
+        # run → cache id → version of the step's stream, of steps that were tried before the run wants them
+        self._heads: dict[str, dict[str, int]] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # --- changes ---
