@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "libs"))
 
 from artdag_common.codec import message_class  # noqa: E402
-from artdag_common.commands import COMMANDS, ExecuteStep  # noqa: E402
+from artdag_common.commands import COMMANDS, ExecuteSteps  # noqa: E402
 from artdag_common.domain.aggregate import AGGREGATES, EVENTS  # noqa: E402
 from artdag_common.messaging import subjects  # noqa: E402
 from artdag_common.messaging.bus import STREAMS  # noqa: E402
@@ -131,15 +131,18 @@ def document() -> dict[str, Any]:
         operations[f"publish{name}"] = operation("send", name, name, summary, f"{OWNERS[kind]}, through the relay")
     for name, command in sorted(COMMANDS.items()):
         summary = sentence(command.__doc__)
-        messages[name] = message(name, summary, "" if command is ExecuteStep else "CommandHeaders")
-        if command is ExecuteStep:
-            parameters = {"class": "kind of executor: inline or cpu", "cacheId": "cache id of the step"}
-            channels[name] = channel(subjects.work("{class}", "{cacheId}"), name, parameters, subjects.WORK)
+        messages[name] = message(name, summary, "" if command is ExecuteSteps else "CommandHeaders")
+        if command is ExecuteSteps:
+            parameters = {
+                "class": "kind of executor: inline or cpu",
+                "name": "cache id of the step, or a hash of several",
+            }
+            channels[name] = channel(subjects.work("{class}", "{name}"), name, parameters, subjects.WORK)
         else:
             address = subjects.command(command.SERVICE, name, "{key}")
             channels[name] = channel(address, name, {"key": "what the command is about"}, subjects.COMMANDS)
         operations[f"handle{name}"] = operation("receive", name, name, summary, command.SERVICE)
-        if command is not ExecuteStep:
+        if command is not ExecuteSteps:
             operations[f"handle{name}"]["reply"] = {
                 "address": {"location": "$message.header#/Reply-To"},
                 "channel": {"$ref": "#/channels/CommandOutcome"},

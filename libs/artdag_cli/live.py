@@ -88,7 +88,7 @@ class RunView:
                 self._advance(data)
             case "RunStepsSatisfied":
                 for step in data["steps"]:
-                    self._move(step["step"], "cached" if step.get("cached") else "completed")
+                    self._move(step["step"], "completed")
             case "RunCompleted" | "RunFailed" | "RunCancelled":
                 self.outcome = {"event": event.type, **data}
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 from artdag_common.codec import decode_event, encode_event
 from artdag_common.domain.aggregate import AGGREGATES, Aggregate, DomainEvent
 from artdag_common.errors import VersionConflictError
-from artdag_common.eventstore.port import Append, AppendResult, EventStore, NewEvent, Recorded, Statement
+from artdag_common.eventstore.port import Append, AppendResult, Call, EventStore, NewEvent, Recorded
 
 EVENT_IDS = UUID("6f0c7d0e-5a0b-5d0b-9a59-61727464616e")
 ATTEMPTS = 5
@@ -63,7 +63,7 @@ class Application:
         cause: str,
         consumer: str = "",
         outcome: bytes = b"",
-        also: tuple[Statement, ...] = (),
+        also: Call | None = None,
         inbox: bool = False,
     ) -> AppendResult:
         """Store what was decided on ``aggregate`` since it was loaded.
@@ -72,21 +72,13 @@ class Application:
             cause: id of the message handled.
             inbox: also note in the inbox of ``consumer`` that the message was handled, with its ``outcome``.
         """
-        events = cast("Sequence[DomainEvent]", aggregate.collect_events())
-        return await self.store.append(
-            Append(
-                stream=aggregate.id,
-                expected=aggregate.version - len(events),
-                events=new_events(events, f"{cause}/{aggregate.id}"),
-                cause=cause,
-                consumer=consumer,
-                msg_id=cause if inbox else "",
-                outcome=outcome,
-                also=also,
-            )
-        )
+        return await self.store.append(_append(aggregate, cause, consumer, outcome, also, inbox))
 
-    async def save(self, aggregate: Aggregate, cause: str, also: tuple[Statement, ...] = ()) -> None:
+    async def append_all(self, decided: Sequence[tuple[Aggregate, str]]) -> list[AppendResult]:
+        """Store what was decided on many aggregates, each for its own cause, one by one but in common commits."""
+        return await self.store.append_all([_append(aggregate, cause) for aggregate, cause in decided])
+
+    async def save(self, aggregate: Aggregate, cause: str, also: Call | None = None) -> None:
         """Store what was decided.
 
         Raises:
@@ -96,6 +88,27 @@ class Application:
             return
         if await self.append(aggregate, cause, also=also) == "conflict":
             raise VersionConflictError(f"{aggregate.id} changed meanwhile", stream=aggregate.id)
+
+
+def _append(
+    aggregate: Aggregate,
+    cause: str,
+    consumer: str = "",
+    outcome: bytes = b"",
+    also: Call | None = None,
+    inbox: bool = False,
+) -> Append:
+    events = cast("Sequence[DomainEvent]", aggregate.collect_events())
+    return Append(
+        stream=aggregate.id,
+        expected=aggregate.version - len(events),
+        events=new_events(events, f"{cause}/{aggregate.id}"),
+        cause=cause,
+        consumer=consumer,
+        msg_id=cause if inbox else "",
+        outcome=outcome,
+        also=also,
+    )
 
 
 def aggregate_class(stream: str) -> type[Aggregate]:

@@ -7,8 +7,9 @@ columns and headers, its time is ``at_us``.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any, get_args, get_origin, get_type_hints
 
 from google.protobuf.message import DecodeError, Message
@@ -30,11 +31,12 @@ class _Shape:
 
     message: type[Message]
     scalars: tuple[str, ...]
+    get: Callable[[Any], tuple[Any, ...]]
     lists: tuple[str, ...]
     nested: tuple[tuple[str, _Shape, Callable[..., Any]], ...]
 
     def to_message(self, value: Any) -> Any:
-        fields: dict[str, Any] = {name: getattr(value, name) for name in self.scalars}
+        fields: dict[str, Any] = dict(zip(self.scalars, self.get(value), strict=True))
         for name in self.lists:
             fields[name] = getattr(value, name)
         for name, shape, _ in self.nested:
@@ -42,11 +44,11 @@ class _Shape:
         return self.message(**fields)
 
     def to_fields(self, message: Any) -> dict[str, Any]:
-        fields: dict[str, Any] = {name: getattr(message, name) for name in self.scalars}
+        fields: dict[str, Any] = dict(zip(self.scalars, self.get(message), strict=True))
         for name in self.lists:
             fields[name] = tuple(getattr(message, name))
         for name, shape, make in self.nested:
-            fields[name] = tuple(make(**shape.to_fields(item)) for item in getattr(message, name))
+            fields[name] = tuple([make(**shape.to_fields(item)) for item in getattr(message, name)])
         return fields
 
 
@@ -81,7 +83,14 @@ def _make_shape(cls: type[Any], name: str) -> _Shape:
             nested.append((field.name, _shape(item, item.__name__), item))
         else:
             lists.append(field.name)
-    return _Shape(message_class(name), tuple(scalars), tuple(lists), tuple(nested))
+    return _Shape(message_class(name), tuple(scalars), _getter(scalars), tuple(lists), tuple(nested))
+
+
+def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return a function that gives these attributes of an object, in order."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple([getattr(value, name) for name in names])
 
 
 def encode_event(event: DomainEvent) -> bytes:

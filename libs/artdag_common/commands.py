@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -137,21 +138,35 @@ class RevokeToken(Command):
     token_hash: str
 
 
-@command
 @dataclass(frozen=True, slots=True)
-class ExecuteStep(Command):
-    """Compute a step; sent on the work queue, not on the command stream.
+class ExecuteStep:
+    """Compute a step.
 
     Attributes:
         version: last version of the step's stream that the planner saw; 0: it was never tried.
         inputs: CIDs in slot order.
     """
 
-    SERVICE: ClassVar[str] = "executor"
-    KEY: ClassVar[str] = "cache_id"
     cache_id: str
     step_type: str
     config: str
     label: str
     inputs: tuple[str, ...]
     version: int = 0
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class ExecuteSteps(Command):
+    """Compute steps; sent on the work queue, not on the command stream. Each has its own events and its own end."""
+
+    SERVICE: ClassVar[str] = "executor"
+    KEY: ClassVar[str] = "name"
+    steps: tuple[ExecuteStep, ...]
+
+    @property
+    def name(self) -> str:
+        """The cache id of a step that travels alone; of several, a hash of theirs."""
+        if len(self.steps) == 1:
+            return self.steps[0].cache_id
+        return hashlib.sha256("".join(step.cache_id for step in self.steps).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""ExecuteStep: fetch the inputs, run, check, store, complete. Each step's result is recorded once."""
+"""ExecuteSteps: fetch the inputs, run, check, store, complete. Each step's result is recorded once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,7 +19,8 @@ from artdag_common.application import Application
 from artdag_common.blobs.local import LocalBlobStore
 from artdag_common.blobs.port import Blob
 from artdag_common.codec import decode_command
-from artdag_common.commands import ExecuteStep
+from artdag_common.commands import ExecuteStep, ExecuteSteps
+from artdag_common.domain.aggregate import Aggregate
 from artdag_common.domain.step import Step
 from artdag_common.errors import (
     ArtdagError,
@@ -60,7 +61,7 @@ class StepHandler:
         self._running: dict[str, asyncio.Task[bool]] = {}
 
     async def execute(self, message: Msg) -> None:
-        """Deal with one message; acknowledge it once the step's end is committed."""
+        """Deal with one message; acknowledge it once the end of all its steps is committed."""
         try:
             await self._deal_with(message)
         except (nats.errors.Error, TimeoutError) as error:  # it comes again, and finds what was done
@@ -68,31 +69,44 @@ class StepHandler:
 
     async def _deal_with(self, message: Msg) -> None:
         try:
-            command = decode_command("ExecuteStep", message.data)
+            work = decode_command("ExecuteSteps", message.data)
         except MalformedMessageError as error:
-            await self._bus.dead_letter("executor", "ExecuteStep", message.data, error.message, {})
+            await self._bus.dead_letter("executor", "ExecuteSteps", message.data, error.message, {})
             await message.ack()
             return
-        assert isinstance(command, ExecuteStep)
+        assert isinstance(work, ExecuteSteps)
+        beat = asyncio.create_task(self._stay_alive(message))
+        try:
+            left = await self._pass_on_at_once(work.steps)
+            results = await asyncio.gather(*(self._once(each) for each in left), return_exceptions=True)
+            delays = [self._delay(command, result) for command, result in zip(left, results, strict=True)]
+            if any(delays):
+                await message.nak(delay=max(delays))
+            elif False not in results:
+                await message.ack()
+        finally:
+            beat.cancel()
+
+    async def _once(self, command: ExecuteStep) -> bool:
+        """Execute a step, or wait for it where it is being executed here already. True: it has ended."""
         task = self._running.get(command.cache_id)
         if task is None:
             task = asyncio.create_task(self._run(command))
             self._running[command.cache_id] = task
             task.add_done_callback(lambda _: self._running.pop(command.cache_id, None))
-        beat = asyncio.create_task(self._stay_alive(message))
-        try:
-            ended = await asyncio.shield(task)
-        except ArtdagError as error:
-            log.warning("step is tried again later", step=command.label, error=error.code, reason=error.message)
-            await message.nak(delay=BROKEN_DELAY if isinstance(error, StorageFullError) else RETRY_DELAY)
-        except Exception as error:
-            log.error("step broke", step=command.label, exc_info=error)
-            await message.nak(delay=BROKEN_DELAY)
-        else:
-            if ended:
-                await message.ack()
-        finally:
-            beat.cancel()
+        return await asyncio.shield(task)
+
+    def _delay(self, command: ExecuteStep, result: bool | BaseException) -> float:
+        """Return after how many seconds a step is to be tried again; 0: not at all."""
+        if isinstance(result, ArtdagError):
+            log.warning("step is tried again later", step=command.label, error=result.code, reason=result.message)
+            return BROKEN_DELAY if isinstance(result, StorageFullError) else RETRY_DELAY
+        if isinstance(result, Exception):
+            log.error("step broke", step=command.label, exc_info=result)
+            return BROKEN_DELAY
+        if isinstance(result, BaseException):
+            raise result
+        return 0.0
 
     async def _stay_alive(self, message: Msg) -> None:
         while True:
@@ -152,6 +166,32 @@ class StepHandler:
             return Blob(cid, (await self._blobs.path(cid)).stat().st_size)
         except (ContentNotFoundError, FileNotFoundError, IndexError) as error:
             raise StepError(f"an input is gone: {error}") from error
+
+    async def _pass_on_at_once(self, commands: Sequence[ExecuteStep]) -> list[ExecuteStep]:
+        """Complete, in common commits, steps never tried whose output is one of their inputs; return the others."""
+        left: list[ExecuteStep] = []
+        passed: list[ExecuteStep] = []
+        decided: list[tuple[Aggregate, str]] = []
+        now = self._app.clock()
+        attempt = uuid4().hex
+        for command in commands:
+            blob = None
+            if command.version == 0:
+                with contextlib.suppress(ArtdagError):  # refused by itself, below
+                    blob = await self._passed_on(command)
+            if blob is None:
+                left.append(command)
+                continue
+            step = Step.begin(command.cache_id, self._name, command.step_type, command.label, now)
+            step.complete(blob.cid, blob.size_bytes, "", 0, now)
+            passed.append(command)
+            decided.append((step, f"{self._name}/{command.cache_id}/{attempt}"))
+        try:
+            results = await self._app.append_all(decided)
+        except Exception as error:  # one by one it shows whose it is
+            log.info("steps are ended one by one", error=repr(error))
+            return list(commands)
+        return left + [c for c, result in zip(passed, results, strict=True) if result == "conflict"]
 
     async def _attempt(self, command: ExecuteStep, decide: Callable[[Step], None]) -> Step | None:
         """Begin an attempt; None: the step ended since it was asked for, and whoever waits is told again."""

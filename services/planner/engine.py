@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
@@ -27,10 +27,10 @@ from artdag_common.domain.provenance import Infrastructure, provenance_record
 from artdag_common.domain.run import AnalysisResult, Run
 from artdag_common.domain.step import Step
 from artdag_common.errors import ArtdagError, RunNotFoundError, StepConfigError, VersionConflictError
-from artdag_common.eventstore.port import Statement
+from artdag_common.eventstore.port import Call
 from artdag_common.messaging.bus import Outcome
 from artdag_common.steps.registry import find_step_type
-from services.planner.dispatcher import Dispatcher
+from services.planner.dispatcher import Dispatcher, Due
 from services.planner.planning import Compiled, compile_plan, read_graph
 
 KEPT = 200
@@ -38,6 +38,7 @@ KEPT = 200
 log = structlog.get_logger(__name__)
 
 Decision = Callable[[Run], Awaitable[None]]
+Ended = Step.Completed | Step.Failed
 
 
 class Engine:
@@ -116,6 +117,10 @@ class Engine:
                     scheduled = [
                         each.step for e in run.pending_events if isinstance(e, Run.StepsScheduled) for each in e.steps
                     ]
+                    early = version > 0 and not run.finished
+                    if early:
+                        # Steps are shared by their cache ids and may run twice, so they need not wait for the commit.
+                        await self._send(run, scheduled)
                     result = await self._app.append(
                         run,
                         # Another decision on the same grounds, made at another version, is not the same message.
@@ -136,7 +141,7 @@ class Engine:
                     return run
                 if run.finished:
                     await self._dispatcher.withdraw(run.key)
-                else:
+                elif not early:
                     await self._send(run, scheduled)
                 return run
             raise VersionConflictError(f"run {run_id} changed {ATTEMPTS} times meanwhile", run=run_id)
@@ -252,46 +257,43 @@ class Engine:
     # --- steps ---
 
     async def _send(self, run: Run, indices: Sequence[int], again: bool = False) -> None:
-        for index in indices:
-            step = run.steps[index]
-            command = ExecuteStep(
-                cache_id=step.cache_id,
-                step_type=step.type,
-                config=step.config,
-                label=step.label,
-                inputs=tuple(run.outputs[i] for i in step.inputs),
-                version=run.after.get(index, 0),
-            )
-            work_class = find_step_type(step.type).work_class(step.config)
-            if again:
-                await self._dispatcher.repeat(run.key, work_class, command)
-            else:
-                await self._dispatcher.submit(run.key, work_class, command)
+        due = [_due(run, index) for index in indices]
+        if again:
+            await self._dispatcher.repeat(run.key, due)
+        else:
+            await self._dispatcher.submit(run.key, due)
 
-    async def take(self, events: Sequence[Step.Completed | Step.Failed], cause: str, mine_only: bool) -> set[str]:
-        """Take ended steps in: every run that waits for one is changed once for all of them.
-
-        Args:
-            mine_only: only runs loaded here. Hints reach every replica, and each serves its own runs; the stream
-                serves the rest.
-
-        Returns:
-            Streams of steps that runs which were passed over wait for.
-        """
+    async def take_kept(self, events: Sequence[Ended], cause: str) -> None:
+        """Take ended steps in at the runs that are kept here. Hints reach every replica: each serves its own runs."""
         ended = {event.originator_id.partition("-")[2]: event for event in events}
         await self._dispatcher.settle(ended)
-        rows = await self._pool.fetch(
-            "SELECT run_id, cache_id FROM planner_waits WHERE cache_id = ANY ($1::text[])", list(ended)
-        )
-        waiting: dict[str, dict[str, Step.Completed | Step.Failed]] = defaultdict(dict)
-        passed_over = set()
-        for row in rows:
-            if row["run_id"] in self._runs or not mine_only:
-                waiting[row["run_id"]][row["cache_id"]] = ended[row["cache_id"]]
-            else:
-                passed_over.add(Step.stream(row["cache_id"]))
+        concerned = {
+            run_id: [c for c in run.places.keys() & ended if run.awaits(c)] for run_id, run in self._runs.items()
+        }
+        await self._take({r: {c: ended[c] for c in mine} for r, mine in concerned.items() if mine}, cause)
+
+    async def waiting(self, cache_ids: Sequence[str]) -> dict[str, set[str]]:
+        """Return the runs, of any replica, that wait for steps which have ended, by cache id; their room is free."""
+        await self._dispatcher.settle(cache_ids)
+        runs: dict[str, set[str]] = defaultdict(set)
+        for row in await self._pool.fetch(
+            "SELECT run_id, cache_id FROM planner_waits WHERE cache_id = ANY ($1::text[])", list(cache_ids)
+        ):
+            runs[row["cache_id"]].add(row["run_id"])
+        return runs
+
+    async def take(self, events: Sequence[Ended], waiting: Mapping[str, Collection[str]], cause: str) -> None:
+        """Take ended steps in at the runs that wait for them: each run is changed once for all of them."""
+        concerned: dict[str, dict[str, Ended]] = defaultdict(dict)
+        for event in events:
+            cache_id = event.originator_id.partition("-")[2]
+            for run_id in waiting.get(cache_id, ()):
+                concerned[run_id][cache_id] = event
+        await self._take(concerned, cause)
+
+    async def _take(self, concerned: Mapping[str, Mapping[str, Ended]], cause: str) -> None:
         broken: Exception | None = None
-        for run_id, mine in waiting.items():
+        for run_id, mine in concerned.items():
             try:
                 await self.change(run_id, self._taking(mine), cause, doubt=True)
             except RunNotFoundError:
@@ -300,9 +302,8 @@ class Engine:
                 broken = error
         if broken:
             raise broken
-        return passed_over
 
-    def _taking(self, ended: Mapping[str, Step.Completed | Step.Failed]) -> Decision:
+    def _taking(self, ended: Mapping[str, Ended]) -> Decision:
         async def decide(run: Run) -> None:
             now = self._app.clock()
             outputs = {c: e.output_cid for c, e in ended.items() if isinstance(e, Step.Completed)}
@@ -347,34 +348,36 @@ class Engine:
         await self._decide_next(run)
 
 
-def index_changes(run: Run) -> tuple[Statement, ...]:
+def _due(run: Run, index: int) -> Due:
+    step = run.steps[index]
+    command = ExecuteStep(
+        cache_id=step.cache_id,
+        step_type=step.type,
+        config=step.config,
+        label=step.label,
+        inputs=tuple([run.outputs[i] for i in step.inputs]),
+        version=run.after.get(index, 0),
+    )
+    return find_step_type(step.type).work_class(step.config), command
+
+
+def index_changes(run: Run) -> Call:
     """Return what the run's new events change in the planner's tables: who waits for which step, who is active."""
     waits: list[str] = []
-    done: list[str] = []
+    got: list[str] = []
     for event in run.pending_events:
         if isinstance(event, Run.StepsScheduled):
             waits += [scheduled.cache_id for scheduled in event.steps]
         elif isinstance(event, Run.StepsSatisfied):
-            done += [run.steps[satisfied.step].cache_id for satisfied in event.steps]
-    statements = []
-    if waits:
-        statements.append(
-            Statement(
-                "INSERT INTO planner_waits (cache_id, run_id) SELECT DISTINCT unnest($1::text[]), $2"
-                " ON CONFLICT DO NOTHING",
-                (waits, run.key),
-            )
-        )
-    if run.finished:
-        statements.append(Statement("DELETE FROM planner_waits WHERE run_id = $1", (run.key,)))
-        statements.append(Statement("DELETE FROM planner_active WHERE run_id = $1", (run.key,)))
-        return tuple(statements)
-    if done:
-        statements.append(
-            Statement("DELETE FROM planner_waits WHERE run_id = $1 AND cache_id = ANY ($2::text[])", (run.key, done))
-        )
-    if any(isinstance(e, Run.Requested) for e in run.pending_events):
-        statements.append(
-            Statement("INSERT INTO planner_active (run_id) VALUES ($1) ON CONFLICT DO NOTHING", (run.key,))
-        )
-    return tuple(statements)
+            got += [run.steps[satisfied.step].cache_id for satisfied in event.steps]
+    begins = any(isinstance(e, Run.Requested) for e in run.pending_events)
+    return Call(
+        "planner_index",
+        (
+            (run.key, "text"),
+            (begins, "boolean"),
+            (waits, "text[]"),
+            (got, "text[]"),
+            (run.finished, "boolean"),
+        ),
+    )

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections import OrderedDict
-from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Iterable, Sequence
 from uuid import uuid4
 
 import asyncpg
@@ -18,33 +16,23 @@ from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from artdag_common.codec import decode_event
-from artdag_common.domain.aggregate import DomainEvent
-from artdag_common.domain.run import Run
 from artdag_common.domain.step import Step
 from artdag_common.errors import ArtdagError, RunNotFoundError
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
-from artdag_common.messaging.consumer import StandingPull
+from artdag_common.messaging.client import acknowledgement
+from artdag_common.messaging.consumer import QuickPull
 from artdag_common.messaging.follower import read_event
 from artdag_common.pb.events_pb2 import EventBatch
 from artdag_common.tasks import end
-from services.planner.engine import Engine
+from services.planner.engine import Ended, Engine
 
 RECONCILE_EVERY = 5.0
 AT_ONCE = 1000
-REMEMBERED = 20_000
 RETRY_DELAY = 1.0
 UNREADABLE_DELAY = 60.0
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Heard:
-    """An event, and the stream message to acknowledge once it is dealt with."""
-
-    event: DomainEvent
-    message: Msg | None
 
 
 class Following:
@@ -54,11 +42,12 @@ class Following:
         self._bus = bus
         self._pool = pool
         self._engine = engine
-        self._heard: asyncio.Queue[_Heard] = asyncio.Queue()
+        self._hinted: list[Ended] = []
+        self._delivered: list[Msg] = []
+        self._heard = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._hints: Subscription | None = None
         self._due = asyncio.Event()
-        self._dealt_with: OrderedDict[tuple[str | None, str | None], None] = OrderedDict()
         self._id = uuid4()
         config = ConsumerConfig(
             durable_name="planner",
@@ -67,7 +56,7 @@ class Following:
             ack_wait=30,
             max_ack_pending=4 * AT_ONCE,
         )
-        self._pull = StandingPull(bus, subjects.EVENTS, config, self._from_stream, batch=AT_ONCE)
+        self._pull = QuickPull(bus, subjects.EVENTS, config, self._from_stream, batch=AT_ONCE)
 
     async def start(self) -> None:
         """Begin."""
@@ -95,59 +84,70 @@ class Following:
     async def _from_hint(self, message: Msg) -> None:
         for stored in EventBatch.FromString(message.data).events:
             event = decode_event(stored.type, stored.stream, stored.version, stored.data)
-            self._heard.put_nowait(_Heard(event, None))
+            assert isinstance(event, Step.Completed | Step.Failed)
+            self._hinted.append(event)
+        self._heard.set()
 
-    async def _from_stream(self, message: Msg) -> None:
-        headers = message.headers or {}
-        if (headers.get("ce-subject"), headers.get("Es-Version")) in self._dealt_with:
-            with contextlib.suppress(nats.errors.Error):
-                await message.ack()
-            return
-        try:
-            event = read_event(message)
-        except (ArtdagError, KeyError, ValueError) as error:  # it waits for a version that knows it
-            log.error("event cannot be read", subject=message.subject, error=str(error))
-            await message.nak(delay=UNREADABLE_DELAY)
-        else:
-            self._heard.put_nowait(_Heard(event, message))
+    def _from_stream(self, message: Msg) -> None:
+        self._delivered.append(message)
+        self._heard.set()
 
     async def _work(self) -> None:
         while True:
-            batch = [await self._heard.get()]
-            while not self._heard.empty() and len(batch) < AT_ONCE:
-                batch.append(self._heard.get_nowait())
-            later = await self._deal_with(batch)
-            if any(heard.message is None for heard in later):
-                self._due.set()  # nobody repeats a hint
-            with contextlib.suppress(nats.errors.Error):  # the bus is away: they come again and change nothing
-                for heard in batch:
-                    if heard.message and heard in later:
-                        await heard.message.nak(delay=RETRY_DELAY)
-                    elif heard.message:
-                        await heard.message.ack()
+            await self._heard.wait()
+            self._heard.clear()
+            while self._hinted or self._delivered:
+                hinted, self._hinted = self._hinted, []
+                if hinted and not await _works(self._take_hinted(hinted)):
+                    self._due.set()  # nobody repeats a hint
+                delivered, self._delivered = self._delivered[:AT_ONCE], self._delivered[AT_ONCE:]
+                if delivered:
+                    await _works(self._take_delivered(delivered))  # what was not acknowledged comes again
 
-    async def _deal_with(self, batch: Sequence[_Heard]) -> list[_Heard]:
-        """Feed the engine; return what could not be dealt with now."""
-        later: list[_Heard] = []
-        for hinted in (True, False):
-            part = [h for h in batch if (h.message is None) is hinted and not isinstance(h.event, Run.Requested)]
-            ended = _newest(part)
-            if ended and not await _works(self._take(ended, hinted)):
-                later += part
-        for heard in batch:
-            if isinstance(heard.event, Run.Requested):
-                run = heard.event.originator_id
-                if not await _works(self._engine.proceed(run.partition("-")[2], f"follow/{run}")):
-                    later.append(heard)
+    async def _take_hinted(self, events: Sequence[Ended]) -> None:
+        ended = _newest(events)
+        await self._engine.take_kept(ended, _cause(ended))
+
+    async def _take_delivered(self, messages: Sequence[Msg]) -> None:
+        """Deal with what the stream brings; most of it was done by hint, and nobody waits for it any more."""
+        later: dict[str, float] = {}
+        steps: list[tuple[Msg, str]] = []
+        for message in messages:
+            _, kind, key, _ = message.subject.split(".")
+            if kind == "step":
+                steps.append((message, key))
+            elif not await _works(self._engine.proceed(key, f"follow/run-{key}")):
+                later[message.reply] = RETRY_DELAY
+        if steps:
+            later |= await self._take_steps(steps)
+        with contextlib.suppress(nats.errors.Error):  # the bus is away: they come again and change nothing
+            await self._bus.nc.send(acknowledgement(message) for message in messages if message.reply not in later)
+            for message in messages:
+                if delay := later.get(message.reply):
+                    await message.nak(delay=delay)
+
+    async def _take_steps(self, steps: Sequence[tuple[Msg, str]]) -> dict[str, float]:
+        """Take ended steps in that somebody waits for; return after how many seconds which are to be brought again."""
+        later: dict[str, float] = {}
+        events: list[Ended] = []
+        try:
+            waiting = await self._engine.waiting([cache_id for _, cache_id in steps])
+        except Exception as error:
+            log.warning("who waits for steps cannot be read", error=repr(error))
+            return {message.reply: RETRY_DELAY for message, _ in steps}
+        wanted = [message for message, cache_id in steps if cache_id in waiting]
+        for message in wanted:
+            try:
+                event = read_event(message)
+                assert isinstance(event, Step.Completed | Step.Failed)
+                events.append(event)
+            except (ArtdagError, KeyError, ValueError) as error:  # it waits for a version that knows it
+                log.error("event cannot be read", subject=message.subject, error=str(error))
+                later[message.reply] = UNREADABLE_DELAY
+        ended = _newest(events)
+        if ended and not await _works(self._engine.take(ended, waiting, _cause(ended))):
+            later = {message.reply: RETRY_DELAY for message in wanted} | later
         return later
-
-    async def _take(self, ended: Mapping[str, Step.Completed | Step.Failed], hinted: bool) -> None:
-        passed_over = await self._engine.take(list(ended.values()), _cause(ended), mine_only=hinted)
-        for stream, event in ended.items():  # when the stream brings it, nothing is left to do
-            if stream not in passed_over:
-                self._dealt_with[stream, str(event.originator_version)] = None
-        while len(self._dealt_with) > REMEMBERED:
-            self._dealt_with.popitem(last=False)
 
     async def _reconcile_now(self) -> None:
         self._due.set()
@@ -198,18 +198,17 @@ async def _works(work: Awaitable[object]) -> bool:
     return False
 
 
-def _newest(heard: Sequence[_Heard]) -> dict[str, Step.Completed | Step.Failed]:
-    """Return the last end of each step, by stream: an older one may come after it."""
-    ended: dict[str, Step.Completed | Step.Failed] = {}
-    for event in (h.event for h in heard):
-        if isinstance(event, Step.Completed | Step.Failed):
-            known = ended.get(event.originator_id)
-            if known is None or known.originator_version < event.originator_version:
-                ended[event.originator_id] = event
-    return ended
+def _newest(events: Iterable[Ended]) -> list[Ended]:
+    """Return the last end of each step: an older one may come after it."""
+    newest: dict[str, Ended] = {}
+    for event in events:
+        known = newest.get(event.originator_id)
+        if known is None or known.originator_version < event.originator_version:
+            newest[event.originator_id] = event
+    return list(newest.values())
 
 
-def _cause(ended: Mapping[str, Step.Completed | Step.Failed]) -> str:
+def _cause(ended: Iterable[Ended]) -> str:
     """Return an id for taking these ends in: whoever takes the same ones in makes the same events."""
-    facts = "".join(f"{stream}@{event.originator_version}" for stream, event in sorted(ended.items()))
+    facts = "".join(sorted(f"{event.originator_id}@{event.originator_version}" for event in ended))
     return f"took/{hashlib.sha256(facts.encode()).hexdigest()}"

@@ -50,12 +50,11 @@ class ScheduledStep:
 
 @dataclass(frozen=True, slots=True)
 class SatisfiedStep:
-    """A step, by its index in the run, whose output exists. ``cached``: nobody computed it for this run."""
+    """A step, by its index in the run, whose output exists."""
 
     step: int
     node: str
     output_cid: str
-    cached: bool = False
 
 
 @aggregate
@@ -143,8 +142,7 @@ class Run(Aggregate, created_event_name="Requested"):
 
         def apply(self, run: Run) -> None:
             for satisfied in self.steps:
-                state = "cached" if satisfied.cached else "completed"
-                run.satisfy(satisfied.step, satisfied.output_cid, state)
+                run.satisfy(satisfied.step, satisfied.output_cid)
 
     class Completed(Event):
         """The output and its provenance record exist."""
@@ -239,9 +237,9 @@ class Run(Aggregate, created_event_name="Requested"):
         if self.status == "requested":
             self.status = "analyzing"
 
-    def satisfy(self, index: int, output_cid: str, state: str) -> None:
+    def satisfy(self, index: int, output_cid: str) -> None:
         """Note a step's output and count it at those that read it."""
-        self.outputs[index], self.states[index] = output_cid, state
+        self.outputs[index], self.states[index] = output_cid, "completed"
         self.unsatisfied -= 1
         for reader in self.readers[index]:
             self.missing[reader] -= 1
@@ -270,6 +268,10 @@ class Run(Aggregate, created_event_name="Requested"):
     def outstanding(self) -> list[int]:
         """Return the steps that were scheduled and have no output yet."""
         return [i for i, state in enumerate(self.states) if state == "scheduled"]
+
+    def awaits(self, cache_id: str) -> bool:
+        """Return whether a step was scheduled and has no output yet."""
+        return any(self.states[i] == "scheduled" for i in self.places.get(cache_id, ()))
 
     def asked_after(self, cache_id: str, version: int) -> bool:
         """Return whether this run asked for a step when its stream was at ``version``, or later."""
@@ -314,12 +316,12 @@ class Run(Aggregate, created_event_name="Requested"):
         for start in range(0, len(due), EVENT_STEPS):
             self.record(Run.StepsScheduled, now, steps=tuple(due[start : start + EVENT_STEPS]))
 
-    def take(self, outputs: Mapping[str, str], now: datetime, heads: Mapping[str, int], cached: bool = False) -> None:
+    def take(self, outputs: Mapping[str, str], now: datetime, heads: Mapping[str, int]) -> None:
         """Note outputs by cache id and schedule what they free."""
         if not self.executing:
             return
         there = [
-            SatisfiedStep(i, self.steps[i].node, cid, cached)
+            SatisfiedStep(i, self.steps[i].node, cid)
             for cache, cid in outputs.items()
             for i in self.places.get(cache, ())
             if not self.outputs[i]

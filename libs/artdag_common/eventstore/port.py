@@ -21,11 +21,16 @@ class NewEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
-    """A write to a table of the service itself that commits together with an append."""
+class Call:
+    """A call of a service's own database function, which writes its tables together with an append.
 
-    sql: str
-    args: tuple[Any, ...]
+    Attributes:
+        function: its name, one of the schema's.
+        args: its arguments, with the SQL type of each.
+    """
+
+    function: str
+    args: tuple[tuple[Any, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class Append:
         expected: version of the last event that the decision knew; 0 for a new stream.
         cause: id of the message that led to this.
         consumer, msg_id, outcome: row for the inbox; empty ``msg_id``: none.
-        also: statements of the same transaction.
+        also: what is written in the same transaction, after the events.
     """
 
     stream: str
@@ -46,7 +51,7 @@ class Append:
     consumer: str = ""
     msg_id: str = ""
     outcome: bytes = b""
-    also: tuple[Statement, ...] = ()
+    also: Call | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,9 @@ class EventStore(Protocol):
 
     async def append(self, append: Append) -> AppendResult:
         """Store the events, all or none. Durable when it returns; survives a lost connection by asking again."""
+
+    async def append_all(self, appends: Sequence[Append]) -> list[AppendResult]:
+        """Store the events of many streams, each append by itself, in as few commits as they fit in."""
 
     async def load(self, stream: str, upto: int | None = None) -> list[Recorded]:
         """Return a stream's events in order; ``upto``: only to this position."""

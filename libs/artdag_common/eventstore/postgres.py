@@ -11,7 +11,7 @@ import asyncpg
 import structlog
 
 from artdag_common.errors import ServiceUnavailableError
-from artdag_common.eventstore.port import Append, AppendResult, Recorded
+from artdag_common.eventstore.port import Append, AppendResult, Call, Recorded
 from artdag_common.tasks import end
 
 LOST = (
@@ -28,7 +28,7 @@ LOST = (
 RACED = (asyncpg.UniqueViolationError, asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """Errors of two writers at once: asked again, the loser sees what the winner stored."""
 
-APPEND = "SELECT es_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+APPEND = "es_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 EVENT_IDS_UNIQUE = "es_events_event_id_key"
 RECORDED = """SELECT e.stream, e.version, e.event_id, e.type, e.data, coalesce(l.position, 0) AS position, e.recorded_at
 FROM es_events e LEFT JOIN es_log l USING (stream, version)"""
@@ -92,6 +92,15 @@ def _columns(batch: Sequence[Append]) -> list[list[Any]]:
     return columns
 
 
+def _append_and(also: Call) -> str:
+    """Return the statement that appends and then, if that was done, makes the call: one round trip, one transaction."""
+    arguments = ", ".join(f"${place}::{sql_type}" for place, (_, sql_type) in enumerate(also.args, 12))
+    call = f"{also.function}({arguments})::text"
+    # MATERIALIZED, and the call's condition: the append comes first.
+    return f"""WITH done AS MATERIALIZED (SELECT {APPEND} AS results)
+        SELECT results FROM done WHERE CASE WHEN results = ARRAY['appended'] THEN {call} IS NOT NULL ELSE true END"""
+
+
 class PostgresEventStore:
     """Appends of one process share commits: while one is on its way to disk, the next gather."""
 
@@ -109,12 +118,20 @@ class PostgresEventStore:
         if append.also:
             (result,) = await self._commit([append])
             return result
+        return await self._enqueue(append)
+
+    async def append_all(self, appends: Sequence[Append]) -> list[AppendResult]:
+        """See :class:`EventStore`."""
+        return list(await asyncio.gather(*(self._enqueue(append) for append in appends)))
+
+    def _enqueue(self, append: Append) -> asyncio.Future[AppendResult]:
+        assert not append.also
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write(), name="group commit")
         future: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
         self._waiting.append((append, future))
         self._wake.set()
-        return await future
+        return future
 
     async def close(self) -> None:
         """Stop the writer. Appends still waiting are dropped with an error."""
@@ -184,14 +201,11 @@ class PostgresEventStore:
         return results
 
     async def _attempt(self, connection: Any, batch: Sequence[Append], columns: list[list[Any]]) -> list[AppendResult]:
-        if not batch[0].also:
-            results: list[AppendResult] = await connection.fetchval(APPEND, *columns)
-            return results
-        async with connection.transaction():
-            results = await connection.fetchval(APPEND, *columns)
-            if results == ["appended"]:
-                for statement in batch[0].also:
-                    await connection.execute(statement.sql, *statement.args)
+        also = batch[0].also
+        if also is None:
+            results: list[AppendResult] = await connection.fetchval(f"SELECT {APPEND}", *columns)
+        else:
+            results = await connection.fetchval(_append_and(also), *columns, *(value for value, _ in also.args))
         return results
 
     async def _fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:

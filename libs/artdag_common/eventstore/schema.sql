@@ -100,3 +100,24 @@ CREATE TABLE IF NOT EXISTS planner_active (
     run_id     text        PRIMARY KEY,
     touched_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- What a change of a run means for these two: it begins, waits for steps, has got steps, is finished.
+CREATE OR REPLACE FUNCTION planner_index(
+    of_run text, begins boolean, waits text[], got text[], finished boolean
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF begins THEN
+        INSERT INTO planner_active (run_id) VALUES (of_run) ON CONFLICT DO NOTHING;
+    END IF;
+    IF waits <> '{}' THEN
+        INSERT INTO planner_waits (cache_id, run_id) SELECT DISTINCT unnest(waits), of_run ON CONFLICT DO NOTHING;
+    END IF;
+    IF finished THEN
+        DELETE FROM planner_waits WHERE run_id = of_run;
+        DELETE FROM planner_active WHERE run_id = of_run;
+    ELSIF got <> '{}' THEN
+        DELETE FROM planner_waits WHERE run_id = of_run AND cache_id = ANY (got);
+    END IF;
+    RETURN true;
+END
+$$;

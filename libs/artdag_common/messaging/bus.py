@@ -11,17 +11,17 @@ from typing import Any
 import nats
 import orjson
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError, BadRequestError
 
 from artdag_common.codec import decode_command, encode_command
-from artdag_common.commands import Command, ExecuteStep
+from artdag_common.commands import Command, ExecuteSteps
 from artdag_common.errors import ArtdagError, MalformedMessageError, ServiceUnavailableError
 from artdag_common.eventstore.port import Append
 from artdag_common.messaging import subjects
+from artdag_common.messaging.client import QuickClient
 from artdag_common.pb.commands_pb2 import CommandOutcome, StepTick
 from artdag_common.pb.events_pb2 import EventBatch, StoredEvent
 
@@ -109,20 +109,10 @@ class Outcome:
         return cls(m.accepted, m.code, m.message, m.values.encode())
 
 
-class QuickClient(Client):
-    """The NATS client, reading message headers in 4 µs instead of 26: each event carries eleven."""
-
-    @staticmethod
-    def _parse_header_lines(raw: bytes) -> dict[str, str]:
-        lines = raw.decode("utf-8", "replace").split("\r\n")
-        pairs = (line.partition(":") for line in lines if line)
-        return {name.strip(): value.strip() for name, separator, value in pairs if separator}
-
-
 class Bus:
     """One process's connection. Reconnects for ever; what was not acknowledged was not sent."""
 
-    def __init__(self, nc: Client) -> None:
+    def __init__(self, nc: QuickClient) -> None:
         self.nc = nc
         self.js: JetStreamContext = nc.jetstream(timeout=5)
         self._receipts = nc.new_inbox()
@@ -259,17 +249,16 @@ class Bus:
 
     # --- work ---
 
-    async def dispatch(self, work_class: str, step: ExecuteStep) -> None:
-        """Put a step on the work queue. A step that is there already is not put there twice.
+    async def dispatch(self, work_class: str, work: ExecuteSteps) -> None:
+        """Put steps on the work queue. What is there already is not put there twice.
 
         Does not wait for the receipt, and never fails: what did not arrive is dispatched again by the reconciler.
         (nats-py's ``publish_async`` never ends a future whose receipt is an error, or lost; at its limit it stops.)
         """
-        subject = subjects.work(work_class, step.cache_id)
         try:
-            await self.nc.publish(subject, encode_command(step), reply=self._receipts)
+            await self.nc.publish(subjects.work(work_class, work.key), encode_command(work), reply=self._receipts)
         except nats.errors.Error as error:
-            log.warning("dispatch failed; the reconciler repeats it", step=step.label, error=str(error))
+            log.warning("dispatch failed; the reconciler repeats it", step=work.steps[0].label, error=str(error))
 
     # --- core NATS: hints, wake-ups, ticks ---
 

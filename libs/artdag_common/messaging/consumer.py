@@ -69,16 +69,21 @@ class StandingPull:
             return
         inbox = self._bus.nc.new_inbox()
 
-        async def receive(message: Msg) -> None:
-            await self._receive(message, inbox)
-
-        subscription = await self._bus.nc.subscribe(inbox, cb=receive, pending_msgs_limit=-1, pending_bytes_limit=-1)
-        self._subscriptions.append(subscription)
+        self._subscriptions.append(await self._listen(inbox))
         while len(self._subscriptions) > 2:  # the one before may still hold messages that are on their way
+            self._bus.nc.forget(self._subscriptions[0])
             with contextlib.suppress(nats.errors.Error):
                 await self._subscriptions.pop(0).unsubscribe()
         self._left = 0
         await self._top_up(inbox)
+
+    async def _listen(self, inbox: str) -> Subscription:
+        async def receive(message: Msg) -> None:
+            if self._counts(message, inbox):
+                await self._on_message(message)
+            await self._top_up(inbox)
+
+        return await self._bus.nc.subscribe(inbox, cb=receive, pending_msgs_limit=-1, pending_bytes_limit=-1)
 
     async def _ensure(self) -> None:
         while not self._stopped:
@@ -108,25 +113,19 @@ class StandingPull:
         except nats.errors.Error as error:  # reconnecting: renewed when that is done
             log.info("pull was not sent", consumer=self._config.durable_name, error=str(error))
 
-    async def _receive(self, message: Msg, inbox: str) -> None:
+    def _counts(self, message: Msg, inbox: str) -> bool:
+        """Keep count of what was asked for. False: it says that a request is over, and carries nothing."""
         self._heard_at = asyncio.get_running_loop().time()
         ours = inbox == self._inbox
-        if not message.reply:
-            pending = (message.headers or {}).get(PENDING)
-            if pending is None:  # no such stream or consumer, or it was deleted, or the server refuses
-                if ours:
-                    self._lost.set()
-                return
-            if ours:
-                self._left -= int(pending)  # the request expired; this much of it had not come
-                await self._top_up(inbox)
-            return
-        if ours:
-            self._left -= 1
-        try:
-            await self._on_message(message)
-        finally:
-            await self._top_up(inbox)
+        if message.reply:
+            self._left -= ours
+            return True
+        pending = (message.headers or {}).get(PENDING)
+        if ours and pending is not None:
+            self._left -= int(pending)  # the request expired; this much of it had not come
+        elif ours:  # no such stream or consumer, or it was deleted, or the server refuses
+            self._lost.set()
+        return False
 
     async def _keep_pulling(self) -> None:
         """Begin again when a request failed, or when not even its expiry was heard: the server lost it."""
@@ -144,3 +143,35 @@ class StandingPull:
                 await self._renew()
             except nats.errors.Error as error:  # the connection went meanwhile; the reconnection renews
                 log.info("pull is renewed later", consumer=self._config.durable_name, error=str(error))
+
+
+class QuickPull(StandingPull):
+    """For a handler that only puts each message somewhere, called where its bytes are read: no queue, no task."""
+
+    def __init__(
+        self, bus: Bus, stream: str, config: ConsumerConfig, on_message: Callable[[Msg], None], batch: int
+    ) -> None:
+        """See :class:`StandingPull`."""
+
+        async def put(message: Msg) -> None:
+            on_message(message)
+
+        super().__init__(bus, stream, config, put, batch)
+        self._put = on_message
+        self._asking: asyncio.Task[None] | None = None
+
+    async def stop(self) -> None:
+        """Ask for no more."""
+        await super().stop()
+        await end(self._asking)
+        for subscription in self._subscriptions:
+            self._bus.nc.forget(subscription)
+
+    async def _listen(self, inbox: str) -> Subscription:
+        def receive(message: Msg) -> None:
+            if self._counts(message, inbox):
+                self._put(message)
+            if 2 * (self._batch - self._left) >= self._batch and (self._asking is None or self._asking.done()):
+                self._asking = asyncio.create_task(self._top_up(inbox))
+
+        return await self._bus.nc.listen(inbox, receive)

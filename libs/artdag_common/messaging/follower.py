@@ -16,7 +16,8 @@ from artdag_common.domain.aggregate import DomainEvent
 from artdag_common.errors import ArtdagError
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
-from artdag_common.messaging.consumer import StandingPull
+from artdag_common.messaging.client import acknowledgement
+from artdag_common.messaging.consumer import QuickPull
 from artdag_common.tasks import end
 
 AT_ONCE = 1000
@@ -44,6 +45,7 @@ class Follower:
         handle: Callable[[Sequence[DomainEvent]], Awaitable[None]],
     ) -> None:
         """``handle`` may see an event twice; the second time it changes nothing."""
+        self._bus = bus
         self._handle = handle
         self._durable = durable
         self._waiting: asyncio.Queue[Msg] = asyncio.Queue()
@@ -55,7 +57,7 @@ class Follower:
             ack_wait=30,
             max_ack_pending=4 * AT_ONCE,
         )
-        self._pull = StandingPull(bus, subjects.EVENTS, config, self._waiting.put, batch=AT_ONCE)
+        self._pull = QuickPull(bus, subjects.EVENTS, config, self._waiting.put_nowait, batch=AT_ONCE)
 
     async def start(self) -> None:
         """Run in the background. The stream may not exist yet."""
@@ -83,8 +85,7 @@ class Follower:
                 await self._later(messages)
             else:
                 with contextlib.suppress(nats.errors.Error):  # the bus is down: they come again and change nothing
-                    for message in messages:
-                        await message.ack()
+                    await self._bus.nc.send(map(acknowledgement, messages))
 
     async def _read(self, batch: Sequence[Msg]) -> tuple[list[DomainEvent], list[Msg]]:
         """Decode a batch. What this version does not know waits for one that does, and holds up nothing else."""

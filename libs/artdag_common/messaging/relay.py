@@ -23,6 +23,7 @@ from artdag_common.eventstore.chain import GENESIS, link
 from artdag_common.eventstore.postgres import ITS_EVENT, LOST
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import STREAMS, Bus
+from artdag_common.messaging.client import header_lines, message
 from artdag_common.tasks import end
 
 LEADER_LOCK = 74_120_001
@@ -187,15 +188,17 @@ class Relay:
                 self._published = None  # nobody tells us that the stream was lost: ask now and then
             return 0
         batch_id = uuid4().hex
+        messages = []
         for place, event in enumerate(events, 1):
             headers = event.headers() | {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(place)}
             if place == 1:
                 headers["Nats-Expected-Last-Sequence"] = str(event.position - 1)
             subject = subjects.event(event.stream, event.type)
             if place < len(events):
-                await self._bus.nc.publish(subject, event.data, headers=headers)
+                messages.append(message(subject, event.data, header_lines(headers)))
             else:
                 headers["Nats-Batch-Commit"] = "1"
+                await self._bus.nc.send(messages)
                 reply = await self._bus.nc.request(subject, event.data, headers=headers, timeout=5)
         answer = orjson.loads(reply.data)
         if "error" in answer:

@@ -16,9 +16,9 @@ def command(service: str, verb: str, key: str) -> str:
     return f"cmd.{service}.{verb}.{key}"
 
 
-def work(work_class: str, cache_id: str) -> str:
-    """Subject of a step to execute."""
-    return f"work.{work_class}.{cache_id}"
+def work(work_class: str, name: str) -> str:
+    """Subject of steps to execute."""
+    return f"work.{work_class}.{name}"
 
 
 def event(stream: str, type_name: str) -> str:

@@ -111,6 +111,12 @@ class ExecuteStep(_message.Message):
     version: int
     def __init__(self, cache_id: _Optional[str] = ..., step_type: _Optional[str] = ..., config: _Optional[str] = ..., label: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., version: _Optional[int] = ...) -> None: ...
 
+class ExecuteSteps(_message.Message):
+    __slots__ = ("steps",)
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    steps: _containers.RepeatedCompositeFieldContainer[ExecuteStep]
+    def __init__(self, steps: _Optional[_Iterable[_Union[ExecuteStep, _Mapping]]] = ...) -> None: ...
+
 class CommandOutcome(_message.Message):
     __slots__ = ("accepted", "code", "message", "values")
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]

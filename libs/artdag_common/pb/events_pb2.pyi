@@ -113,16 +113,14 @@ class ScheduledStep(_message.Message):
     def __init__(self, step: _Optional[int] = ..., node: _Optional[str] = ..., cache_id: _Optional[str] = ..., after: _Optional[int] = ...) -> None: ...
 
 class SatisfiedStep(_message.Message):
-    __slots__ = ("step", "node", "output_cid", "cached")
+    __slots__ = ("step", "node", "output_cid")
     STEP_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_CID_FIELD_NUMBER: _ClassVar[int]
-    CACHED_FIELD_NUMBER: _ClassVar[int]
     step: int
     node: str
     output_cid: str
-    cached: bool
-    def __init__(self, step: _Optional[int] = ..., node: _Optional[str] = ..., output_cid: _Optional[str] = ..., cached: _Optional[bool] = ...) -> None: ...
+    def __init__(self, step: _Optional[int] = ..., node: _Optional[str] = ..., output_cid: _Optional[str] = ...) -> None: ...
 
 class RunStepsScheduled(_message.Message):
     __slots__ = ("at_us", "steps")

@@ -20,10 +20,14 @@ class Fact:
 
     Attributes:
         event: None for a type that only a newer version knows; it changes nothing here.
+        kind: kind of the aggregate it belongs to: run, step, recipe, object, token.
+        key: that aggregate's key: a run id, a cache id, a CID, the hash of a token.
     """
 
     recorded: Recorded
     event: DomainEvent | None
+    kind: str
+    key: str
 
     @property
     def position(self) -> int:
@@ -35,16 +39,12 @@ class Fact:
         """The aggregate it belongs to, ``<kind>-<key>``."""
         return self.recorded.stream
 
-    @property
-    def key(self) -> str:
-        """The aggregate's key: a run id, a cache id, a CID, the hash of a token."""
-        return self.recorded.stream.partition("-")[2]
-
 
 def fact(recorded: Recorded) -> Fact:
     """Decode a stored event."""
+    kind, _, key = recorded.stream.partition("-")
     try:
-        return Fact(recorded, decode(recorded))
+        return Fact(recorded, decode(recorded), kind, key)
     except UnknownEventTypeError:
         log.warning("event of a newer version is passed over", type=recorded.type, position=recorded.position)
-        return Fact(recorded, None)
+        return Fact(recorded, None, kind, key)

@@ -13,6 +13,7 @@ from artdag_common.domain.content import Object
 from services.gateway.projections.fact import Fact
 from services.gateway.projections.rows import arrays, upsert
 
+KINDS = (Object.TOPIC,)
 TABLES = ("rm_objects", "rm_object_names")
 
 DDL = """

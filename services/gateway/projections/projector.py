@@ -25,7 +25,7 @@ from artdag_common.eventstore.port import Recorded
 from artdag_common.eventstore.postgres import ITS_EVENT, LOST, SCHEMA_LOCK
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
-from artdag_common.messaging.consumer import StandingPull
+from artdag_common.messaging.consumer import QuickPull
 from artdag_common.tasks import end
 from services.gateway.projections import objects, recipes, runs, tokens
 from services.gateway.projections.fact import Fact, fact
@@ -97,10 +97,16 @@ async def commit(pool: asyncpg.Pool, facts: Sequence[Fact]) -> int:
             return position
         new = [each for each in facts if each.position > position]
         for projection in PROJECTIONS:
-            await projection.apply(connection, new)
+            if mine := concerning(projection, new):
+                await projection.apply(connection, mine)
         position = new[-1].position
         await connection.execute("UPDATE rm_position SET position = $2 WHERE name = $1", NAME, position)
         return position
+
+
+def concerning(projection: ModuleType, facts: Sequence[Fact]) -> list[Fact]:
+    """Return the facts that a projection is about, and that this version can read."""
+    return [each for each in facts if each.kind in projection.KINDS and each.event]
 
 
 async def rebuild(pool: asyncpg.Pool) -> int:
@@ -126,7 +132,7 @@ class Projector:
         self._waiting: asyncio.Queue[Msg] = asyncio.Queue()
         self._advanced = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._pull: StandingPull | None = None
+        self._pull: QuickPull | None = None
         self.position = 0
         self.steady = False
         self._took_at = 0.0
@@ -147,7 +153,7 @@ class Projector:
             ack_policy=AckPolicy.NONE,
             inactive_threshold=FORGOTTEN,
         )
-        self._pull = StandingPull(self._bus, subjects.EVENTS, config, self._waiting.put, batch=AT_ONCE)
+        self._pull = QuickPull(self._bus, subjects.EVENTS, config, self._waiting.put_nowait, batch=AT_ONCE)
         self._tasks = [
             asyncio.create_task(self._work(), name="projector"),
             asyncio.create_task(self._pull.start(), name="begin to pull"),

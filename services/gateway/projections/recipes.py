@@ -13,6 +13,7 @@ from artdag_common.domain.recipe import Recipe
 from services.gateway.projections.fact import Fact
 from services.gateway.projections.rows import arrays, upsert
 
+KINDS = (Recipe.TOPIC,)
 TABLES = ("rm_recipes",)
 
 DDL = """

@@ -16,6 +16,7 @@ from artdag_common.domain.step import Step
 from services.gateway.projections.fact import Fact
 from services.gateway.projections.rows import arrays, update, upsert
 
+KINDS = (Run.TOPIC, Step.TOPIC)
 TABLES = ("rm_run_steps", "rm_runs")
 
 DDL = """
@@ -240,7 +241,7 @@ class _Batch:
                 for satisfied in event.steps:
                     row = self.steps[run.run_id, satisfied.step]
                     row.output_cid = satisfied.output_cid
-                    self.move(row, "cached" if satisfied.cached else "completed")
+                    self.move(row, "completed")
             case Run.Completed():
                 run.status = "completed"
                 run.output_cid, run.provenance_cid = event.output_cid, event.provenance_cid

@@ -13,6 +13,7 @@ from artdag_common.domain.access import Token
 from services.gateway.projections.fact import Fact
 from services.gateway.projections.rows import arrays, upsert
 
+KINDS = (Token.TOPIC,)
 TABLES = ("rm_tokens",)
 
 DDL = """
@@ -40,14 +41,11 @@ class TokenRow:
 
 async def apply(connection: Any, facts: Sequence[Fact]) -> None:
     """Take a batch of events in."""
-    mine = [fact for fact in facts if isinstance(fact.event, Token.Event)]
-    if not mine:
-        return
     known = await connection.fetch(
-        "SELECT * FROM rm_tokens WHERE token_hash = ANY ($1::text[])", list({fact.key for fact in mine})
+        "SELECT * FROM rm_tokens WHERE token_hash = ANY ($1::text[])", list({fact.key for fact in facts})
     )
     rows = {row["token_hash"]: TokenRow(**row) for row in known}
-    for fact in mine:
+    for fact in facts:
         match fact.event:
             case Token.Attached() as event:
                 rows[fact.key] = TokenRow(fact.key, event.user, event.timestamp)

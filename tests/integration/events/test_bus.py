@@ -11,7 +11,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from artdag_common.application import new_events
-from artdag_common.commands import CancelRun, ExecuteStep
+from artdag_common.commands import CancelRun, ExecuteStep, ExecuteSteps
 from artdag_common.domain.aggregate import DomainEvent
 from artdag_common.domain.step import Step
 from artdag_common.errors import RunNotFoundError, ServiceUnavailableError
@@ -24,8 +24,8 @@ from tests.integration.events.appends import PATIENCE, an_append, eventually
 from tests.integration.events.servers import Server
 
 
-def a_step(cache_id: str = "abc") -> ExecuteStep:
-    return ExecuteStep(cache_id, "NOOP", "{}", "a.b.noop", ())
+def a_step(cache_id: str = "abc") -> ExecuteSteps:
+    return ExecuteSteps((ExecuteStep(cache_id, "NOOP", "{}", "a.b.noop", ()),))
 
 
 async def in_stream(bus: Bus, stream: str) -> int:

@@ -14,7 +14,7 @@ import pytest
 from artdag_common.application import Application
 from artdag_common.blobs.local import LocalBlobStore
 from artdag_common.codec import encode_command
-from artdag_common.commands import ExecuteStep
+from artdag_common.commands import ExecuteStep, ExecuteSteps
 from artdag_common.domain.step import Step
 from artdag_common.errors import MediaWorkerLostError
 from artdag_common.eventstore.postgres import PostgresEventStore
@@ -30,8 +30,8 @@ CONFIG = '{"duration":1.0}'
 class Delivery:
     """A message from the work queue, and what became of it."""
 
-    def __init__(self, command: ExecuteStep) -> None:
-        self.data = encode_command(command)
+    def __init__(self, *steps: ExecuteStep) -> None:
+        self.data = encode_command(ExecuteSteps(steps))
         self.said: list[str] = []
 
     async def ack(self) -> None:
@@ -102,8 +102,8 @@ class World:
         source = await self.blobs.put(b"source")
         return ExecuteStep(CACHE_ID, "SEGMENT", CONFIG, "g.cut.segment", (source.cid,), version)
 
-    async def deliver(self, executor: StepHandler, command: ExecuteStep) -> list[str]:
-        delivery = Delivery(command)
+    async def deliver(self, executor: StepHandler, *steps: ExecuteStep) -> list[str]:
+        delivery = Delivery(*steps)
         await executor.execute(delivery)  # type: ignore[arg-type]
         return delivery.said
 
@@ -216,3 +216,48 @@ async def test_a_running_step_gives_signs_of_life(world: World) -> None:
 def test_hints_fit_the_bus() -> None:
     """The stand-in has the method that the handler calls."""
     assert callable(Bus.hint_again)
+
+
+def a_pass(cache_id: str, cid: str, version: int = 0) -> ExecuteStep:
+    return ExecuteStep(cache_id, "NOOP", "{}", f"g.{cache_id}.noop", (cid,), version)
+
+
+async def test_steps_that_travel_together_end_each_by_itself(world: World) -> None:
+    source = (await world.blobs.put(b"source")).cid
+    ids = [f"{n:064x}" for n in range(20)]
+    executor = world.executor(ready(writes(b"out")))
+    assert await world.deliver(executor, *(a_pass(i, source) for i in ids)) == ["ack"]
+    for cache_id in ids:
+        assert [e.type for e in await world.store.load(f"step-{cache_id}")] == ["StepStarted", "StepCompleted"]
+
+
+async def test_steps_that_travel_together_again_are_not_done_again(world: World) -> None:
+    """The message comes twice, or some of its steps were done by another: those are told again, the others done."""
+    source = (await world.blobs.put(b"source")).cid
+    first, second = [f"{n:064x}" for n in range(4)], [f"{n:064x}" for n in range(2, 6)]
+    executor = world.executor(ready(writes(b"out")))
+    assert await world.deliver(executor, *(a_pass(i, source) for i in first)) == ["ack"]
+    assert await world.deliver(executor, *(a_pass(i, source) for i in second)) == ["ack"]
+    for cache_id in {*first, *second}:
+        assert [e.type for e in await world.store.load(f"step-{cache_id}")] == ["StepStarted", "StepCompleted"]
+    assert {e.stream for e in world.hints.again} == {f"step-{i}" for i in first[2:]}
+
+
+async def test_one_bad_step_holds_up_no_other(world: World) -> None:
+    source = (await world.blobs.put(b"source")).cid
+    absent = (await world.blobs.put(b"absent")).cid
+    (await world.blobs.path(absent)).unlink()
+    good, bad = f"{1:064x}", f"{2:064x}"
+    executor = world.executor(ready(writes(b"out")))
+    assert await world.deliver(executor, a_pass(bad, absent), a_pass(good, source)) == ["ack"]
+    assert [e.type for e in await world.store.load(f"step-{good}")] == ["StepStarted", "StepCompleted"]
+    assert [e.type for e in await world.store.load(f"step-{bad}")] == ["StepStarted", "StepFailed"]
+
+
+async def test_a_message_is_kept_until_the_last_of_its_steps_has_ended(world: World) -> None:
+    source = (await world.blobs.put(b"source")).cid
+    executor = world.executor(ready(dies))
+    said = await world.deliver(executor, a_pass(f"{1:064x}", source), await world.command())
+    assert said == ["nak"]
+    assert await world.types() == ["StepStarted"]
+    assert [e.type for e in await world.store.load(f"step-{1:064x}")] == ["StepStarted", "StepCompleted"]

@@ -13,14 +13,16 @@ import pytest
 
 from artdag_common.application import Application
 from artdag_common.blobs.local import LocalBlobStore
-from artdag_common.commands import ExecuteStep, RegisterRecipe, StartRun
+from artdag_common.commands import ExecuteStep, ExecuteSteps, RegisterRecipe, StartRun
 from artdag_common.domain.graph import Graph, Node, Variable
 from artdag_common.domain.provenance import Infrastructure
 from artdag_common.domain.run import InputBinding, Run
 from artdag_common.domain.step import Step
+from artdag_common.errors import ServiceUnavailableError
+from artdag_common.eventstore.port import Append, AppendResult
 from artdag_common.eventstore.postgres import PostgresEventStore
 from services.planner.dispatcher import Dispatcher
-from services.planner.engine import Engine
+from services.planner.engine import Ended, Engine
 from services.planner.handlers import Commands
 from tests.integration.events.appends import names
 
@@ -49,6 +51,11 @@ class Planner:
     commands: Commands
     sent: list[ExecuteStep] = field(default_factory=list)
 
+    async def take(self, events: list[Ended], cause: str) -> None:
+        """Take ended steps in as the stream brings them."""
+        waiting = await self.engine.waiting([event.originator_id.partition("-")[2] for event in events])
+        await self.engine.take(events, waiting, cause)
+
 
 class World:
     """Planners that share an event store, and the executor's part, played by the test."""
@@ -62,8 +69,8 @@ class World:
     def planner(self) -> Planner:
         sent: list[ExecuteStep] = []
 
-        async def send(_: str, step: ExecuteStep) -> None:
-            sent.append(step)
+        async def send(_: str, work: ExecuteSteps) -> None:
+            sent.extend(work.steps)
 
         app = Application(PostgresEventStore(self.pool))
         engine = Engine(app, self.pool, self.blobs, Dispatcher(send), Infrastructure("s", "h", "host"), "", "localhost")
@@ -131,9 +138,9 @@ async def test_a_run_from_beginning_to_end(world: World) -> None:
     planner = world.planner()
     await world.begin(planner)
     assert [s.label for s in planner.sent] == ["g.left.noop", "g.right.noop"], "no step waits for a level"
-    await planner.engine.take([await world.execute(s) for s in planner.sent[:2]], "both", False)
+    await planner.take([await world.execute(s) for s in planner.sent[:2]], "both")
     assert [s.label for s in planner.sent[2:]] == ["g.out.noop"]
-    await planner.engine.take([await world.execute(planner.sent[2])], "out", False)
+    await planner.take([await world.execute(planner.sent[2])], "out")
     assert_one_run(await world.types())
     assert await world.pool.fetchval("SELECT count(*) FROM planner_waits") == 0
     assert await world.pool.fetchval("SELECT count(*) FROM planner_active") == 0
@@ -154,8 +161,8 @@ async def test_a_completion_heard_twice_changes_nothing(world: World) -> None:
     planner = world.planner()
     await world.begin(planner)
     completed = await world.execute(planner.sent[0])
-    for cause in ("hint", "stream"):
-        await planner.engine.take([completed], cause, mine_only=cause == "hint")
+    await planner.engine.take_kept([completed], "hint")
+    await planner.take([completed], "stream")
     assert (await world.types())["RunStepsSatisfied"] == 1
 
 
@@ -164,9 +171,9 @@ async def test_a_hint_is_left_to_the_planner_that_has_the_run(world: World) -> N
     planner, other = world.planner(), world.planner()
     await world.begin(planner)
     completed = await world.execute(planner.sent[0])
-    await other.engine.take([completed], "hint", mine_only=True)
+    await other.engine.take_kept([completed], "hint")
     assert "RunStepsSatisfied" not in await world.types()
-    await other.engine.take([completed], "stream", mine_only=False)
+    await other.take([completed], "stream")
     assert (await world.types())["RunStepsSatisfied"] == 1
 
 
@@ -212,10 +219,10 @@ async def test_two_planners_take_the_same_completions_at_once(world: World) -> N
     await world.begin(one)
     await two.engine.reconcile("run1", "reconcile/1")
     completed = [await world.execute(s) for s in one.sent[:2]]
-    await asyncio.gather(one.engine.take(completed, "took/same", False), two.engine.take(completed, "took/same", False))
+    await asyncio.gather(one.take(completed, "took/same"), two.take(completed, "took/same"))
     (last,) = {s.cache_id: s for s in one.sent + two.sent if s.label == "g.out.noop"}.values()
     ended = await world.execute(last)
-    await asyncio.gather(one.engine.take([ended], "took/hint", False), two.engine.take([ended], "took/stream", False))
+    await asyncio.gather(one.take([ended], "took/hint"), two.take([ended], "took/stream"))
     assert_one_run(await world.types())
 
 
@@ -224,8 +231,8 @@ async def test_a_planner_whose_copy_of_the_run_is_old_decides_again(world: World
     await world.begin(one)
     await two.engine.reconcile("run1", "reconcile/1")
     left, right = [await world.execute(s) for s in one.sent[:2]]
-    await one.engine.take([left], "left", False)
-    await two.engine.take([right], "right", False)
+    await one.take([left], "left")
+    await two.take([right], "right")
     assert [s.label for s in two.sent if s.inputs and s.label == "g.out.noop"] == ["g.out.noop"]
     assert (await world.types())["RunStepsSatisfied"] == 2
 
@@ -259,7 +266,7 @@ async def test_the_example_in_the_documentation_is_what_happens(world: World) ->
     await world.begin(planner, BEATS)
     done = 0
     while done < len(planner.sent):
-        await planner.engine.take([await world.execute(planner.sent[done])], f"took/{done}", False)
+        await planner.take([await world.execute(planner.sent[done])], f"took/{done}")
         done += 1
     rows = await world.pool.fetch(
         """SELECT split_part(e.stream, '-', 1) AS kind, e.type, o.tx::text FROM es_outbox o
@@ -273,11 +280,58 @@ async def test_a_run_of_cached_steps_makes_the_events_that_the_documentation_cou
     planner = world.planner()
     await world.begin(planner)
     for command in list(planner.sent):
-        await planner.engine.take([await world.execute(command)], f"took/{command.cache_id}", False)
-    await planner.engine.take([await world.execute(planner.sent[-1])], "took/last", False)
+        await planner.take([await world.execute(command)], f"took/{command.cache_id}")
+    await planner.take([await world.execute(planner.sent[-1])], "took/last")
     again = StartRun("run2", world.start.recipe_cid, "o", world.start.inputs)
     await planner.commands.start_run(again, "again")
     types = [e.type for e in await world.store.load("run-run2")]
     assert types[0] == "RunRequested"
     assert types[-2:] == ["RunPlanned", "RunCompleted"]
     assert set(types[1:-2]) == {"RunStepsPlanned"}
+
+
+async def test_a_step_may_end_before_the_planner_has_stored_that_it_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps are sent while the decision is on its way to disk; a hint that is faster finds the run all the same."""
+    planner = world.planner()
+    await world.begin(planner)
+    left, right = [await world.execute(s) for s in planner.sent]
+    hints: list[asyncio.Task[None]] = []
+    append = PostgresEventStore.append
+
+    async def outrun(store: PostgresEventStore, appended: Append) -> AppendResult:
+        if appended.stream == "run-run1" and any(s.label == "g.out.noop" for s in planner.sent) and not hints:
+            (last,) = [s for s in planner.sent if s.label == "g.out.noop"]
+            hints.append(asyncio.create_task(planner.engine.take_kept([await world.execute(last)], "took/early")))
+            await asyncio.sleep(0)
+            assert "RunCompleted" not in await world.types()
+        return await append(store, appended)
+
+    monkeypatch.setattr(PostgresEventStore, "append", outrun)
+    await planner.engine.take_kept([left, right], "took/both")
+    await asyncio.gather(*hints)
+    assert hints
+    assert_one_run(await world.types())
+
+
+async def test_what_was_asked_too_early_for_a_change_that_was_not_stored_does_no_harm(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The planner dies between the two: the next decides the same, and finds the step done."""
+    dying, planner = world.planner(), world.planner()
+    await world.begin(dying)
+    both = [await world.execute(s) for s in dying.sent]
+
+    async def dies(store: PostgresEventStore, appended: Append) -> AppendResult:
+        raise ServiceUnavailableError("the process is gone")
+
+    with monkeypatch.context() as death:
+        death.setattr(PostgresEventStore, "append", dies)
+        with pytest.raises(ServiceUnavailableError):
+            await dying.engine.take_kept(both, "took/both")
+    (early,) = [s for s in dying.sent if s.label == "g.out.noop"]
+    ended = await world.execute(early)
+    await planner.take(both, "took/both")
+    await planner.take([ended], "took/out")
+    assert_one_run(await world.types())

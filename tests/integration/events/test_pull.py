@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any
 
 import pytest
 from nats.aio.msg import Msg
@@ -13,9 +15,12 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from artdag_common.messaging import consumer as consumer_module
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
-from artdag_common.messaging.consumer import StandingPull
+from artdag_common.messaging.consumer import QuickPull, StandingPull
+from artdag_common.tasks import end
 from tests.integration.events.appends import PATIENCE, eventually
 from tests.integration.events.servers import Server
+
+Pulling = Callable[..., AbstractAsyncContextManager[StandingPull]]
 
 SUBJECT = subjects.command("cache", "ImportObject", "x")
 
@@ -46,11 +51,47 @@ class Received:
         await eventually(enough, f"{count} messages")
 
 
+class QueuedPull(QuickPull):
+    """The quick pull as it is used: what it puts somewhere is taken from there by a task."""
+
+    def __init__(
+        self, bus: Bus, stream: str, config: ConsumerConfig, take: Callable[[Msg], Awaitable[None]], batch: int
+    ) -> None:
+        self.queue: asyncio.Queue[Msg] = asyncio.Queue()
+        self.take = take
+        super().__init__(bus, stream, config, self.queue.put_nowait, batch)
+        self.worker = asyncio.create_task(self.work())
+
+    async def work(self) -> None:
+        while True:
+            await self.take(await self.queue.get())
+
+    async def stop(self) -> None:
+        await super().stop()
+        await end(self.worker)
+
+
+@pytest.fixture(params=[StandingPull, QueuedPull])
+def pull_class(request: pytest.FixtureRequest) -> type[Any]:
+    """Both are asked in the same way, and are handed what comes in two."""
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def pulling(pull_class: type[Any]) -> Pulling:
+    return partial(pulling_with, pull_class)
+
+
 @asynccontextmanager
-async def pulling(
-    bus: Bus, take: Callable[[Msg], Awaitable[None]], batch: int = 16, stream: str = subjects.COMMANDS, **more: float
+async def pulling_with(
+    pull_class: type[Any],
+    bus: Bus,
+    take: Callable[[Msg], Awaitable[None]],
+    batch: int = 16,
+    stream: str = subjects.COMMANDS,
+    **more: float,
 ) -> AsyncIterator[StandingPull]:
-    pull = StandingPull(bus, stream, durable(**more), take, batch)
+    pull = pull_class(bus, stream, durable(**more), take, batch)
     await pull.start()
     try:
         yield pull
@@ -68,7 +109,7 @@ async def waiting_requests(bus: Bus) -> int:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 64])
-async def test_a_half_full_batch_does_not_stall(bus: Bus, batch: int) -> None:
+async def test_a_half_full_batch_does_not_stall(bus: Bus, batch: int, pulling: Pulling) -> None:
     """Messages that come one by one are delivered one by one, however many were asked for."""
     received = Received()
     async with pulling(bus, received.take, batch):
@@ -78,7 +119,7 @@ async def test_a_half_full_batch_does_not_stall(bus: Bus, batch: int) -> None:
     assert received.data == [b"%d" % i for i in range(40)]
 
 
-async def test_everything_comes_in_order_and_is_gone_once_acknowledged(bus: Bus) -> None:
+async def test_everything_comes_in_order_and_is_gone_once_acknowledged(bus: Bus, pulling: Pulling) -> None:
     await send(bus, 0, 200)
     received = Received()
     async with pulling(bus, received.take):
@@ -91,7 +132,7 @@ async def test_everything_comes_in_order_and_is_gone_once_acknowledged(bus: Bus)
     await eventually(empty, "an empty work queue")
 
 
-async def test_everything_comes_across_restarts_of_the_server(own_nats: Server, bus: Bus) -> None:
+async def test_everything_comes_across_restarts_of_the_server(own_nats: Server, bus: Bus, pulling: Pulling) -> None:
     received = Received()
     restarts = own_nats.child.restarts
     async with pulling(bus, received.take):
@@ -110,7 +151,7 @@ async def test_everything_comes_across_restarts_of_the_server(own_nats: Server, 
         await eventually(all_there, "all of them")
 
 
-async def test_what_was_not_acknowledged_comes_again(bus: Bus) -> None:
+async def test_what_was_not_acknowledged_comes_again(bus: Bus, pulling: Pulling) -> None:
     await send(bus, 0, 3)
     deliveries: list[tuple[bytes, int]] = []
     again = asyncio.Event()
@@ -127,7 +168,8 @@ async def test_what_was_not_acknowledged_comes_again(bus: Bus) -> None:
     assert deliveries == [(b"0", 1), (b"1", 1), (b"2", 1), (b"1", 2)]
 
 
-async def test_a_callback_that_raises_stops_nothing(bus: Bus) -> None:
+@pytest.mark.parametrize("pull_class", [StandingPull], indirect=True)
+async def test_a_callback_that_raises_stops_nothing(bus: Bus, pulling: Pulling) -> None:
     received = Received()
 
     async def take(message: Msg) -> None:
@@ -141,7 +183,7 @@ async def test_a_callback_that_raises_stops_nothing(bus: Bus) -> None:
     assert received.data == [b"%d" % i for i in range(0, 80, 2)]
 
 
-async def test_requests_do_not_pile_up(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_requests_do_not_pile_up(bus: Bus, monkeypatch: pytest.MonkeyPatch, pulling: Pulling) -> None:
     """Each time of work followed by a time of rest leaves one request or two waiting at the server, not twice as many.
 
     At 512 the server refuses, and a client that asks again at once would ask for ever.
@@ -157,10 +199,10 @@ async def test_requests_do_not_pile_up(bus: Bus, monkeypatch: pytest.MonkeyPatch
             assert 0 < pull._left <= 8
 
 
-async def test_a_stream_that_is_not_there_yet_is_waited_for(bus: Bus) -> None:
+async def test_a_stream_that_is_not_there_yet_is_waited_for(bus: Bus, pull_class: type[Any]) -> None:
     received = Received()
     await bus.js.delete_stream(subjects.COMMANDS)
-    pull = StandingPull(bus, subjects.COMMANDS, durable(), received.take, 4)
+    pull = pull_class(bus, subjects.COMMANDS, durable(), received.take, 4)
     starting = asyncio.create_task(pull.start())
     await bus.ensure_streams()
     await send(bus, 0, 5)
@@ -169,7 +211,7 @@ async def test_a_stream_that_is_not_there_yet_is_waited_for(bus: Bus) -> None:
     await pull.stop()
 
 
-async def test_a_stream_that_is_deleted_and_made_again(bus: Bus) -> None:
+async def test_a_stream_that_is_deleted_and_made_again(bus: Bus, pulling: Pulling) -> None:
     """The consumer goes with the stream; nobody reconnects."""
     received = Received()
     async with pulling(bus, received.take):
@@ -181,7 +223,7 @@ async def test_a_stream_that_is_deleted_and_made_again(bus: Bus) -> None:
         await received.count(10)
 
 
-async def test_a_pull_that_has_stopped_takes_nothing(bus: Bus) -> None:
+async def test_a_pull_that_has_stopped_takes_nothing(bus: Bus, pulling: Pulling) -> None:
     received, successor = Received(), Received()
     async with pulling(bus, received.take):
         await send(bus, 0, 3)

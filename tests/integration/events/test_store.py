@@ -13,12 +13,19 @@ import pytest
 
 from artdag_common.errors import ServiceUnavailableError
 from artdag_common.eventstore import postgres
-from artdag_common.eventstore.port import Append, AppendResult, Statement
+from artdag_common.eventstore.port import Append, AppendResult, Call
 from artdag_common.eventstore.postgres import PostgresEventStore
 from tests.integration.events.appends import PATIENCE, an_append, eventually, write
 
 GATE = 74
 """Advisory lock at which the appends of a test wait inside Postgres."""
+
+
+def waits_for(cache_id: str | None) -> Call:
+    """Return the planner's note that run ``run`` waits for a step; of None it cannot be made."""
+    arguments = (("run", "text"), (False, "boolean"), ([cache_id], "text[]"), ([], "text[]"), (False, "boolean"))
+    return Call("planner_index", arguments)
+
 
 AT_GATE = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND NOT granted"
 
@@ -141,18 +148,17 @@ async def test_two_appends_to_one_stream_at_once_are_decided_one_after_the_other
 async def test_other_statements_commit_with_the_append_or_not_at_all(
     pool: asyncpg.Pool, store: PostgresEventStore
 ) -> None:
-    wait = Statement("INSERT INTO planner_waits VALUES ($1, $2)", ("cache", "run"))
-    broken = Statement("INSERT INTO planner_waits VALUES ($1, NULL)", ("cache",))
+    wait, broken = waits_for("cache"), waits_for(None)
     with pytest.raises(asyncpg.NotNullViolationError):
-        await store.append(an_append("run-a", 0, "c", also=(wait, broken)))
+        await store.append(an_append("run-a", 0, "c", also=broken))
     assert await store.load("run-a") == []
-    assert await store.append(an_append("run-a", 0, "c", also=(wait,))) == "appended"
-    assert await store.append(an_append("run-a", 0, "other", also=(broken,))) == "conflict"
+    assert await store.append(an_append("run-a", 0, "c", also=wait)) == "appended"
+    assert await store.append(an_append("run-a", 0, "other", also=broken)) == "conflict"
     assert await pool.fetchval("SELECT count(*) FROM planner_waits") == 1
 
 
-@pytest.mark.parametrize("also", [(), (Statement("INSERT INTO planner_waits VALUES ('cache', 'run')", ()),)])
-async def test_a_connection_lost_before_the_commit(pool: asyncpg.Pool, also: tuple[Statement, ...]) -> None:
+@pytest.mark.parametrize("also", [None, waits_for("cache")])
+async def test_a_connection_lost_before_the_commit(pool: asyncpg.Pool, also: Call | None) -> None:
     """The backend dies with the events inserted and not committed: asked again, they are stored once."""
     store = PostgresEventStore(pool)
     append = an_append("run-a", 0, "c", count=2, also=also)
@@ -163,7 +169,7 @@ async def test_a_connection_lost_before_the_commit(pool: asyncpg.Pool, also: tup
         await at_gate(pool)
     assert await task == "appended"
     assert [e.event_id for e in await store.load("run-a")] == [e.event_id for e in append.events]
-    assert await pool.fetchval("SELECT count(*) FROM planner_waits") == len(also)
+    assert await pool.fetchval("SELECT count(*) FROM planner_waits") == bool(also)
     await store.close()
 
 
@@ -180,9 +186,9 @@ class AnswerLost(PostgresEventStore):
         return results
 
 
-@pytest.mark.parametrize("also", [(), (Statement("INSERT INTO planner_waits VALUES ('cache', 'run')", ()),)])
+@pytest.mark.parametrize("also", [None, waits_for("cache")])
 async def test_an_answer_lost_after_the_commit_is_settled_by_asking_again(
-    pool: asyncpg.Pool, also: tuple[Statement, ...]
+    pool: asyncpg.Pool, also: Call | None
 ) -> None:
     told: list[Append] = []
 
@@ -195,7 +201,7 @@ async def test_an_answer_lost_after_the_commit_is_settled_by_asking_again(
     assert store.lost
     assert [e.event_id for e in await store.load("run-a")] == [e.event_id for e in append.events]
     assert await pool.fetchval("SELECT count(*) FROM es_outbox") == 2
-    assert await pool.fetchval("SELECT count(*) FROM planner_waits") == len(also)
+    assert await pool.fetchval("SELECT count(*) FROM planner_waits") == bool(also)
     assert told == [append], "those who wait for the events are told all the same"
     await store.close()
 
@@ -290,8 +296,11 @@ async def test_heads_are_read_before_the_first_write(pool: asyncpg.Pool) -> None
 async def test_other_statements_run_after_the_append_in_its_transaction(
     pool: asyncpg.Pool, store: PostgresEventStore
 ) -> None:
-    statement = Statement("INSERT INTO planner_waits SELECT 'cache', pg_current_xact_id()::text", ())
-    await store.append(an_append("run-a", 0, "c", also=(statement,)))
+    await pool.execute(
+        """CREATE FUNCTION note() RETURNS bigint LANGUAGE sql AS
+        $$ INSERT INTO planner_waits SELECT 'cache', pg_current_xact_id()::text; SELECT count(*) FROM es_outbox $$"""
+    )
+    await store.append(an_append("run-a", 0, "c", also=Call("note")))
     assert await pool.fetchval("SELECT tx::text FROM es_outbox") == await pool.fetchval(
         "SELECT run_id FROM planner_waits"
     )

@@ -15,7 +15,7 @@ import pytest
 from artdag_common.application import Application
 from artdag_common.blobs.local import LocalBlobStore
 from artdag_common.codec import encode_command
-from artdag_common.commands import ExecuteStep
+from artdag_common.commands import ExecuteStep, ExecuteSteps
 from artdag_common.config import Settings
 from artdag_common.domain.plan import canonical_json
 from artdag_common.domain.step import Step
@@ -58,7 +58,7 @@ class Bench:
 
     async def send(self, step: ExecuteStep, work_class: str = "cpu") -> None:
         """Put a step on the work queue; it is there when this returns."""
-        await self.bus.js.publish(subjects.work(work_class, step.cache_id), encode_command(step))
+        await self.bus.js.publish(subjects.work(work_class, step.cache_id), encode_command(ExecuteSteps((step,))))
 
     def let_go(self) -> None:
         """Let one waiting attempt go on."""

@@ -158,7 +158,7 @@ async def all_that_happens(app: Application) -> None:
     stopped.run.cancel("enough", stopped.now)
     await stopped.save()
     held.run.release(held.now)
-    held.run.take({"shared": "bafyoutshared"}, held.now, {}, cached=True)
+    held.run.take({"shared": "bafyoutshared"}, held.now, {})
     held.run.schedule(held.now, {"held-c2": 1})
     await held.save()
     bad.run.delete(bad.now)
@@ -229,7 +229,7 @@ async def test_the_rows_say_what_happened(pool, history):
     assert steps["good"] == ["cached", "completed", "completed", "completed"]
     assert steps["bad"] == ["cached", "failed", "skipped", "skipped"]
     assert steps["stopped"] == ["cached", "completed", "skipped", "skipped"]  # the shared step ended before the stop
-    assert steps["held"] == ["cached", "cached", "scheduled", "pending"]
+    assert steps["held"] == ["cached", "completed", "scheduled", "pending"]
     for run_id, row in runs.items():
         assert row["cached"] == steps[run_id].count("cached"), run_id
         assert row["completed"] == steps[run_id].count("completed"), run_id

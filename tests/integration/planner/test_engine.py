@@ -84,14 +84,14 @@ async def test_a_failed_step_fails_the_run_by_name_and_nothing_follows(world: Wo
     await start(world, planner, "run1")
     failed = await end(world, sent(planner, "g.left.noop"), "unreadable")
     late = await end(world, sent(planner, "g.right.noop"))
-    await planner.engine.take([failed], "failed", False)
+    await planner.take([failed], "failed")
     run = await run_of(world)
     assert (run.status, run.error) == ("failed", "unreadable")
     (fact,) = [e for e in await world.store.load("run-run1") if e.type == "RunFailed"]
     assert b"left" in fact.data
     before = await history(world)
-    await planner.engine.take([late], "late", False)
-    await world.planner().engine.take([late, failed], "later", False)
+    await planner.take([late], "late")
+    await world.planner().take([late, failed], "later")
     assert await history(world) == before
 
 
@@ -109,7 +109,7 @@ async def test_a_run_that_fails_sends_nothing_that_the_same_batch_freed(world: W
     planner = world.planner()
     await start(world, planner, "run1", graph)
     batch = [await end(world, sent(planner, "g.left.noop")), await end(world, sent(planner, "g.right.noop"), "bad")]
-    await planner.engine.take(batch, "both", False)
+    await planner.take(batch, "both")
     assert (await run_of(world)).status == "failed"
     assert Counter(s.label for s in planner.sent) == Counter(["g.left.noop", "g.right.noop"])
 
@@ -119,7 +119,7 @@ async def test_completions_after_a_cancellation_change_nothing(world: World) -> 
     await start(world, planner, "run1")
     await planner.commands.cancel_run(CancelRun("run1", "enough"), "cancel")
     before = await history(world)
-    await planner.engine.take([await end(world, s) for s in planner.sent], "late", False)
+    await planner.take([await end(world, s) for s in planner.sent], "late")
     await world.planner().engine.reconcile("run1", "reconcile")
     assert await history(world) == before
     assert before[-1] == "RunCancelled"
@@ -172,9 +172,9 @@ async def test_a_failure_from_before_the_run_is_not_its_failure(world: World) ->
     assert {(s.label, s.version) for s in two.sent} == {("g.out.noop", 2)}, "it knows that the step was tried before"
     await two.engine.reconcile("run1", "reconcile/2")
     await world.planner().engine.reconcile("run1", "reconcile/3")
-    await two.engine.take([stale], "stale", False)
+    await two.take([stale], "stale")
     assert (await run_of(world)).status == "running"
-    await two.engine.take([await end(world, sent(two, "g.out.noop"), "still unreadable")], "new", False)
+    await two.take([await end(world, sent(two, "g.out.noop"), "still unreadable")], "new")
     run = await run_of(world)
     assert (run.status, run.error) == ("failed", "still unreadable")
 
@@ -185,14 +185,14 @@ async def test_a_completion_whose_output_is_gone_again_does_not_count(world: Wor
     await start(world, planner, "run0")
     gone = await world.blobs.put(b"left's output")
     stale = await end(world, sent(planner, "g.left.noop"), output=gone.cid)
-    await planner.engine.take([stale], "run0/left", False)
+    await planner.take([stale], "run0/left")
     (await world.blobs.path(gone.cid)).unlink()
     await start(world, planner, "run1")
-    await planner.engine.take([stale], "stale", False)
+    await planner.take([stale], "stale")
     run = await run_of(world)
     assert {run.steps[i].node for i in run.outstanding()} == {"left", "right"}
     await world.blobs.put(b"left's output")  # an executor found it done after all: now it does
-    await planner.engine.take([stale], "told again", False)
+    await planner.take([stale], "told again")
     run = await run_of(world)
     assert {run.steps[i].node for i in run.outstanding()} == {"right"}
 
@@ -205,7 +205,7 @@ async def test_two_runs_share_their_steps(world: World) -> None:
     await asyncio.gather(start(world, planner, "run1"), start(world, planner, "run2"))
     for _ in range(2):
         batch = [s for s in planner.sent if not await world.store.load(f"step-{s.cache_id}")]
-        await planner.engine.take([await end(world, s) for s in batch], f"took/{len(planner.sent)}", False)
+        await planner.take([await end(world, s) for s in batch], f"took/{len(planner.sent)}")
     assert Counter(s.label for s in planner.sent) == Counter(["g.left.noop", "g.right.noop", "g.out.noop"])
     for run_id in ("run1", "run2"):
         assert (await run_of(world, run_id)).status == "completed"
@@ -217,7 +217,7 @@ async def test_a_run_in_trouble_does_not_hold_up_the_others(world: World, monkey
     planner = world.planner()
     await start(world, planner, "run1")
     await start(world, planner, "run2")
-    await planner.engine.take([await end(world, s) for s in planner.sent], "sides", False)
+    await planner.take([await end(world, s) for s in planner.sent], "sides")
     put, refused = world.blobs.put, 0
 
     async def full_once(data: bytes, shelf: str = "") -> Blob:
@@ -230,9 +230,9 @@ async def test_a_run_in_trouble_does_not_hold_up_the_others(world: World, monkey
     monkeypatch.setattr(world.blobs, "put", full_once)
     ended = await end(world, sent(planner, "g.out.noop"))
     with pytest.raises(StorageFullError):
-        await planner.engine.take([ended], "out", False)
+        await planner.take([ended], "out")
     assert sorted([(await run_of(world, r)).status for r in ("run1", "run2")]) == ["completed", "running"]
-    await planner.engine.take([ended], "out", False)
+    await planner.take([ended], "out")
     assert {(await run_of(world, r)).status for r in ("run1", "run2")} == {"completed"}
 
 
@@ -241,9 +241,9 @@ async def test_ends_heard_together_again_count_for_what_is_awaited_only_now(worl
     planner = world.planner()
     await start(world, planner, "run1")
     batch = [await end(world, s) for s in (*planner.sent, await planned(world, "run1", "out"))]
-    await planner.engine.take(batch, "the same", False)
+    await planner.take(batch, "the same")
     assert (await run_of(world)).status == "running"
-    await planner.engine.take(batch, "the same", False)
+    await planner.take(batch, "the same")
     assert (await run_of(world)).status == "completed"
 
 
@@ -265,10 +265,10 @@ async def test_two_planners_take_the_ends_of_a_wide_run_at_once(world: World) ->
         batch = [await end(world, command) for command in commands.values()]
         half = len(batch) // 2
         await asyncio.gather(
-            one.engine.take(batch[: half + 1], "same", False),
-            two.engine.take(batch[half:], "same", False),
-            two.engine.take(batch[: half + 1], "same", False),
-            one.engine.take(batch[half:], "other", False),
+            one.take(batch[: half + 1], "same"),
+            two.take(batch[half:], "same"),
+            two.take(batch[: half + 1], "same"),
+            one.take(batch[half:], "other"),
         )
     types = Counter(await history(world))
     assert types["RunStepsScheduled"] == types["RunStepsSatisfied"] == 2 * width + 1
@@ -283,10 +283,10 @@ async def test_a_planner_that_knew_a_run_as_held_takes_it_over_when_the_other_di
     await two.engine.reconcile("run1", "reconcile/0")
     await one.commands.execute_run(ExecuteRun("run1"), "go")
     completed = [await end(world, s) for s in one.sent]
-    await two.engine.take(completed[:1], "stream", False)
+    await two.take(completed[:1], "stream")
     assert Counter(await history(world))["RunStepsSatisfied"] == 1
     await two.engine.reconcile("run1", "reconcile/1")
-    await two.engine.take([await end(world, sent(two, "g.out.noop"))], "out", False)
+    await two.take([await end(world, sent(two, "g.out.noop"))], "out")
     assert (await run_of(world)).status == "completed"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,10 @@ from typing import Any
 import asyncpg
 import nats
 import pytest
-from nats.aio.msg import Msg
 
 from artdag_common.application import Application
 from artdag_common.blobs.local import LocalBlobStore
-from artdag_common.commands import CancelRun, ExecuteRun, ExecuteStep, RegisterRecipe, StartRun
+from artdag_common.commands import CancelRun, ExecuteRun, ExecuteSteps, RegisterRecipe, StartRun
 from artdag_common.config import Settings
 from artdag_common.domain.graph import Graph, Node, Variable
 from artdag_common.domain.run import InputBinding, Run
@@ -24,6 +23,7 @@ from artdag_common.eventstore.port import Append
 from artdag_common.eventstore.postgres import PostgresEventStore
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus, Outcome
+from artdag_common.messaging.client import QuickClient
 from services.executor.wiring import executor
 from services.planner import following, wiring
 from services.planner.dispatcher import WINDOW, Dispatcher
@@ -197,7 +197,7 @@ async def test_without_hints_the_stream_completes_the_run(
 async def test_a_planner_killed_between_commit_and_dispatch(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it had scheduled is sent by the one that comes after it."""
 
-    async def lost(bus: Bus, work_class: str, step: ExecuteStep) -> None:
+    async def lost(bus: Bus, work_class: str, work: ExecuteSteps) -> None:
         pass
 
     with monkeypatch.context() as dying:
@@ -211,7 +211,7 @@ async def test_a_planner_killed_between_commit_and_dispatch(place: Place, monkey
     assert (await place.types())["RunStepsScheduled"] == 3
 
 
-@pytest.mark.parametrize("broken", ["take", "proceed", "reconcile"])
+@pytest.mark.parametrize("broken", ["take_kept", "waiting", "proceed", "reconcile"])
 async def test_a_planner_survives_what_nobody_thought_of(
     place: Place, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
@@ -243,15 +243,16 @@ async def test_a_planner_survives_what_nobody_thought_of(
 async def test_a_bus_that_is_away_when_an_event_is_acknowledged_ends_nothing(
     place: Place, no_net: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    acknowledge, refused = Msg.ack, asyncio.Event()
+    send, refused = QuickClient.send, asyncio.Event()
 
-    async def away_once(message: Msg) -> None:
-        if message.subject.startswith("evt.step.") and not refused.is_set():
+    async def away_once(client: QuickClient, messages: Iterable[bytes]) -> None:
+        held = list(messages)
+        if any(b"$JS.ACK.EVENTS.planner" in message for message in held) and not refused.is_set():
             refused.set()
             raise nats.errors.OutboundBufferLimitError
-        await acknowledge(message)
+        await send(client, held)
 
-    monkeypatch.setattr(Msg, "ack", away_once)
+    monkeypatch.setattr(QuickClient, "send", away_once)
     monkeypatch.setattr(Bus, "committed", wake_only)  # so that only the stream can complete a run
     async with place.services(planner, executor):
         await place.request(await place.register(), "start")

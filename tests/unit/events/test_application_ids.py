@@ -12,7 +12,7 @@ from artdag_common.application import Application, aggregate_class, event_id, ne
 from artdag_common.domain.access import Token
 from artdag_common.domain.aggregate import AGGREGATES, DomainEvent
 from artdag_common.errors import VersionConflictError
-from artdag_common.eventstore.port import Append, AppendResult, Recorded, Statement
+from artdag_common.eventstore.port import Append, AppendResult, Call, Recorded
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -101,12 +101,12 @@ async def test_the_expected_version_is_the_one_that_was_loaded() -> None:
 
 async def test_the_inbox_is_asked_for_explicitly() -> None:
     store = Kept()
-    also = (Statement("SELECT 1", ()),)
+    also = Call("now")
     await Application(store).append(a_token(), "m", consumer="auth", outcome=b"o", also=also, inbox=True)
     await Application(store).append(a_token(), "m", consumer="auth")
     assert [(a.consumer, a.msg_id, a.outcome, a.also) for a in store.appends] == [
         ("auth", "m", b"o", also),
-        ("auth", "", b"", ()),
+        ("auth", "", b"", None),
     ]
 
 

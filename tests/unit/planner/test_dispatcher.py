@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from artdag_common.commands import ExecuteStep
+from artdag_common.commands import ExecuteStep, ExecuteSteps
 from artdag_common.errors import ServiceUnavailableError
-from services.planner.dispatcher import WINDOW, Dispatcher
+from services.planner.dispatcher import TOGETHER, WINDOW, Dispatcher
 
 
 def step(number: int) -> ExecuteStep:
@@ -18,12 +18,14 @@ class Queue:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, int]] = []
+        self.messages: list[int] = []
         self.broken = False
 
-    async def send(self, work_class: str, command: ExecuteStep) -> None:
+    async def send(self, work_class: str, work: ExecuteSteps) -> None:
         if self.broken:
             raise ServiceUnavailableError("the queue does not answer")
-        self.sent.append((work_class, int(command.cache_id, 16)))
+        self.messages.append(len(work.steps))
+        self.sent += [(work_class, int(step.cache_id, 16)) for step in work.steps]
 
     @property
     def numbers(self) -> list[int]:
@@ -41,21 +43,34 @@ def dispatcher(queue: Queue) -> Dispatcher:
 
 
 async def test_a_step_is_sent_at_once_to_its_class(dispatcher: Dispatcher, queue: Queue) -> None:
-    await dispatcher.submit("run", "cpu", step(1))
-    await dispatcher.submit("run", "inline", step(2))
+    await dispatcher.submit("run", [("cpu", step(1))])
+    await dispatcher.submit("run", [("inline", step(2))])
     assert queue.sent == [("cpu", 1), ("inline", 2)]
+
+
+async def test_steps_that_take_no_time_travel_together_and_others_alone(dispatcher: Dispatcher, queue: Queue) -> None:
+    together = TOGETHER["inline"]
+    await dispatcher.submit("run", [("inline", step(number)) for number in range(together + 3)])
+    assert queue.messages == [together, 3]
+    assert queue.numbers == list(range(together + 3))
+    queue.messages.clear()
+    await dispatcher.repeat("run", [("inline", step(number)) for number in range(5)])
+    assert queue.messages == [5]
+    queue.messages.clear()
+    await dispatcher.submit("run", [("cpu", step(1000 + number)) for number in range(4)])
+    assert queue.messages == [1, 1, 1, 1]
 
 
 async def test_a_step_that_two_runs_need_is_sent_once(dispatcher: Dispatcher, queue: Queue) -> None:
     for number, run in ((1, "one"), (1, "two"), (2, "one"), (1, "one")):
-        await dispatcher.submit(run, "cpu", step(number))
+        await dispatcher.submit(run, [("cpu", step(number))])
     assert queue.numbers == [1, 2]
 
 
 async def test_the_window_is_bounded_and_first_come_is_first_served(dispatcher: Dispatcher, queue: Queue) -> None:
     for number in range(WINDOW + 10):
-        await dispatcher.submit("run", "cpu", step(number))
-        await dispatcher.submit("run", "cpu", step(number))
+        await dispatcher.submit("run", [("cpu", step(number))])
+        await dispatcher.submit("run", [("cpu", step(number))])
     assert queue.numbers == list(range(WINDOW))
     await dispatcher.settle([step(5).cache_id, step(3).cache_id, "f" * 64])
     assert queue.numbers == list(range(WINDOW + 2))
@@ -64,15 +79,15 @@ async def test_the_window_is_bounded_and_first_come_is_first_served(dispatcher: 
 
 
 async def test_a_step_that_ended_can_be_sent_anew(dispatcher: Dispatcher, queue: Queue) -> None:
-    await dispatcher.submit("run", "cpu", step(1))
+    await dispatcher.submit("run", [("cpu", step(1))])
     await dispatcher.settle([step(1).cache_id])
-    await dispatcher.submit("run", "cpu", step(1))
+    await dispatcher.submit("run", [("cpu", step(1))])
     assert queue.numbers == [1, 1]
 
 
 async def test_a_step_that_may_be_lost_is_sent_again(dispatcher: Dispatcher, queue: Queue) -> None:
-    await dispatcher.repeat("run", "cpu", step(1))
-    await dispatcher.repeat("run", "cpu", step(1))
+    await dispatcher.repeat("run", [("cpu", step(1))])
+    await dispatcher.repeat("run", [("cpu", step(1))])
     assert queue.numbers == [1, 1]
 
 
@@ -80,8 +95,8 @@ async def test_repeating_a_step_that_waits_for_room_does_not_bring_it_forward(
     dispatcher: Dispatcher, queue: Queue
 ) -> None:
     for number in range(WINDOW + 2):
-        await dispatcher.submit("run", "cpu", step(number))
-    await dispatcher.repeat("run", "cpu", step(WINDOW + 1))
+        await dispatcher.submit("run", [("cpu", step(number))])
+    await dispatcher.repeat("run", [("cpu", step(WINDOW + 1))])
     assert queue.numbers == list(range(WINDOW))
 
 
@@ -89,25 +104,25 @@ async def test_steps_that_no_run_needs_any_more_are_forgotten_while_they_wait(
     dispatcher: Dispatcher, queue: Queue
 ) -> None:
     for number in range(WINDOW + 3):
-        await dispatcher.submit("ended", "cpu", step(number))
-    await dispatcher.submit("goes on", "cpu", step(WINDOW + 1))
+        await dispatcher.submit("ended", [("cpu", step(number))])
+    await dispatcher.submit("goes on", [("cpu", step(WINDOW + 1))])
     await dispatcher.withdraw("ended")
     await dispatcher.settle(step(number).cache_id for number in range(WINDOW))
     assert queue.numbers[WINDOW:] == [WINDOW + 1]
-    await dispatcher.submit("another", "cpu", step(WINDOW))
+    await dispatcher.submit("another", [("cpu", step(WINDOW))])
     assert queue.numbers[-1] == WINDOW
 
 
 async def test_a_step_that_ended_while_it_waited_is_not_sent(dispatcher: Dispatcher, queue: Queue) -> None:
     for number in range(WINDOW + 2):
-        await dispatcher.submit("run", "cpu", step(number))
+        await dispatcher.submit("run", [("cpu", step(number))])
     await dispatcher.settle([step(WINDOW).cache_id, step(0).cache_id])
     assert queue.numbers[WINDOW:] == [WINDOW + 1]
 
 
 async def test_steps_that_were_sent_are_outstanding_until_they_end(dispatcher: Dispatcher) -> None:
-    await dispatcher.submit("run", "cpu", step(1))
-    await dispatcher.submit("run", "cpu", step(2))
+    await dispatcher.submit("run", [("cpu", step(1))])
+    await dispatcher.submit("run", [("cpu", step(2))])
     await dispatcher.settle([step(1).cache_id])
     assert dispatcher.outstanding() == [step(2).cache_id]
 
@@ -115,7 +130,7 @@ async def test_steps_that_were_sent_are_outstanding_until_they_end(dispatcher: D
 async def test_a_step_that_could_not_be_sent_is_not_forgotten(dispatcher: Dispatcher, queue: Queue) -> None:
     queue.broken = True
     with pytest.raises(ServiceUnavailableError):
-        await dispatcher.submit("run", "cpu", step(1))
+        await dispatcher.submit("run", [("cpu", step(1))])
     queue.broken = False
-    await dispatcher.repeat("run", "cpu", step(1))
+    await dispatcher.repeat("run", [("cpu", step(1))])
     assert queue.numbers == [1]
