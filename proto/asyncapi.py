@@ -28,7 +28,14 @@ from artdag_common.version import VERSION  # noqa: E402
 
 TARGET = ROOT / "docs" / "asyncapi.yaml"
 
-OWNERS = {"run": "planner", "recipe": "planner", "step": "executor", "object": "cache", "token": "auth"}
+OWNERS = {
+    "run": "planner",
+    "recipe": "planner",
+    "effect": "planner",
+    "step": "executor",
+    "object": "cache",
+    "token": "auth",
+}
 """The one service that appends to the streams of each kind."""
 
 TYPES: dict[int, dict[str, Any]] = {

@@ -10,10 +10,13 @@ import typer
 from artdag_cli.options import State, state_folder
 from artdag_cli.system import ROOT
 
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""What the command line does not know is the benchmark's."""
+
 app = typer.Typer(no_args_is_help=True, help="Measure, beside a named peer, in the same run.")
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings=PASSED_ON)
 def engine(context: typer.Context, state: State = None) -> None:
     """1,000 no-op steps in 20 layers of 50 through the whole stack, beside Celery with Redis.
 
@@ -22,6 +25,24 @@ def engine(context: typer.Context, state: State = None) -> None:
     place = ["--folder", str(state_folder(state))] if state else []
     command = [sys.executable, str(ROOT / "benchmarks" / "engine.py"), *place, *context.args]
     raise typer.Exit(subprocess.call(command))
+
+
+@app.command(context_settings=PASSED_ON)
+def media(context: typer.Context) -> None:
+    """Renders of 720p, beside the ffmpeg command line (``--ffmpeg``) and MoviePy (``--moviepy``), where they are."""
+    raise typer.Exit(subprocess.call([sys.executable, str(ROOT / "benchmarks" / "media.py"), *context.args]))
+
+
+@app.command(context_settings=PASSED_ON)
+def beats(context: typer.Context) -> None:
+    """Beats of ten generated tracks, beside librosa, by mir_eval's F-measure."""
+    raise typer.Exit(subprocess.call([sys.executable, str(ROOT / "benchmarks" / "beats.py"), *context.args]))
+
+
+@app.command(context_settings=PASSED_ON)
+def effects(context: typer.Context) -> None:
+    """What each effect costs a frame of 720p, beside a copy of the frame."""
+    raise typer.Exit(subprocess.call([sys.executable, str(ROOT / "benchmarks" / "effects.py"), *context.args]))
 
 
 @app.callback()

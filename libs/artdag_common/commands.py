@@ -104,6 +104,17 @@ class DeleteRecipe(Command):
 
 @command
 @dataclass(frozen=True, slots=True)
+class RegisterEffect(Command):
+    """Make an effect known. Its file is stored as content before."""
+
+    SERVICE: ClassVar[str] = "planner"
+    KEY: ClassVar[str] = "effect_cid"
+    effect_cid: str
+    owner: str
+
+
+@command
+@dataclass(frozen=True, slots=True)
 class ImportObject(Command):
     """Take bytes that are on disk under their CID into the books."""
 
@@ -145,6 +156,7 @@ class ExecuteStep:
     Attributes:
         version: last version of the step's stream that the planner saw; 0: it was never tried.
         inputs: CIDs in slot order.
+        deliver: people get the output.
     """
 
     cache_id: str
@@ -153,6 +165,7 @@ class ExecuteStep:
     label: str
     inputs: tuple[str, ...]
     version: int = 0
+    deliver: bool = False
 
 
 @command

@@ -41,6 +41,10 @@ class ContentNotFoundError(ArtdagError):
     """No content with this CID or name is stored here. Upload it, or check the name in the media list."""
 
 
+class NothingToShowError(ContentNotFoundError):
+    """Content has no picture of the kind asked for: sound has no frames, a silent film no waveform, text neither."""
+
+
 class ContentTooLargeError(ArtdagError):
     """An upload is larger than this server accepts."""
 
@@ -83,6 +87,19 @@ class UnknownEffectError(ArtdagError):
     """No effect has this name or CID; the message names the nearest one."""
 
 
+class EffectNotFoundError(ArtdagError):
+    """No effect has this CID or name. List them with ``GET /effects``, or upload one."""
+
+
+class InvalidEffectError(ArtdagError):
+    """An effect's file has problems; ``problems`` lists every one with its line, field and the rule it breaks."""
+
+    def __init__(self, problems: list[dict[str, Any]]) -> None:
+        count = len(problems)
+        super().__init__(f"the effect has {count} problem{'' if count == 1 else 's'}", problems=problems)
+        self.problems = problems
+
+
 # --- runs -----------------------------------------------------------------------------------------------------------
 
 
@@ -123,6 +140,14 @@ class StepConfigError(StepError):
 
 class StepTimeoutError(StepError):
     """A step took longer than its time-out."""
+
+
+class EffectFailedError(StepError):
+    """An uploaded effect failed, gave back something else than it has to, or broke a limit of its isolation."""
+
+
+class IsolationUnavailableError(StepError):
+    """This machine cannot isolate uploaded effects, so it does not run them; the message says what is missing."""
 
 
 class MediaWorkerLostError(StepError):

@@ -13,6 +13,7 @@ from artdag_common.blobs.port import BlobStore
 from artdag_common.commands import Command, ImportObject
 from artdag_common.domain.aggregate import DomainEvent
 from artdag_common.domain.content import Object
+from artdag_common.domain.effect import Effect
 from artdag_common.domain.recipe import Recipe
 from artdag_common.domain.run import Run
 from artdag_common.domain.step import Step
@@ -27,6 +28,7 @@ FOLLOWED = (
     "evt.run.*.RunPlanned",
     "evt.run.*.RunCompleted",
     "evt.recipe.*.RecipeRegistered",
+    "evt.effect.*.EffectRegistered",
 )
 
 log = structlog.get_logger(__name__)
@@ -56,6 +58,8 @@ def arrivals(events: Sequence[DomainEvent]) -> dict[str, Arrival]:
                     Arrival(event.originator_id.partition("-")[2], "recipe"),
                     Arrival(event.source_cid, "recipe-source"),
                 ]
+            case Effect.Registered():
+                new = [Arrival(event.originator_id.partition("-")[2], "effect")]
             case _:
                 new = []
         found.update((arrival.cid, arrival) for arrival in new if arrival.cid not in found)

@@ -38,7 +38,8 @@ from services.executor.pool import MediaPool
 from services.executor.worker import Broken, Progress, WorkOrder
 
 ATTEMPTS = 3
-ANALYSIS = "analysis"
+ANALYSIS_SHELF = "analysis"
+ANALYSES = ("ANALYZE", "ANALYSIS")
 RETRY_DELAY = 0.5
 BROKEN_DELAY = 5.0
 
@@ -59,6 +60,19 @@ class StepHandler:
         self._pool = pool
         self._heartbeat = heartbeat
         self._running: dict[str, asyncio.Task[bool]] = {}
+        self._withdrawn: set[str] = set()
+        self._rendering: set[str] = set()
+
+    async def stop(self, message: Msg) -> None:
+        """Break a step off that nobody waits for any more."""
+        cache_id = message.subject.rpartition(".")[2]
+        task = self._running.get(cache_id)
+        if task is None:
+            return
+        self._withdrawn.add(cache_id)
+        if cache_id in self._rendering:  # at most once, and not while its end is being recorded
+            self._rendering.discard(cache_id)
+            task.cancel()
 
     async def execute(self, message: Msg) -> None:
         """Deal with one message; acknowledge it once the end of all its steps is committed."""
@@ -93,8 +107,12 @@ class StepHandler:
         if task is None:
             task = asyncio.create_task(self._run(command))
             self._running[command.cache_id] = task
-            task.add_done_callback(lambda _: self._running.pop(command.cache_id, None))
+            task.add_done_callback(lambda _: self._forget(command.cache_id))
         return await asyncio.shield(task)
+
+    def _forget(self, cache_id: str) -> None:
+        self._running.pop(cache_id, None)
+        self._withdrawn.discard(cache_id)
 
     def _delay(self, command: ExecuteStep, result: bool | BaseException) -> float:
         """Return after how many seconds a step is to be tried again; 0: not at all."""
@@ -128,8 +146,15 @@ class StepHandler:
         began = time.monotonic()
         folder = self._blobs.temporary()
         try:
+            if command.cache_id in self._withdrawn:
+                raise asyncio.CancelledError
+            self._rendering.add(command.cache_id)
             folder.mkdir()
             await self._render(command, step, folder, began)
+        except asyncio.CancelledError:
+            if command.cache_id not in self._withdrawn:
+                raise
+            step.cancel(self._app.clock())
         except MediaWorkerLostError as error:
             if step.tries < ATTEMPTS:
                 raise
@@ -144,6 +169,7 @@ class StepHandler:
             log.error("step breaks time and again", step=command.label, exc_info=error)
             step.fail(StepError("").code, f"{type(error).__name__}: {error}", self._app.clock())
         finally:
+            self._rendering.discard(command.cache_id)
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         return await self._end(command, step)
 
@@ -242,7 +268,13 @@ class StepHandler:
         except ContentNotFoundError as error:
             raise StepError(f"an input is gone: {error.message}") from error
         order = WorkOrder(
-            command.step_type, command.config, tuple(paths), str(folder), seed=int(command.cache_id[:16], 16)
+            command.step_type,
+            command.config,
+            tuple(paths),
+            str(folder),
+            seed=int(command.cache_id[:16], 16),
+            deliver=command.deliver,
+            content=str(self._blobs.folder),
         )
 
         async def tick(progress: Progress) -> None:
@@ -252,7 +284,7 @@ class StepHandler:
         if isinstance(result, Broken):
             step.fail(result.error, result.reason, self._app.clock())
             return
-        shelf = ANALYSIS if command.step_type == "ANALYZE" else ""
+        shelf = ANALYSIS_SHELF if command.step_type in ANALYSES else ""
         blob = await self._blobs.adopt(Path(result.path), shelf)
         elapsed = round((time.monotonic() - began) * 1000)
         step.complete(blob.cid, blob.size_bytes, result.media_type, elapsed, self._app.clock())

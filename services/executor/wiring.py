@@ -12,8 +12,9 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from artdag_common.application import Application
-from artdag_common.blobs.local import LocalBlobStore
+from artdag_common.blobs.local import LocalBlobStore, stored_in
 from artdag_common.config import Settings
+from artdag_common.effects import uploaded
 from artdag_common.eventstore import postgres
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
@@ -64,6 +65,7 @@ async def executor(settings: Settings) -> AsyncIterator[None]:
     """The executor, from connected to closed."""
     async with cleanup() as close:
         blobs = LocalBlobStore(settings.cache_dir)
+        uploaded.look_in(stored_in(blobs.folder))
         bus = await Bus.connect(settings.nats_url, "executor")
         close(bus.close)
         pool = await postgres.connect(settings.database_url)
@@ -88,6 +90,7 @@ async def executor(settings: Settings) -> AsyncIterator[None]:
             await background.finish()
 
         close(stop)
+        await bus.nc.subscribe(subjects.stop("*"), cb=handler.stop)
         await asyncio.gather(*(pull.start() for pull in pulls))
         await bus.answer_pings("executor")
         yield

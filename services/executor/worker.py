@@ -21,13 +21,15 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class WorkOrder:
-    """A step to run: paths are local, the output goes below ``folder``."""
+    """A step to run: paths are local, the output goes below ``folder``. ``content``: where uploaded effects are."""
 
     step_type: str
     config: str
     inputs: tuple[str, ...]
     folder: str
     seed: int
+    deliver: bool
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class WorkerContext:
 
     def __init__(self, order: WorkOrder, pipe: Connection) -> None:
         self.seed = order.seed
+        self.deliver = order.deliver
         self._folder = Path(order.folder)
         self._pipe = pipe
         self._next_tick = 0.0
@@ -66,6 +69,10 @@ class WorkerContext:
     def output(self, extension: str) -> Path:
         """Return where the output goes."""
         return self._folder / f"output.{extension}"
+
+    def media(self) -> Path:
+        """Return where video or sound goes: to people, or on to other steps."""
+        return self.output("mp4" if self.deliver else "mov")
 
     def progress(self, done: int, total: int) -> None:
         """Tell the executor, a few times a second."""
@@ -108,9 +115,13 @@ def work(order: WorkOrder, pipe: Connection) -> None:
 
 
 def _run(order: WorkOrder, pipe: Connection) -> Finished:
+    from artdag_common.blobs.local import stored_in
+    from artdag_common.effects import uploaded
     from artdag_common.media.check import check_output
     from artdag_common.steps.registry import find_step_type
 
+    if order.content:
+        uploaded.look_in(stored_in(Path(order.content)))
     kind = find_step_type(order.step_type)
     assert kind.run is not None
     params = kind.params.model_validate_json(order.config)

@@ -18,7 +18,7 @@ from artdag_common import errors
 from artdag_common.errors import ArtdagError, ServiceUnavailableError
 from artdag_common.version import VERSION
 from services.gateway.access import Addresses, OwnAddressOnly
-from services.gateway.api import cache, events, health, pipeline, recipes, runs
+from services.gateway.api import cache, derived, effects, events, health, pipeline, recipes, runs
 from services.gateway.api.documentation import PROBLEM_SCHEMA
 from services.gateway.issuing import Pending
 from services.gateway.parts import Gateway
@@ -37,6 +37,9 @@ STATUS: dict[type[ArtdagError], int] = {
     errors.InvalidInputsError: 422,
     errors.UnknownStepTypeError: 422,
     errors.UnknownEffectError: 422,
+    errors.InvalidEffectError: 422,
+    errors.EffectNotFoundError: 404,
+    errors.NothingToShowError: 404,
     errors.RunNotFoundError: 404,
     errors.RunAlreadyFinishedError: 409,
     errors.RunActiveError: 409,
@@ -83,7 +86,7 @@ def create_app(gateway: Gateway) -> FastAPI:
         redoc_url=None,
     )
     app.state.gateway = gateway
-    for module in (health, runs, events, recipes, cache, pipeline):
+    for module in (health, runs, events, recipes, effects, cache, derived, pipeline):
         app.include_router(module.router)
     app.add_exception_handler(ArtdagError, _refuse)
     app.add_exception_handler(Pending, _pending)

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 
 import redis.asyncio
 
-from artdag_common.blobs.local import LocalBlobStore
+from artdag_common.blobs.local import LocalBlobStore, stored_in
 from artdag_common.config import Settings
+from artdag_common.effects import uploaded
 from artdag_common.eventstore import postgres
 from artdag_common.messaging.bus import Bus
 from artdag_common.process import cleanup
@@ -31,6 +32,7 @@ async def gateway(settings: Settings) -> AsyncIterator[None]:
     """The gateway, from connected to closed."""
     async with cleanup() as close:
         blobs = LocalBlobStore(settings.cache_dir)
+        uploaded.look_in(stored_in(blobs.folder))
         bus = await Bus.connect(settings.nats_url, "gateway")
         close(bus.close)
         pool = await postgres.connect(settings.database_url, POOL)

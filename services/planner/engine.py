@@ -12,6 +12,7 @@ import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 from weakref import WeakValueDictionary
 
 import asyncpg
@@ -22,16 +23,17 @@ from artdag_common.application import ATTEMPTS, Application, decode
 from artdag_common.blobs.port import BlobStore
 from artdag_common.commands import ExecuteStep
 from artdag_common.domain.graph import Graph
-from artdag_common.domain.plan import canonical_json, plan_document, plan_id
+from artdag_common.domain.plan import PlannedStep, canonical_json, plan_document, plan_id
 from artdag_common.domain.provenance import Infrastructure, provenance_record
 from artdag_common.domain.run import AnalysisResult, Run
 from artdag_common.domain.step import Step
 from artdag_common.errors import ArtdagError, RunNotFoundError, StepConfigError, VersionConflictError
 from artdag_common.eventstore.port import Call
 from artdag_common.messaging.bus import Outcome
+from artdag_common.steps.base import EffectUsed
 from artdag_common.steps.registry import find_step_type
 from services.planner.dispatcher import Dispatcher, Due
-from services.planner.planning import Compiled, compile_plan, read_graph
+from services.planner.planning import Compiled, compile_plan, read_graph, timings
 
 KEPT = 200
 
@@ -53,7 +55,9 @@ class Engine:
         infrastructure: Infrastructure,
         cluster_key: str,
         domain: str,
+        withdraw: Callable[[str, str], Awaitable[None]],
     ) -> None:
+        """``withdraw(work class, cache id)`` takes back a step that was sent."""
         self._app = app
         self._pool = pool
         self._blobs = blobs
@@ -61,6 +65,7 @@ class Engine:
         self._infrastructure = infrastructure
         self._cluster_key = cluster_key
         self._domain = domain
+        self._withdraw = withdraw
         self._runs: OrderedDict[str, Run] = OrderedDict()
         # run → cache id → version of the step's stream, of steps that were tried before the run wants them
         self._heads: dict[str, dict[str, int]] = {}
@@ -141,10 +146,21 @@ class Engine:
                     return run
                 if run.finished:
                     await self._dispatcher.withdraw(run.key)
+                    await self._withdraw_steps(run)
                 elif not early:
                     await self._send(run, scheduled)
                 return run
             raise VersionConflictError(f"run {run_id} changed {ATTEMPTS} times meanwhile", run=run_id)
+
+    async def _withdraw_steps(self, run: Run) -> None:
+        """Break off the steps of a run that gave up, where no other run waits for them."""
+        asked = {run.steps[i].cache_id: run.steps[i] for i in run.outstanding()}
+        if not asked:
+            return
+        needed = await self.waiting(list(asked))
+        for cache_id, step in asked.items():
+            if cache_id not in needed:
+                await self._withdraw(find_step_type(step.type).work_class(step.config), cache_id)
 
     async def _load(self, run_id: str) -> Run | None:
         run = self._runs.get(run_id)
@@ -195,32 +211,47 @@ class Engine:
     async def _plan(self, run: Run) -> None:
         """Add the steps that are due: the analysis of the inputs first, all others once that is there."""
         now = self._app.clock()
-        compiled = self._compile(read_graph(await self._blobs.read(run.recipe_cid)), run)
-        found = await self._completed([step.cache_id for step in compiled.steps], self._heads_of(run))
-        steps = [replace(s, output_cid=found[s.cache_id]) if s.cache_id in found else s for s in compiled.steps]
+        graph = read_graph(await self._blobs.read(run.recipe_cid))
+        compiled = self._compile(graph, run)
         if not run.steps:
-            run.plan_steps(steps[: compiled.analysis], now)
+            run.plan_steps(await self._found(compiled.steps[: compiled.analysis], run), now)
         run.schedule(now, self._heads_of(run))
         if run.unsatisfied:
             return
-        analyses = [(step, run.outputs[i]) for i, step in enumerate(run.steps) if step.type == "ANALYZE"]
-        if analyses:
-            results = tuple(AnalysisResult(s.node, run.outputs[s.inputs[0]], cid) for s, cid in analyses)
+        if compiled.output < 0:
+            wanted = timings(graph)
+            documents = {
+                node: orjson.loads(await self._blobs.read(run.outputs[whole]))
+                for node, _, whole in compiled.analysed
+                if node in wanted
+            }
+            compiled = self._compile(graph, run, documents)
+        if compiled.analysed:
+            results = tuple(AnalysisResult(n, run.outputs[media], run.outputs[i]) for n, media, i in compiled.analysed)
             run.record(Run.InputsAnalyzed, now, analyses=results)
-        plan = plan_id(run.recipe_cid, [(b.name, b.cids) for b in run.inputs], [s.cache_id for s, _ in analyses])
+        shaped_by = [compiled.steps[whole].cache_id for _, _, whole in compiled.analysed]
+        plan = plan_id(run.recipe_cid, [(b.name, b.cids) for b in run.inputs], shaped_by)
         document = canonical_json(plan_document(plan, run.recipe_cid, compiled.steps, compiled.output))
         stored = await self._blobs.put(document, shelf="plans")
-        run.plan_steps(steps[len(run.steps) :], now)
+        run.plan_steps(await self._found(compiled.steps[len(run.steps) :], run), now)
         run.complete_plan(stored.cid, plan, compiled.output, now)
 
-    def _compile(self, graph: Graph, run: Run) -> Compiled:
+    async def _found(self, steps: Sequence[PlannedStep], run: Run) -> list[PlannedStep]:
+        """Return steps with the outputs that exist already."""
+        found = await self._completed([step.cache_id for step in steps], self._heads_of(run))
+        return [replace(s, output_cid=found[s.cache_id]) if s.cache_id in found else s for s in steps]
+
+    def _compile(self, graph: Graph, run: Run, analyses: Mapping[str, Any] | None = None) -> Compiled:
         """Plan. It is pure: what breaks now would break for ever, so the run ends, and says why.
+
+        Args:
+            analyses: documents of those that say what the plan is, by node; None: not there yet.
 
         Raises:
             ArtdagError: not retryable.
         """
         try:
-            return compile_plan(graph, run.inputs, self._cluster_key)
+            return compile_plan(graph, run.inputs, self._cluster_key, analyses)
         except ArtdagError:
             raise
         except Exception as error:
@@ -245,11 +276,9 @@ class Engine:
 
     async def _complete(self, run: Run) -> None:
         now = self._app.clock()
-        effects = []
+        effects: list[EffectUsed] = []
         for step in run.steps:
-            used = find_step_type(step.type).effect_used(step.config)
-            if used and used not in effects:
-                effects.append(used)
+            effects += [used for used in find_step_type(step.type).effects_used(step.config) if used not in effects]
         record = provenance_record(run, effects, self._infrastructure, self._domain, now)
         stored = await self._blobs.put(orjson.dumps(record, option=orjson.OPT_INDENT_2))
         run.complete(stored.cid, now)
@@ -262,6 +291,11 @@ class Engine:
             await self._dispatcher.repeat(run.key, due)
         else:
             await self._dispatcher.submit(run.key, due)
+
+    async def repeat(self, cache_id: str) -> None:
+        """Send a step again that was broken off, if a run wants it after all."""
+        for run in [run for run in self._runs.values() if run.awaits(cache_id)]:
+            await self._send(run, [i for i in run.places[cache_id] if run.states[i] == "scheduled"], again=True)
 
     async def take_kept(self, events: Sequence[Ended], cause: str) -> None:
         """Take ended steps in at the runs that are kept here. Hints reach every replica: each serves its own runs."""
@@ -357,6 +391,7 @@ def _due(run: Run, index: int) -> Due:
         label=step.label,
         inputs=tuple([run.outputs[i] for i in step.inputs]),
         version=run.after.get(index, 0),
+        deliver=step.deliver,
     )
     return find_step_type(step.type).work_class(step.config), command
 

@@ -43,6 +43,7 @@ class Following:
         self._pool = pool
         self._engine = engine
         self._hinted: list[Ended] = []
+        self._broken_off: list[str] = []
         self._delivered: list[Msg] = []
         self._heard = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -84,8 +85,11 @@ class Following:
     async def _from_hint(self, message: Msg) -> None:
         for stored in EventBatch.FromString(message.data).events:
             event = decode_event(stored.type, stored.stream, stored.version, stored.data)
-            assert isinstance(event, Step.Completed | Step.Failed)
-            self._hinted.append(event)
+            if isinstance(event, Step.Cancelled):
+                self._broken_off.append(event.originator_id.partition("-")[2])
+            else:
+                assert isinstance(event, Step.Completed | Step.Failed)
+                self._hinted.append(event)
         self._heard.set()
 
     def _from_stream(self, message: Msg) -> None:
@@ -96,7 +100,10 @@ class Following:
         while True:
             await self._heard.wait()
             self._heard.clear()
-            while self._hinted or self._delivered:
+            while self._hinted or self._delivered or self._broken_off:
+                broken_off, self._broken_off = self._broken_off, []
+                for cache_id in broken_off:  # who asked in the very moment when it was broken off
+                    await _works(self._engine.repeat(cache_id))
                 hinted, self._hinted = self._hinted, []
                 if hinted and not await _works(self._take_hinted(hinted)):
                     self._due.set()  # nobody repeats a hint

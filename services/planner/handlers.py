@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Mapping
 from typing import Any
@@ -14,12 +15,15 @@ from artdag_common.commands import (
     DeleteRecipe,
     DeleteRun,
     ExecuteRun,
+    RegisterEffect,
     RegisterRecipe,
     StartRun,
 )
+from artdag_common.domain.effect import Effect
 from artdag_common.domain.graph import Graph
 from artdag_common.domain.recipe import Recipe
 from artdag_common.domain.run import Run
+from artdag_common.effects import uploaded
 from artdag_common.errors import (
     ContentNotFoundError,
     InvalidInputsError,
@@ -52,6 +56,7 @@ class Commands:
             DeleteRun: self.delete_run,
             RegisterRecipe: self.register_recipe,
             DeleteRecipe: self.delete_recipe,
+            RegisterEffect: self.register_effect,
         }
 
     async def start_run(self, command: StartRun, command_id: str) -> Outcome:
@@ -154,7 +159,27 @@ class Commands:
         recipe.delete(self._app.clock())
         return await self._keep(recipe, command_id, recipe_cid=command.recipe_cid)
 
-    async def _keep(self, recipe: Recipe, command_id: str, **values: Any) -> Outcome:
+    async def register_effect(self, command: RegisterEffect, command_id: str) -> Outcome:
+        """Make an effect known; the same bytes again change nothing, whoever brings them."""
+        if not await self._blobs.present([command.effect_cid]):
+            raise ContentNotFoundError(f"the effect's file {command.effect_cid} is not stored here")
+        found = await asyncio.to_thread(uploaded.find, command.effect_cid)
+        effect = await self._app.find(Effect, command.effect_cid)
+        if effect is None:
+            effect = Effect.create(
+                Effect.Registered,
+                command.effect_cid,
+                self._app.clock(),
+                name=found.name,
+                effect_version=found.version,
+                author=found.author,
+                description=found.description,
+                kind=found.kind,
+                owner=command.owner,
+            )
+        return await self._keep(effect, command_id, effect_cid=command.effect_cid)
+
+    async def _keep(self, recipe: Recipe | Effect, command_id: str, **values: Any) -> Outcome:
         outcome = Outcome.of(**values)
         result = await self._app.append(recipe, command_id, consumer=CONSUMER, outcome=outcome.encode(), inbox=True)
         if result == "conflict":

@@ -3,54 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
 
-from artdag_common.domain.graph import Graph, Node
-from artdag_common.domain.plan import PlannedStep, cache_id, canonical_json
+from artdag_common.domain.graph import Graph
+from artdag_common.domain.plan import PlannedStep
 from artdag_common.domain.run import InputBinding
-from artdag_common.errors import InvalidInputsError, InvalidRecipeError, StepConfigError
-from artdag_common.steps.registry import StepType, find_step_type
+from artdag_common.errors import InvalidInputsError, InvalidRecipeError
+from artdag_common.steps.bind import BIND
+from artdag_common.steps.mapping import SLICED
+from artdag_common.steps.registry import find_step_type
+from services.planner.draft import Draft
+from services.planner.expansion import ANALYZE, SOURCES, fixed_cids, place
+from services.planner.fusion import fuse
 
-ACCOMPANIED = "BEAT_SYNC"
-
-
-@dataclass(slots=True)
-class _Draft:
-    """Steps so far, and which of them each node became."""
-
-    recipe: str
-    cluster_key: str
-    steps: list[PlannedStep] = field(default_factory=list)
-    places: dict[str, tuple[int, ...]] = field(default_factory=dict)
-
-    def add(
-        self, node: str, kind: StepType, config: str, inputs: Sequence[int], what: str = "", output_cid: str = ""
-    ) -> int:
-        name = f"{self.recipe}.{node}"
-        label = f"{name}.{what or kind.name.lower()}"
-        self.steps.append(
-            PlannedStep(
-                node=node,
-                type=kind.name,
-                cache_id=cache_id(
-                    self.cluster_key,
-                    kind.name,
-                    kind.implementation(config),
-                    config,
-                    [self.steps[i].cache_id for i in inputs],
-                ),
-                config=config,
-                inputs=tuple(inputs),
-                label=label,
-                level=1 + max((self.steps[i].level for i in inputs), default=-1),
-                output_cid=output_cid,
-            )
-        )
-        return len(self.steps) - 1
+__all__ = ["Compiled", "bind", "compile_plan", "fixed_cids", "read_graph", "timings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +29,18 @@ class Compiled:
     """All steps of a run, those that analyse its inputs in front.
 
     Attributes:
-        analysis: how many of ``steps`` belong to the analysis of the inputs: the sources and what reads only them.
-        output: index of the step that gives the run's output.
+        steps: where analyses are missing that say what the plan is, those in front only.
+        analysis: how many of ``steps`` come before the plan: the sources, the analyses of them, and those that say what
+            the plan is, with all that they need.
+        output: index of the step that gives the run's output; -1: not known before the analyses are there.
+        analysed: of each analysis in front its node, the index of the step whose output it analyses, and the index of
+            the step that gives it.
     """
 
     steps: tuple[PlannedStep, ...]
     analysis: int
     output: int
+    analysed: tuple[tuple[str, int, int], ...] = ()
 
 
 @lru_cache(maxsize=32)
@@ -109,70 +85,73 @@ def bind(graph: Graph, inputs: Sequence[InputBinding]) -> dict[str, tuple[str, .
     return bound
 
 
-def compile_plan(graph: Graph, inputs: Sequence[InputBinding], cluster_key: str) -> Compiled:
+def timings(graph: Graph) -> tuple[str, ...]:
+    """Return the analysis nodes that say what the plan is: those that time slices."""
+    return tuple(dict.fromkeys(n.config["timing"] for n in graph.nodes if n.type in SLICED))
+
+
+def compile_plan(
+    graph: Graph, inputs: Sequence[InputBinding], cluster_key: str, analyses: Mapping[str, Any] | None = None
+) -> Compiled:
     """Turn a recipe and its bound inputs into steps.
 
-    BEAT_SYNC takes along the media that its analysis
-    describes, so that the result can be heard.
+    Args:
+        analyses: documents of the nodes that :func:`timings` names; None: they are not there yet.
 
     Raises:
-        InvalidInputsError: the inputs do not fit.
+        InvalidInputsError: the inputs, or an analysis of them, do not fit.
+        StepConfigError: a parameter breaks a rule.
     """
     bound = bind(graph, inputs)
-    draft = _Draft(graph.name or "recipe", cluster_key)
-    analysing = _analysis_nodes(graph)
-    front = [n for n in graph.nodes if n.type.startswith("SOURCE") or n.id in analysing]
-    for node in front:
-        _place(draft, node, bound)
-    analysis = len(draft.steps)
+    draft = Draft(graph.name or "recipe", cluster_key, _delivered(graph))
+    front = _front(graph)
     for node in graph.nodes:
-        if node.id not in draft.places:
-            _place(draft, node, bound)
-    return Compiled(tuple(draft.steps), analysis, draft.places[graph.output][-1])
+        if node.id in front:
+            place(draft, node, bound, {})
+    analysis = len(draft.steps)
+    analysed = tuple(
+        (node.id, found.media, found.whole)
+        for node in graph.nodes
+        if node.id in front and (found := draft.analyses.get(draft.places[node.id][0]))
+    )
+    waiting: set[str] = set()
+    for node in graph.nodes:
+        if (node.type in SLICED and analyses is None) or not waiting.isdisjoint(node.inputs):
+            waiting.add(node.id)  # the others are planned all the same, to find now what is wrong with them
+        elif node.id not in front:
+            place(draft, node, bound, analyses or {})
+    if waiting:
+        return Compiled(tuple(draft.steps[:analysis]), analysis, -1, analysed)
+    steps, output = fuse(draft.steps, analysis, draft.places[graph.output][-1], cluster_key)
+    return Compiled(steps, analysis, output, analysed)
 
 
-def _analysis_nodes(graph: Graph) -> set[str]:
-    sources = {n.id for n in graph.nodes if n.type in ("SOURCE", "SOURCE_LIST")}
-    return {n.id for n in graph.nodes if n.type == "ANALYZE" and sources.issuperset(n.inputs)}
+def _front(graph: Graph) -> set[str]:
+    """Return the nodes whose steps run before the plan is made."""
+    nodes = {node.id: node for node in graph.nodes}
+    sources = {n.id for n in graph.nodes if n.type in SOURCES}
+    front = sources | {n.id for n in graph.nodes if n.type == ANALYZE and sources.issuperset(n.inputs)}
+    left = list(timings(graph))
+    while left:
+        node = nodes[left.pop()]
+        if node.type in SLICED:
+            raise InvalidInputsError(f"the timing of slices depends on the slices of {node.id!r}", node=node.id)
+        front.add(node.id)
+        left += [name for name in node.inputs if name not in front]
+    return front
 
 
-def _place(draft: _Draft, node: Node, bound: Mapping[str, tuple[str, ...]]) -> None:
-    if node.type in ("SOURCE", "SOURCE_LIST"):
-        cids = bound.get(node.id) or fixed_cids(node)
-        source = find_step_type("SOURCE")
-        draft.places[node.id] = tuple(
-            draft.add(
-                node.id if len(cids) == 1 else f"{node.id}[{i}]",
-                source,
-                canonical_json({"cid": cid}).decode(),
-                (),
-                output_cid=cid,
-            )
-            for i, cid in enumerate(cids)
-        )
-        return
-    kind = find_step_type(node.type)
-    try:
-        config = kind.canonical_config(node.config)
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, e['loc']))} {e['input']!r}: {e['msg']}" for e in error.errors()]
-        raise StepConfigError(f"{node.id} ({kind.name}): {'; '.join(problems)}", node=node.id) from error
-    inputs = [place for source_node in node.inputs for place in draft.places[source_node]]
-    if len(inputs) < kind.min_inputs or (kind.max_inputs is not None and len(inputs) > kind.max_inputs):
-        most = "" if kind.max_inputs is None else f" and at most {kind.max_inputs}"
-        raise InvalidInputsError(
-            f"{node.id} ({kind.name}) takes at least {kind.min_inputs}{most} inputs, and the lists bound here give it"
-            f" {len(inputs)}",
-            node=node.id,
-        )
-    if node.type == ACCOMPANIED and len(inputs) == 2:
-        analysis = draft.steps[inputs[1]]
-        inputs += analysis.inputs[:1] if analysis.type == "ANALYZE" else ()
-    draft.places[node.id] = (draft.add(node.id, kind, config, inputs),)
-
-
-def fixed_cids(node: Node) -> tuple[str, ...]:
-    """Return the content that the recipe itself names at a source; none where a run binds it."""
-    if node.type not in ("SOURCE", "SOURCE_LIST"):
-        return ()
-    return tuple(node.config["cids"]) if "cids" in node.config else tuple(filter(None, [node.config.get("cid")]))
+def _delivered(graph: Graph) -> str:
+    """Return the node whose steps make what people get: the output, or whatever the output hands on."""
+    nodes = {node.id: node for node in graph.nodes}
+    node = nodes[graph.output]
+    while (kind := find_step_type(node.type)).run is not None:
+        plain = {key: value for key, value in node.config.items() if key != BIND}
+        try:
+            passed = kind.passes(kind.params.model_validate(plain))
+        except ValidationError:  # of which planning the node tells more
+            break
+        if passed is None or passed >= len(node.inputs):
+            break
+        node = nodes[node.inputs[passed]]
+    return node.id

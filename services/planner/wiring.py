@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from artdag_common.application import Application
-from artdag_common.blobs.local import LocalBlobStore
+from artdag_common.blobs.local import LocalBlobStore, stored_in
 from artdag_common.blobs.port import BlobStore
 from artdag_common.config import Settings
 from artdag_common.domain.provenance import Infrastructure, hardware_document, software_document
+from artdag_common.effects import uploaded
 from artdag_common.eventstore import postgres
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.commands import CommandConsumer
@@ -43,6 +44,7 @@ async def planner(settings: Settings) -> AsyncIterator[None]:
     """The planner, from connected to closed."""
     async with cleanup() as close:
         blobs = LocalBlobStore(settings.cache_dir)
+        uploaded.look_in(stored_in(blobs.folder))
         bus = await Bus.connect(settings.nats_url, "planner")
         close(bus.close)
         pool = await postgres.connect(settings.database_url)
@@ -58,6 +60,7 @@ async def planner(settings: Settings) -> AsyncIterator[None]:
             await describe_infrastructure(blobs),
             settings.cluster_key,
             settings.l2_domain or "localhost",
+            bus.withdraw,
         )
         following = Following(bus, pool, engine)
         await following.start()

@@ -9,7 +9,7 @@ import fcntl
 import os
 import shutil
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -68,6 +68,11 @@ class LocalBlobStore:
         """See :class:`BlobStore`."""
         return await asyncio.to_thread((await self.path(cid)).read_bytes)
 
+    @property
+    def folder(self) -> Path:
+        """Where the content is; see :func:`stored_in`."""
+        return self._folder
+
     def temporary(self) -> Path:
         """Return a path on the same file system for a file that is to be adopted."""
         return self._incoming / f"{self._writer}.{uuid4().hex}"
@@ -100,7 +105,7 @@ class LocalBlobStore:
                 path.unlink(missing_ok=True)
 
     def _place(self, cid: str) -> Path:
-        return self._folder / cid[-2:] / cid
+        return _place(self._folder, cid)
 
     def _put(self, data: bytes, shelf: str) -> Blob:
         cid = cid_of(data)
@@ -139,6 +144,20 @@ class LocalBlobStore:
         if shelf:
             with contextlib.suppress(FileExistsError):
                 os.link(self._place(cid), self._folder / shelf / f"{cid}.json")
+
+
+def stored_in(folder: Path) -> Callable[[str], Path | None]:
+    """Return the function that finds content in a store's folder: CID, in its canonical form → file, or None."""
+
+    def find(cid: str) -> Path | None:
+        place = _place(folder, cid)
+        return place if place.exists() else None
+
+    return find
+
+
+def _place(folder: Path, cid: str) -> Path:
+    return folder / cid[-2:] / cid
 
 
 class LocalWriter:

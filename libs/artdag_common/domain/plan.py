@@ -23,6 +23,8 @@ class PlannedStep:
         label: human-readable name, ``<recipe>.<node>.<what>``.
         level: 0 without inputs, else 1 + the highest level of an input. For people to look at.
         output_cid: what the step gave when it was computed before; empty: it has to run.
+        deliver: people get its output, so it is made to be watched; every other one is read by steps, and loses
+            nothing.
     """
 
     node: str
@@ -33,6 +35,7 @@ class PlannedStep:
     label: str
     level: int
     output_cid: str = ""
+    deliver: bool = False
 
     @property
     def is_source(self) -> bool:
@@ -81,6 +84,7 @@ def plan_document(plan: str, recipe_cid: str, steps: Sequence[PlannedStep], outp
                 "inputs": list(step.inputs),
                 "label": step.label,
                 "level": step.level,
+                "deliver": step.deliver,
             }
             for index, step in enumerate(steps)
         ],

@@ -28,21 +28,19 @@ def read_parameters(node: DraftNode, kind: StepType, effects: Mapping[str, str],
     path = f"{node.path}.config"
     name = config.get("effect")
     at = node.written.get("effect", node.at)
+    if isinstance(name, str) and name in effects and name not in EFFECTS:  # what the recipe calls an uploaded one
+        config["effect"] = effects[name]
     try:
         canonical = kind.canonical_config(config)
         used = kind.effect_used(canonical)
     except ValidationError as error:
-        canonical = _by_cid(kind, config, effects)
-        if not canonical:
-            here = Located(node.written, node.at.line, node.at.column)
-            for detail in error.errors(include_url=False):
-                _add_invalid(here, path, kind.name, kind.params, dict(detail), problems)
-        return dict(orjson.loads(canonical or b"{}"))
+        here = Located(node.written, node.at.line, node.at.column)
+        for detail in error.errors(include_url=False):
+            add_invalid(here, path, kind.name, kind.params, dict(detail), problems)
+        return {}
     except ArtdagError as error:
-        canonical = _by_cid(kind, config, effects)
-        if not canonical:
-            problems.add(at, f"{path}.effect" if "effect" in config else path, error.message, name)
-        return dict(orjson.loads(canonical or b"{}"))
+        problems.add(at, f"{path}.effect" if "effect" in config else path, error.message, name)
+        return {}
     stated = effects.get(name, "") if used and isinstance(name, str) else ""
     if used and stated and stated != parse_cid(used.cid):
         rule = f"the registry says that effect {name!r} is {stated}, but here it is {used.cid}"
@@ -50,23 +48,7 @@ def read_parameters(node: DraftNode, kind: StepType, effects: Mapping[str, str],
     return dict(orjson.loads(canonical))
 
 
-def _by_cid(kind: StepType, config: dict[str, Any], effects: Mapping[str, str]) -> str:
-    """Return the parameters with the effect's CID where the registry names an effect otherwise; empty: it does not."""
-    name = config.get("effect")
-    cid = effects.get(name, "") if isinstance(name, str) else ""
-    if not cid:
-        return ""
-    try:
-        canonical = kind.canonical_config({**config, "effect": cid})
-        kind.effect_used(canonical)
-    except (ValidationError, ArtdagError):
-        return ""
-    return canonical
-
-
-def _add_invalid(
-    config: Located, path: str, owner: str, model: Any, detail: dict[str, Any], problems: Problems
-) -> None:
+def add_invalid(config: Located, path: str, owner: str, model: Any, detail: dict[str, Any], problems: Problems) -> None:
     """Translate one finding of pydantic: walk to the key that it is about.
 
     Args:
@@ -114,7 +96,7 @@ def _add_effect(config: Located, path: str, detail: dict[str, Any], problems: Pr
         owner = f"effect {name.value!r}"
         model = next((effect.params for effect in EFFECTS.values() if name.value in (effect.name, effect.cid)), None)
         for nested in cause.errors(include_url=False):
-            _add_invalid(inner, f"{path}.params", owner, model, dict(nested), problems)
+            add_invalid(inner, f"{path}.params", owner, model, dict(nested), problems)
     else:
         return False
     return True

@@ -8,19 +8,27 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
 from artdag_common.domain.graph import Graph, Node
+from artdag_common.domain.plan import canonical_json
+from artdag_common.domain.recipe_bindings import Use, check_uses, read_config
 from artdag_common.domain.recipe_document import read_document
 from artdag_common.domain.recipe_fields import Assets
 from artdag_common.domain.recipe_forms import SOURCES, Draft, DraftNode, FormReader, Reference
-from artdag_common.domain.recipe_parameters import read_parameters
+from artdag_common.domain.recipe_lists import LISTS, read_list
 from artdag_common.domain.recipe_problems import Problems
-from artdag_common.errors import UnknownEffectError, UnknownStepTypeError
+from artdag_common.errors import UnknownEffectError
 from artdag_common.steps.base import STEP_TYPES, StepType, find_step_type
+from artdag_common.steps.bind import BIND, most_inputs
 
 NO_ASSETS: Mapping[str, str] = {}
+PLANNED = ("CHAIN", "ANALYSIS")
+"""Step types that plans have, but no recipe."""
+FILLED = {("BEAT_SYNC", "music")}
+"""Slots that the planner fills where they are left empty."""
 
 
 def parse_recipe(text: str | bytes, assets: Assets = NO_ASSETS) -> Graph:
@@ -43,7 +51,9 @@ def parse_recipe(text: str | bytes, assets: Assets = NO_ASSETS) -> Graph:
     draft = FormReader(problems, assets).read(root)
     nodes = _by_id(draft, problems)
     _check_variables(draft, problems)
-    done = [_node(node, nodes, draft, problems) for node in draft.nodes]
+    uses: list[Use] = []
+    done = [_node(node, nodes, draft, problems, uses) for node in draft.nodes]
+    check_uses(uses, nodes, {node.id: node for node in done}, problems)
     if draft.output:
         _check_output(draft.output, nodes, problems)
     order = _in_order(draft.nodes, nodes, problems)
@@ -121,14 +131,14 @@ def _check_output(output: Reference, nodes: Mapping[str, DraftNode], problems: P
     node = nodes.get(output.id)
     if node is None and nodes:
         problems.add(output.at, output.path, f"the output names no node: {output.id!r}", output.id, nodes)
-    elif node and node.type == "SOURCE_LIST":
-        problems.add(output.at, output.path, "the output is one thing, but a SOURCE_LIST holds several", output.id)
+    elif node and node.type in LISTS:
+        problems.add(output.at, output.path, f"the output is one thing, but a {node.type} gives several", output.id)
 
 
 # --- nodes ---
 
 
-def _node(node: DraftNode, nodes: Mapping[str, DraftNode], draft: Draft, problems: Problems) -> Node:
+def _node(node: DraftNode, nodes: Mapping[str, DraftNode], draft: Draft, problems: Problems, uses: list[Use]) -> Node:
     """Check a node and return it in its canonical form; where something is wrong, in no form that counts."""
     for reference in node.inputs:
         if reference.id not in nodes:
@@ -141,16 +151,18 @@ def _node(node: DraftNode, nodes: Mapping[str, DraftNode], draft: Draft, problem
         return Node(node.id, node.type, node.config)
     if not node.type:
         return Node(node.id, "", {})
-    try:
-        kind = find_step_type(node.type)
-    except UnknownStepTypeError:
-        at = node.at.value["type"]
-        problems.add(at, f"{node.path}.type", f"unknown step type {node.type!r}", node.type, STEP_TYPES)
+    if node.type in PLANNED or node.type not in STEP_TYPES:
+        at, known = node.at.value["type"], STEP_TYPES.keys() - {*PLANNED}
+        problems.add(at, f"{node.path}.type", f"unknown step type {node.type!r}", node.type, known)
         return Node(node.id, node.type, {})
+    kind = find_step_type(node.type)
+    if node.type in LISTS:
+        return read_list(node, nodes, draft.effects, problems, uses)
     inputs = _slotted(node, kind, problems)
-    _check_count(node, kind, inputs, nodes, problems)
-    config = read_parameters(node, kind, draft.effects, problems)
-    return Node(node.id, node.type, config, tuple(reference.id for reference in inputs))
+    config, analyses = read_config(node, kind, draft.effects, problems, uses)
+    _check_count(node, kind, inputs, config, nodes, problems)
+    node.inputs = [*inputs, *(Reference(name, node.at, node.path) for name in analyses)]
+    return Node(node.id, node.type, config, tuple(reference.id for reference in node.inputs))
 
 
 def _slotted(node: DraftNode, kind: StepType, problems: Problems) -> list[Reference]:
@@ -168,7 +180,7 @@ def _slotted(node: DraftNode, kind: StepType, problems: Problems) -> list[Refere
         if references and gap:
             field = f"{node.path}.inputs.{gap}"
             problems.add(references[0].at, field, f"the slot {gap!r} is empty, but a later one is not")
-        gap = gap or ("" if references else slot)
+        gap = gap or ("" if references or (kind.name, slot) in FILLED else slot)
         inputs += references
     for slot, references in given.items():
         field = f"{node.path}.inputs.{slot}"
@@ -178,17 +190,24 @@ def _slotted(node: DraftNode, kind: StepType, problems: Problems) -> list[Refere
 
 
 def _check_count(
-    node: DraftNode, kind: StepType, inputs: list[Reference], nodes: Mapping[str, DraftNode], problems: Problems
+    node: DraftNode,
+    kind: StepType,
+    inputs: list[Reference],
+    config: dict[str, Any],
+    nodes: Mapping[str, DraftNode],
+    problems: Problems,
 ) -> None:
-    """A list counts as all that it holds, and a list that a run binds as at least one."""
+    """A list counts as all that it holds; one that a run binds, or that is made of others, as at least one."""
     least, open_ended = 0, False
     for reference in inputs:
         source = nodes.get(reference.id)
         if source is None:
             return
         least += max(1, len(source.config.get("cids", ())))
-        open_ended = open_ended or (source.type == "SOURCE_LIST" and source.variable is not None)
-    low, high = kind.min_inputs, kind.max_inputs
+        fixed = source.type == "SOURCE_LIST" and source.variable is None
+        open_ended = open_ended or (source.type in LISTS and not fixed)
+    plain = {key: value for key, value in config.items() if key != BIND}
+    low, high = kind.min_inputs, most_inputs(kind, canonical_json(plain).decode()) if plain else kind.max_inputs
     at = node.at.value.get("inputs", node.at)
     wanted = f"{low}" if low == high else f"at least {low}" if high is None else f"{low} to {high}"
     plural = "" if wanted == "1" else "s"

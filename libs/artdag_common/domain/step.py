@@ -65,6 +65,16 @@ class Step(Aggregate, created_event_name="Started"):
             step.status, step.reason = "failed", self.reason
             step._settled = self.attempt
 
+    class Cancelled(Event):
+        """An attempt was broken off, since nobody waited for the step any more. Whoever asks again begins another."""
+
+        TOPIC: ClassVar[str] = "step.cancelled"
+        attempt: int
+
+        def apply(self, step: Step) -> None:
+            step.status = "cancelled"
+            step._settled = self.attempt
+
     def __init__(self) -> None:
         self.attempt = 0
         self.status = "new"
@@ -110,3 +120,7 @@ class Step(Aggregate, created_event_name="Started"):
     def fail(self, error: str, reason: str, now: datetime) -> None:
         """Note that the running attempt failed for good."""
         self.record(Step.Failed, now, attempt=self.attempt, error=error, reason=reason)
+
+    def cancel(self, now: datetime) -> None:
+        """Note that the running attempt was broken off."""
+        self.record(Step.Cancelled, now, attempt=self.attempt)

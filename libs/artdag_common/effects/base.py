@@ -7,11 +7,11 @@ Importing it loads neither NumPy nor a drawing library: those are imported by th
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -35,6 +35,18 @@ ProcessFrame = Callable[["Frame", Any, Any], "tuple[Frame, Any]"]
 the effect's own to change. ``state`` is ``{}`` at the first frame, then whatever was given back."""
 
 
+Kind = Literal["frame", "media"]
+"""``frame``: changes one frame after the other; ``media``: makes a file of files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """What is known of an effect that a user brought: the CID of its file, and the packages that it imports."""
+
+    cid: str
+    modules: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Effect:
     """An effect.
@@ -44,6 +56,8 @@ class Effect:
         version: for people; the identity is :attr:`cid`.
         source: the file that holds it.
         unchanged: it gives back what it gets, so that nothing has to be rendered.
+        example: parameters that show well what it does, for the documentation.
+        uploaded: set where a user brought it: it is known by its CID only, and runs isolated only.
     """
 
     name: str
@@ -54,11 +68,19 @@ class Effect:
     process_frame: ProcessFrame
     source: Path
     unchanged: bool = False
+    example: Mapping[str, Any] = field(default_factory=dict)
+    kind: Kind = "frame"
+    uploaded: Uploaded | None = None
 
     @cached_property
     def cid(self) -> str:
         """CID of the source file."""
-        return cid_of_file(self.source)
+        return self.uploaded.cid if self.uploaded else cid_of_file(self.source)
+
+    @property
+    def reference(self) -> str:
+        """What recipes call it: built-in effects by name, others by CID, since anybody may take any name."""
+        return self.uploaded.cid if self.uploaded else self.name
 
 
 EFFECTS: dict[str, Effect] = {}
@@ -68,7 +90,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def effect(
-    name: str, *, version: str, author: str, description: str, unchanged: bool = False
+    name: str,
+    *,
+    version: str,
+    author: str,
+    description: str,
+    unchanged: bool = False,
+    example: Mapping[str, Any] | None = None,
 ) -> Callable[[Function], Function]:
     """Decorator: make a function an effect. Its second argument's annotation is the parameter class."""
 
@@ -76,7 +104,9 @@ def effect(
         module = sys.modules[function.__module__]
         assert module.__file__ is not None
         params = vars(module)[function.__annotations__["params"]]
-        EFFECTS[name] = Effect(name, version, author, description, params, function, Path(module.__file__), unchanged)
+        EFFECTS[name] = Effect(
+            name, version, author, description, params, function, Path(module.__file__), unchanged, example or {}
+        )
         return function
 
     return register

@@ -48,7 +48,7 @@ class DogParams(EffectParams):
 
 @effect(
     "dog",
-    version="1.0.0",
+    version="1.0.1",
     author="Art DAG",
     description="Turns the picture into a dog that pants, blinks and swings its ears.",
 )
@@ -58,9 +58,11 @@ def process_frame(frame: Frame, params: DogParams, state: Any) -> tuple[Frame, A
 
     height, width = frame.shape[:2]
     number = state.get("number", 0)
-    if state.get("shape") != frame.shape:
-        state = {"shape": frame.shape, "sprites": {}, "warm": _warm_table(params.tint)}
     side = max(1, round(params.size * min(height, width)))
+    if state.get("side") != side:
+        state = {**state, "side": side, "sprites": {}}
+    if state.get("tint") != params.tint:
+        state = {**state, "tint": params.tint, "warm": _warm_table(params.tint)}
     pose = number // FRAMES_A_POSE % POSES
     blink = number % BLINK_EVERY >= BLINK_EVERY - BLINK_FRAMES
     sprites: dict[tuple[int, bool], Sprite] = state["sprites"]

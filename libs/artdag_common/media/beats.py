@@ -11,6 +11,7 @@ recordings", J. AES 51(4), 2003. No tempo is estimated beforehand: it is part of
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,14 +45,22 @@ _ONSET = 0.1  # strength below which a frame is no onset
 _LEAST_MET = 0.2  # share of the beats that an onset meets; with fewer there is no pulse
 
 # Path. Its score is in frames: a perfect beat brings the length of the interval that it ends, so that twice as many
-# beats bring no more. The figures were chosen on clicks and drum patterns from 65 to 174 BPM.
+# beats bring no more. The figures were chosen on generated tracks from 64 to 174 BPM: those of `benchmarks/beats.py`,
+# with seeds of their own, and free tempo, breaks and waltzes beside them.
 _SLOWEST_BPM, _FASTEST_BPM = 50, 215
+_HINT_REACH = 1.4  # a hint near the ends of that range widens it by this factor
 _USUAL_BPM = 115
 _FAINT = 0.2  # onset strength from which a beat brings something; grows with the logarithm up to 1
 _UNEXPLAINED = 4.0  # cost of an onset inside an interval, times -log(1 - strength), each frame
 _UNUSUAL = 0.2  # cost of a tempo an octave from the usual one, half of this share of the interval
-_CHANGE = 100.0  # cost of a change of the interval, times the logarithm of the ratio
+_UNHINTED = 2.0  # the same where somebody said the tempo: more than a beat can bring
+# Cost of a change of the interval, times the logarithm of the ratio. With less, a melody in a break pulls the beat to
+# its own notes; with more, a real step is not taken.
+_CHANGE = 250.0
 _NEAR_BEAT = 2  # frames around a beat that belong to it
+_RISEN = 0.4  # share of its peak at which an onset has begun
+_LONGEST_RISE = 8  # frames
+_LATENESS = 1.4  # frames from there to the onset itself: a spectrum sees what comes half a window later
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +79,13 @@ class Beats:
     confidence: float
 
 
-def find_beats(samples: NDArray[np.float32]) -> Beats:
+def find_beats(samples: NDArray[np.float32], tempo_hint: float | None = None) -> Beats:
     """Find the beats of a track.
 
     Args:
         samples: shape (n,), mono, finite, -1 to 1, at :data:`RATE_HZ`.
+        tempo_hint: beats per minute, 40 to 300: which of the tempos that fit (each beat, every other, twice as many)
+            is meant. It need not be exact, and the beats still follow a changing tempo.
 
     Raises:
         AnalysisError: fewer than :data:`MIN_SECONDS` of sound, silence, or no pulse.
@@ -84,7 +95,7 @@ def find_beats(samples: NDArray[np.float32]) -> Beats:
     if _peak(samples) < SILENCE:
         raise AnalysisError("the sound is silent: it has no beats")
     strength = onset_strength(samples)
-    path = follow_pulse(strength)
+    path = follow_pulse(strength, tempo_hint)
     path = path[_sounding(strength, path)]
     met = float((_running_max(strength, _NEAR_BEAT)[path] >= _FAINT).mean()) if len(path) > 1 else 0.0
     if met < _LEAST_MET:
@@ -135,16 +146,19 @@ def _rise(samples: NDArray[np.float32]) -> Floats:
     return rise
 
 
-def follow_pulse(strength: Floats) -> NDArray[np.int64]:
+def follow_pulse(strength: Floats, tempo_hint: float | None = None) -> NDArray[np.int64]:
     """Find the sequence of beats with the highest score.
 
     A state is a beat at frame t whose interval since the beat before is τ frames. Its score is the best over all
     previous intervals σ of the score of (t - τ, σ) less the cost of the change from σ to τ, plus what the interval
     brings: τ times (reward of the onset at t less the cost of an unusual tempo), less the cost of the onsets that it
     leaves unexplained. The previous beat is at least the shortest interval back, so as many frames are done at once.
+    Where there are no onsets nothing is gained by changing the interval: beats go on through a break at the tempo that
+    joins what is before to what is after.
 
     Args:
         strength: shape (frames,), 0 to 1, at :data:`FRAME_RATE_HZ`.
+        tempo_hint: see :func:`find_beats`.
 
     Returns:
         Shape (beats,), frames, ascending. It covers the whole track, its silent parts too.
@@ -153,10 +167,13 @@ def follow_pulse(strength: Floats) -> NDArray[np.int64]:
     reward = 1 - np.log(np.maximum(_running_max(strength, 1), _FAINT)) / np.log(_FAINT)
     surprise = np.concatenate([[0.0], np.cumsum(-np.log(1 - np.minimum(strength, 0.95)))])
     minute = 60 * FRAME_RATE_HZ
-    intervals = np.arange(-(-minute // _FASTEST_BPM), minute // _SLOWEST_BPM + 1)
+    slowest = min(_SLOWEST_BPM, (tempo_hint or _SLOWEST_BPM * _HINT_REACH) / _HINT_REACH)
+    fastest = max(_FASTEST_BPM, (tempo_hint or 0) * _HINT_REACH)
+    intervals = np.arange(math.ceil(minute / fastest), math.floor(minute / slowest) + 1)
     kinds = np.arange(len(intervals))
     shortest, longest = int(intervals[0]), int(intervals[-1])
-    unusual = _UNUSUAL * 0.5 * np.log2(minute / intervals / _USUAL_BPM) ** 2
+    octaves = np.log2(minute / intervals / (tempo_hint or _USUAL_BPM))
+    unusual = (_UNHINTED if tempo_hint else _UNUSUAL) * 0.5 * octaves**2
 
     ring = longest + shortest  # scores of the last frames are all that is needed
     score = np.zeros((ring, len(intervals)))  # [t, τ]
@@ -217,18 +234,30 @@ def _sounding(strength: Floats, path: NDArray[np.int64]) -> slice:
 
 
 def _refined(strength: Floats, path: NDArray[np.int64]) -> Floats:
-    """Move beats to the peak of the onset next to them, between frames by a parabola. In frames."""
+    """Move beats to where the onset next to them begins. In frames.
+
+    That is where its strength has risen to a share of its peak, between frames by a straight line: a bowed note rises
+    for longer than a drum, so that its peak is later by half of that, but its beginning is not.
+    """
     refined = path.astype(np.float64)
     for i, frame in enumerate(path):
         begin = max(1, int(frame) - 3)
         nearby = strength[begin : min(len(strength) - 1, int(frame) + 5)]
         if not len(nearby) or nearby.max() < _ONSET:
             continue
-        peak = begin + int(nearby.argmax())
-        left, middle, right = strength[peak - 1 : peak + 2]
-        curve = left - 2 * middle + right
-        refined[i] = peak + (np.clip(0.5 * (left - right) / curve, -0.5, 0.5) if curve < -1e-9 else 0.0)
-    return refined
+        refined[i] = begun(strength, begin + int(nearby.argmax()))
+    return np.maximum.accumulate(np.maximum(refined, 0))
+
+
+def begun(strength: Floats, peak: int) -> float:
+    """Return where the onset with this peak begins, in frames."""
+    level = _RISEN * strength[peak]
+    at = peak
+    while at > max(0, peak - _LONGEST_RISE) and strength[at - 1] >= level:
+        at -= 1
+    step = strength[at] - strength[at - 1] if at else 0.0
+    rest = float((strength[at] - level) / step) if step > 0 and strength[at - 1] < level else 0.0
+    return at - rest + _LATENESS
 
 
 def _tempo(times: Floats) -> float:

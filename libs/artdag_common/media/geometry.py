@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from artdag_common.media.limits import MAX_PIXEL_ASPECT
+
 Mode = Literal["fit", "fill", "stretch", "pad"]
 
 Size = tuple[int, int]
@@ -36,10 +38,15 @@ def display_size(width: int, height: int, pixel_aspect: Fraction | None, rotatio
     An odd row or column is left out; nothing else is scaled where pixels are square.
 
     Args:
-        pixel_aspect: width of a pixel by its height; None or 0: unknown, taken as square.
+        pixel_aspect: width of a pixel by its height; None, 0, or beyond :data:`MAX_PIXEL_ASPECT`: unknown, taken as
+            square.
         rotation: degrees, a multiple of 90.
     """
-    shown_width = even(width * pixel_aspect) if pixel_aspect and pixel_aspect != 1 else max(2, width - width % 2)
+    wide = pixel_aspect or 1
+    if wide == 1 or not Fraction(1, MAX_PIXEL_ASPECT) <= wide <= MAX_PIXEL_ASPECT:
+        shown_width = max(2, width - width % 2)
+    else:
+        shown_width = even(width * wide)
     shown_height = max(2, height - height % 2)
     return (shown_height, shown_width) if rotation % 180 else (shown_width, shown_height)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, islice, repeat
+from functools import cache
+from itertools import accumulate, chain, repeat
 from pathlib import Path
 
 import numpy as np
 from av.container import InputContainer
+from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
@@ -19,20 +22,22 @@ from numpy.typing import NDArray
 from artdag_common.errors import StepInputError
 from artdag_common.media.colour import limited_yuv
 from artdag_common.media.geometry import Mode, Placement, Size, display_size, place
+from artdag_common.media.limits import guard_size
 from artdag_common.media.probe import (
     audio_stream,
-    guard_size,
     open_media,
+    picture_timeline,
     quarter_turns,
     scan,
     shown_size,
-    turn_of,
     video_stream,
 )
-from artdag_common.media.timeline import Timeline
+from artdag_common.media.still import picture_arrays, picture_facts, picture_type
+from artdag_common.media.timeline import Timeline, nearest
 
-PIXELS = "yuv420p"
-BT709 = 1
+PIXELS, WITH_ALPHA = "yuv420p", "yuva420p"
+OPAQUE = 255
+RGB, BT709, UNSAID = 0, 1, 2
 # swscale gives the same on every processor only with these, in both directions
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
@@ -52,6 +57,10 @@ class ColourTags:
     def matrix(self) -> Colorspace:
         """The matrix between RGB and YUV; BT.601 where nothing is said, in both directions."""
         return Colorspace.ITU709 if self.space == BT709 else Colorspace.ITU601
+
+
+OF_RGB = ColourTags(BT709, BT709, BT709)
+"""What pictures that come in RGB are written as: said outright, since players guess by the size where it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,30 +88,49 @@ class Clip:
         pixel_aspect: width of a stored pixel by its height; None: not said.
         tags: meaning of the colours.
         sound: whether the file has audio.
+        picture: whether it is a picture file: a still, or an animation.
+        still: whether it is a still.
     """
 
-    def __init__(self, path: Path, slot: str = "media", rate: Fraction | None = None) -> None:
+    def __init__(
+        self, path: Path, slot: str = "media", rate: Fraction | None = None, hold: Fraction | None = None
+    ) -> None:
         """Read the outline of ``path``.
 
         Args:
             slot: the step's input, for messages.
-            rate: frames a second; None: the video's own.
+            rate: frames a second; None: the video's own, 25 for a still.
+            hold: seconds that a still is shown; None: one frame. Means nothing to anything else.
 
         Raises:
             StepInputError: not a media file, no video in it, or beyond the limits.
         """
         self.path = path
         self.slot = slot
+        self.picture = bool(picture_type(path))
+        self.still = False
+        if self.picture:
+            found = picture_facts(path, slot)
+            self.still = not found.durations
+            self.pixel_aspect: Fraction | None = None
+            self.size = display_size(*found.size, None, 0)
+            self.tags = OF_RGB
+            self.sound = False
+            self.timeline = picture_timeline(found, rate, hold)
+            self._places = _starts(found.durations, self.timeline)
+            return
         with open_media(path, slot) as container:
             stream = video_stream(container)
             if stream is None:
                 raise StepInputError(f"{slot}: the file holds audio only; this step needs video", slot=slot)
             codec = stream.codec_context
             self.pixel_aspect = stream.sample_aspect_ratio
-            self.size = shown_size(stream, turn_of(stream))
+            self.size = shown_size(stream, slot=slot)
             self.tags = ColourTags(codec.colorspace, codec.color_primaries, codec.color_trc)
+            if self.tags.space == RGB or _is_rgb(codec.pix_fmt):
+                self.tags = OF_RGB
             self.sound = audio_stream(container) is not None
-            self.timeline: Timeline = scan(container, stream, rate, slot)
+            self.timeline = scan(container, stream, rate, slot)
 
     def pictures(self, first: int = 0, last: int | None = None, target: Target = AS_SHOWN) -> Iterator[VideoFrame]:
         """Give the pictures of the places ``first`` to ``last`` (excluded; None: the end), one each.
@@ -116,10 +144,8 @@ class Clip:
         fitter = _Fitter(self, target)
         at = first
         latest: VideoFrame | None = None  # brought into shape only when it is shown
-        with open_media(self.path, self.slot) as container:
-            stream = video_stream(container)
-            assert stream is not None
-            for found, frame in self._placed(container, stream, first):
+        with closing(self._painted() if self.picture else self._decoded(first)) as placed:
+            for found, frame in placed:
                 if latest is not None and at < (until := min(found, end)):
                     yield from repeat(fitter.fit(latest), until - at)
                     at = until
@@ -134,20 +160,32 @@ class Clip:
         """Return the size of the pictures that :meth:`pictures` gives for ``target``."""
         return self.size if target.size is None else place(self.size, target.size, target.mode).canvas
 
+    def _painted(self) -> Generator[tuple[int, VideoFrame]]:
+        """Give the pictures of a picture file and their places."""
+        for place_, array in zip(self._places, picture_arrays(self.path, self.slot), strict=False):
+            yield place_, VideoFrame.from_ndarray(array, format="rgb24")
+
+    def _decoded(self, first: int) -> Generator[tuple[int, VideoFrame]]:
+        with open_media(self.path, self.slot) as container:
+            stream = video_stream(container)
+            assert stream is not None
+            yield from self._placed(container, stream, first)
+
     def _placed(self, container: InputContainer, stream: VideoStream, first: int) -> Iterator[tuple[int, VideoFrame]]:
         """Decode from a key frame at or before place ``first`` on: places and frames in the order shown."""
         stream.thread_type = "AUTO"
         timeline = self.timeline
-        head: list[VideoFrame] = []
+        frames = container.decode(stream)
+        head: VideoFrame | None = None
         if first > 0 and timeline.stamped:
             container.seek(timeline.stamp(first - 1), stream=stream)
-            head = list(islice(container.decode(stream), 1))
-            if not head or head[0].pts is None or timeline.place(head[0].pts) > first:
+            head = next(frames, None)  # of one decoding: another would not give what this one holds already
+            if head is None or head.pts is None or timeline.place(head.pts) > first:
                 # the index is wrong or missing: from the beginning then
                 container.seek(timeline.origin, stream=stream)
-                head = []
+                frames, head = container.decode(stream), None
         stamp = -1
-        for frame in chain(head, container.decode(stream)):
+        for frame in chain([] if head is None else [head], frames):
             stamp = stamp + 1 if frame.pts is None or not timeline.stamped else frame.pts
             yield timeline.place(stamp), frame
 
@@ -169,6 +207,8 @@ class _Fitter:
         turned = quarter_turns(frame.rotation)
         shown = display_size(frame.width, frame.height, self._clip.pixel_aspect, turned)
         placement = self._placement(shown)
+        if _is_transparent(frame):
+            frame = _on_black(self._reformat(frame, (frame.width, frame.height), WITH_ALPHA))
         plain = (
             frame.format.name == PIXELS
             and frame.color_range != ColorRange.JPEG
@@ -194,12 +234,12 @@ class _Fitter:
             frame = _without_odd_edges(self._reformat(frame, (frame.width, frame.height)))
         return self._reformat(frame, size)
 
-    def _reformat(self, frame: VideoFrame, size: Size) -> VideoFrame:
+    def _reformat(self, frame: VideoFrame, size: Size, pixels: str = PIXELS) -> VideoFrame:
         return self._reformatter.reformat(
             frame,
             width=size[0],
             height=size[1],
-            format=PIXELS,
+            format=pixels,
             interpolation=EXACT,
             src_colorspace=self._clip.tags.matrix,
             dst_colorspace=self._matrix,
@@ -207,6 +247,37 @@ class _Fitter:
             dst_color_range=ColorRange.MPEG,
             threads=1,
         )
+
+
+def _starts(durations: Sequence[Fraction], timeline: Timeline) -> list[int]:
+    """Return the places at which the pictures of a file begin."""
+    begin = accumulate(durations[:-1], initial=Fraction(0))
+    return [timeline.place(nearest(each * 1000)) for each in begin] if durations else [0]
+
+
+@cache
+def _is_rgb(pixels: str | None) -> bool:
+    kind = VideoFormat(pixels) if pixels else None
+    return kind is not None and (kind.is_rgb or kind.has_palette)
+
+
+def _is_transparent(frame: VideoFrame) -> bool:
+    return any(component.is_alpha for component in frame.format.components) or frame.format.has_palette
+
+
+def _on_black(frame: VideoFrame) -> VideoFrame:
+    """Lay a yuva420p frame on black, by whole numbers."""
+    y, u, v, cover = (each.astype(np.int32) for each in planes(frame))
+    if (cover == OPAQUE).all():
+        return _from_planes(planes(frame)[:3])
+    height, width = cover.shape
+    blocks = np.pad(cover, ((0, height % 2), (0, width % 2)), "edge")
+    few = (blocks[::2, ::2] + blocks[1::2, ::2] + blocks[::2, 1::2] + blocks[1::2, 1::2] + 2) // 4
+    laid = (
+        black + ((plane - black) * weight + OPAQUE // 2) // OPAQUE
+        for plane, weight, black in ((y, cover, 16), (u, few, 128), (v, few, 128))
+    )
+    return _from_planes([plane.astype(np.uint8) for plane in laid])
 
 
 def planes(frame: VideoFrame) -> list[NDArray[np.uint8]]:
@@ -250,19 +321,24 @@ def _lay(frame: VideoFrame, placement: Placement, border: tuple[int, int, int]) 
 
 
 class RgbBridge:
-    """Turns yuv420p frames into RGB arrays and back, the same on every processor."""
+    """Turns yuv420p frames into RGB arrays and back, the same on every processor.
+
+    To RGB by way of planes: swscale's direct way to rgb24 has a coarser table for the luma, darkens by 0.5 to 1.2 of
+    255 each time, and takes longer. Back with all of the chroma (``FULL_CHR_H_INP``): that is closer and faster, too.
+    """
 
     def __init__(self, tags: ColourTags) -> None:
         """``tags`` say which matrix is used, in both directions."""
         self._matrix = tags.matrix
         self._there = VideoReformatter()
+        self._pack = VideoReformatter()
         self._back = VideoReformatter()
 
     def rgb(self, frame: VideoFrame) -> Rgb:
-        """Return the picture as an array of one's own, shape (height, width, 3)."""
-        converted = self._there.reformat(
+        """Return the picture as an array of one's own, shape (height, width, 3), its rows side by side."""
+        in_planes = self._there.reformat(
             frame,
-            format="rgb24",
+            format="gbrp",
             interpolation=EXACT,
             src_colorspace=self._matrix,
             dst_colorspace=self._matrix,
@@ -270,15 +346,16 @@ class RgbBridge:
             dst_color_range=ColorRange.JPEG,
             threads=1,
         )
-        plane = converted.planes[0]
-        return _rows(plane)[:, : 3 * plane.width].reshape(plane.height, plane.width, 3)
+        plane = self._pack.reformat(in_planes, format="rgb24", interpolation=EXACT, threads=1).planes[0]
+        rows = _rows(plane)[:, : 3 * plane.width]  # a copy is made only where a width leaves padding between rows
+        return np.ascontiguousarray(rows).reshape(plane.height, plane.width, 3)
 
     def frame(self, array: Rgb) -> VideoFrame:
         """Return an array as a yuv420p frame."""
         return self._back.reformat(
             VideoFrame.from_numpy_buffer(np.ascontiguousarray(array), format="rgb24"),
             format=PIXELS,
-            interpolation=EXACT,
+            interpolation=EXACT | Interpolation.FULL_CHR_H_INP,
             src_colorspace=self._matrix,
             dst_colorspace=self._matrix,
             src_color_range=ColorRange.JPEG,

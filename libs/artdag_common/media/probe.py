@@ -11,31 +11,36 @@ from pathlib import Path
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.error import FFmpegError
+from av.error import ArgumentError, FFmpegError
+from av.frame import Frame
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from artdag_common.errors import StepInputError
+from artdag_common.media import limits
 from artdag_common.media.geometry import Size, display_size
-from artdag_common.media.timeline import Timeline, constant_rate, nearest
-
-MAX_SIDE = 16_384
-"""Pixels of a side."""
-MAX_PIXELS = 64_000_000
-MAX_CHANNELS = 8
-MAX_SAMPLE_RATE_HZ = 384_000
-MAX_SECONDS = 24 * 3600
+from artdag_common.media.limits import MAX_SECONDS as MAX_SECONDS
+from artdag_common.media.limits import guard_size
+from artdag_common.media.still import PictureFacts, picture_facts, picture_type
+from artdag_common.media.timeline import UNKNOWN_RATE, Timeline, constant_rate, nearest
+from artdag_common.media.wholeness import check_whole
 
 # Formats that name other files or addresses (playlists, concatenations) stay out: a file that somebody uploads must
-# not make this server read another. Text is not taken for pictures either.
+# not make this server read another. Text is not taken for pictures either; pictures are read by still.py.
 FORMATS = (
-    "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,mxf,dv,ivf,yuv4mpegpipe,gif,apng,wav,w64,aiff,caf,flac,mp3,aac,"
-    "ac3,image2,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe"
+    "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,mxf,dv,ivf,yuv4mpegpipe,wav,w64,aiff,caf,flac,mp3,aac,ac3,eac3,"
+    "au,wv"
 )
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 """What the library calls MP4, QuickTime and their kin."""
-OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": FORMATS,
+    "max_pixels": str(limits.MAX_PIXELS),  # for the pictures that are decoded to find out what a stream is
+}
+CLAIM_SECONDS = 1
+"""How far what a file says of its sound's length may be from what its packets say. Beyond it, the packets count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +77,32 @@ def open_media(path: Path, slot: str = "media") -> Iterator[InputContainer]:
         slot: the step's input, for messages.
 
     Raises:
-        StepInputError: it is not a media file, holds nothing usable, breaks a limit, or is damaged.
+        StepInputError: it is not a media file but for example a picture, holds nothing usable, breaks a limit, or is
+            damaged.
     """
+    if kind := picture_type(path):
+        raise StepInputError(f"{slot}: the file is a picture ({kind}); this step needs sound or film", slot=slot)
+    check_whole(path, slot)
     try:
-        with av.open(str(path), options=OPTIONS, metadata_errors="replace") as container:
+        with _open(path, slot) as container:
             _guard(container, slot)
             yield container
     except FFmpegError as error:
         head = "cannot be read as video or audio" if isinstance(error, ValueError) else "cannot be read"
         raise StepInputError(f"{slot}: the file {head}: {error.strerror or error}", slot=slot) from error
+
+
+def _open(path: Path | str, slot: str) -> InputContainer:
+    try:
+        container = av.open(str(path), options=OPTIONS, metadata_errors="replace")
+    except ArgumentError as error:  # what FORMATS leaves out
+        raise StepInputError(
+            f"{slot}: the file is none of the kinds that are read here: video, audio or pictures", slot=slot
+        ) from error
+    for stream in container.streams.video:
+        if stream.codec_context is not None:  # pictures that grow on the way are refused by the decoder
+            stream.codec_context.options = {"max_pixels": str(limits.MAX_PIXELS)}
+    return container
 
 
 def video_stream(container: InputContainer) -> VideoStream | None:
@@ -109,6 +131,8 @@ def probe(path: Path, slot: str = "media") -> MediaFacts:
     Raises:
         StepInputError: see :func:`open_media`; or a video stream without frames.
     """
+    if picture_type(path):
+        return _picture(picture_facts(path, slot))
     with open_media(path, slot) as container:
         video, audio = video_stream(container), audio_stream(container)
         sound = (
@@ -116,29 +140,84 @@ def probe(path: Path, slot: str = "media") -> MediaFacts:
         )
         if video is None:
             assert audio is not None
-            return MediaFacts(float(_audio_duration(container, audio)), 0, 0, None, "", "", "", 0, *sound)
+            duration = float(audio_duration(container, audio))
+            limits.guard_seconds(duration, "audio", slot)
+            return MediaFacts(duration, 0, 0, None, "", "", "", 0, *sound)
         codec = video.codec_context
-        width, height = shown_size(video)
+        width, height = shown_size(video, slot=slot)
         profile, pix_fmt = codec.profile or "", codec.pix_fmt or ""
         timeline = scan(container, video, slot=slot)
         duration = float(timeline.duration)
         return MediaFacts(duration, width, height, timeline.rate, codec.name, profile, pix_fmt, timeline.frames, *sound)
 
 
-def shown_size(stream: VideoStream, rotation: int | None = None) -> Size:
-    """Return width and height as shown; see :func:`artdag_common.media.geometry.display_size`."""
+def _picture(found: PictureFacts) -> MediaFacts:
+    timeline = picture_timeline(found)
+    width, height = display_size(*found.size, None, 0)
+    return MediaFacts(float(timeline.duration), width, height, timeline.rate, found.codec, "", "rgb24", timeline.frames)
+
+
+def picture_timeline(found: PictureFacts, rate: Fraction | None = None, hold: Fraction | None = None) -> Timeline:
+    """Lay a picture file on a grid.
+
+    A still is one frame, at 25 a second unless ``rate`` says otherwise; pictures that move get the rate at which the
+    one shown for the shortest time is one frame long.
+
+    Args:
+        rate: frames a second of the grid; None: its own.
+        hold: seconds that a still is shown; None: one frame.
+
+    Raises:
+        StepInputError: longer than a day.
+    """
+    if not found.durations:
+        own = rate or UNKNOWN_RATE
+        return Timeline(0, 1 / own, own, 1 if hold is None else max(1, nearest(hold * own)))
+    own = rate or constant_rate(1 / min(found.durations))
+    length = sum(found.durations, Fraction(0))
+    limits.guard_seconds(float(length), "video", "media")
+    return Timeline.between(0, nearest(length * 1000), Fraction(1, 1000), own)
+
+
+def shown_size(stream: VideoStream, rotation: int | None = None, slot: str = "media") -> Size:
+    """Return width and height as shown; see :func:`artdag_common.media.geometry.display_size`.
+
+    Raises:
+        StepInputError: beyond the limits.
+    """
     codec = stream.codec_context
-    turned = turn_of(stream) if rotation is None else rotation
-    return display_size(codec.width, codec.height, stream.sample_aspect_ratio, turned)
+    turned = turn_of(stream, slot) if rotation is None else rotation
+    size = display_size(codec.width, codec.height, stream.sample_aspect_ratio, turned)
+    guard_size(*size, slot)
+    return size
 
 
-def turn_of(stream: VideoStream) -> int:
+def decoded(container: InputContainer, stream: AudioStream | VideoStream, slot: str = "media") -> Iterator[Frame]:
+    """Decode a stream.
+
+    Raises:
+        StepInputError: it is encrypted.
+    """
+    for packet in container.demux(stream):
+        if packet.has_sidedata("encryption_info"):
+            raise StepInputError(f"{slot}: the {stream.type} is encrypted; decrypt it first", slot=slot)
+        for frame in packet.decode():
+            if isinstance(frame, Frame):
+                yield frame
+
+
+def turn_of(stream: VideoStream, slot: str = "media") -> int:
     """Return by how many degrees, counter-clockwise, decoded pictures have to be turned to stand upright.
 
     The display matrix reaches us on decoded frames only, so the first one is decoded from a second handle.
+
+    Raises:
+        StepInputError: the stream is encrypted.
     """
-    with av.open(stream.container.name, options=OPTIONS, metadata_errors="replace") as container:
-        frame = next(container.decode(container.streams[stream.index]), None)
+    with _open(stream.container.name, slot) as container:
+        found = container.streams[stream.index]
+        assert isinstance(found, VideoStream)
+        frame = next(decoded(container, found, slot), None)
         return quarter_turns(frame.rotation) if isinstance(frame, VideoFrame) else 0
 
 
@@ -189,7 +268,7 @@ def scan(container: InputContainer, stream: VideoStream, rate: Fraction | None =
 
 def _count(container: InputContainer, stream: VideoStream, own: Fraction, rate: Fraction, slot: str) -> Timeline:
     """Lay out a stream without time stamps: its frames follow each other at its own rate."""
-    with av.open(container.name, options=OPTIONS, metadata_errors="replace") as again:
+    with _open(container.name, slot) as again:
         count = sum(1 for _ in again.decode(again.streams[stream.index]))
     if not count:
         raise StepInputError(f"{slot}: the video has no frames", slot=slot)
@@ -197,23 +276,24 @@ def _count(container: InputContainer, stream: VideoStream, own: Fraction, rate: 
 
 
 def _bounded(timeline: Timeline, slot: str) -> Timeline:
-    if timeline.duration > MAX_SECONDS:
-        raise StepInputError(
-            f"{slot}: the video claims to last {float(timeline.duration):.0f} s; at most {MAX_SECONDS} s are read",
-            slot=slot,
-        )
+    limits.guard_seconds(float(timeline.duration), "video", slot)
     return timeline
 
 
-def _audio_duration(container: InputContainer, stream: AudioStream) -> Fraction:
-    if stream.duration:
-        return stream.duration * time_base(stream)
+def audio_duration(container: InputContainer, stream: AudioStream) -> Fraction:
+    """Return how many seconds a sound lasts: as the file says where its packets bear that out, else by its packets.
+
+    Reads ``container`` to its end. A header may say anything, and that of an MP3 is often an estimate; but only it
+    knows of the silence that encoders add at both ends.
+    """
     unit, end, first = time_base(stream), 0, None
     for packet in container.demux(stream):
         if packet.size and packet.pts is not None:
             first = packet.pts if first is None else min(first, packet.pts)
             end = max(end, packet.pts + (packet.duration or 0))
-    return (end - (first or 0)) * unit
+    counted = (end - (first or 0)) * unit
+    claimed = (stream.duration or 0) * unit
+    return claimed if claimed > 0 and abs(claimed - counted) <= CLAIM_SECONDS else counted
 
 
 def _guard(container: InputContainer, slot: str) -> None:
@@ -234,21 +314,4 @@ def _guard(container: InputContainer, slot: str) -> None:
         sound = audio.codec_context
         if sound is None or not sound.sample_rate or not sound.channels:
             refuse("the audio's codec is not known here, or its sample rate is missing")
-        if sound.channels > MAX_CHANNELS:
-            refuse(f"the audio has {sound.channels} channels; at most {MAX_CHANNELS} are read")
-        if sound.sample_rate > MAX_SAMPLE_RATE_HZ:
-            refuse(f"the audio has {sound.sample_rate} samples a second; at most {MAX_SAMPLE_RATE_HZ} are read")
-
-
-def guard_size(width: int, height: int, slot: str) -> None:
-    """Refuse pictures beyond the limits.
-
-    Raises:
-        StepInputError: a side or the area is too large.
-    """
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise StepInputError(
-            f"{slot}: the picture has {width}x{height} pixels; at most {MAX_SIDE} a side and {MAX_PIXELS} in all"
-            " are read",
-            slot=slot,
-        )
+        limits.guard_sound(sound.channels, sound.sample_rate, slot)

@@ -21,10 +21,14 @@ from artdag_common.media.encode import (
     AUDIO_BLOCK,
     AUDIO_CODEC,
     LAYOUTS,
+    LOSSLESS_AUDIO_CODEC,
     Soundtrack,
     audio_rate,
 )
-from artdag_common.media.probe import MP4, audio_stream, open_media, time_base
+from artdag_common.media.limits import guard_seconds, guard_sound
+from artdag_common.media.mixing import fits, mixed, sane
+from artdag_common.media.probe import MP4, audio_stream, decoded, open_media, time_base
+from artdag_common.media.still import picture_type
 from artdag_common.media.timeline import nearest
 
 SAMPLES = "fltp"
@@ -61,6 +65,8 @@ class SoundShape:
 
 def sound_shape(path: Path, slot: str = "media") -> SoundShape | None:
     """Return the shape in which a file's sound is encoded: its own where browsers play it; None: it has none."""
+    if picture_type(path):
+        return None
     with open_media(path, slot) as container:
         stream = audio_stream(container)
         if stream is None:
@@ -105,11 +111,12 @@ def _decoded(span: Span, shape: SoundShape) -> Iterator[Sound]:
             end = nearest((last * unit - span.start) * shape.rate_hz)
         written, cursor = 0, None  # samples given; place of the next decoded one on the same scale
         jitter = shape.rate_hz // 50
-        for frame in _resampled(container, stream, shape):
-            data = np.asarray(frame.to_ndarray(), np.float32)
+        for frame in _resampled(container, stream, shape, span.slot):
+            data = sane(np.asarray(frame.to_ndarray(), np.float32))
             if frame.pts is not None and frame.time_base is not None:
                 place = nearest((frame.pts * frame.time_base - span.start) * shape.rate_hz)
                 if cursor is None or abs(place - cursor) > jitter:
+                    guard_seconds(place / shape.rate_hz, "audio", span.slot)
                     cursor = place
             if cursor is None:
                 cursor = 0
@@ -125,22 +132,24 @@ def _decoded(span: Span, shape: SoundShape) -> Iterator[Sound]:
                 yield fresh
 
 
-def _resampled(container: InputContainer, stream: AudioStream, shape: SoundShape) -> Iterator[AudioFrame]:
-    layout = LAYOUTS[shape.channels]
+def _resampled(container: InputContainer, stream: AudioStream, shape: SoundShape, slot: str) -> Iterator[AudioFrame]:
     resampler, kind = None, None
-    for frame in container.decode(stream):
-        if resampler is None or kind != (frame.format.name, frame.layout.name, frame.sample_rate):
+    for found in decoded(container, stream, slot):
+        assert isinstance(found, AudioFrame)
+        guard_sound(found.layout.nb_channels, found.sample_rate, slot)
+        frame = found if fits(found, shape.channels) else mixed(found, shape.channels, slot)
+        if resampler is None or kind != (frame.format.name, frame.sample_rate):
             if resampler is not None:
                 yield from resampler.resample(None)
-            kind = (frame.format.name, frame.layout.name, frame.sample_rate)
-            resampler = AudioResampler(format=SAMPLES, layout=layout, rate=shape.rate_hz)
+            kind = (frame.format.name, frame.sample_rate)
+            resampler = AudioResampler(format=SAMPLES, layout=LAYOUTS[shape.channels], rate=shape.rate_hz)
         yield from resampler.resample(frame)
     if resampler is not None:
         yield from resampler.resample(None)
 
 
 class EncodedSound:
-    """Spans one after the other, encoded as AAC."""
+    """Spans one after the other, encoded as AAC, or kept as samples."""
 
     def __init__(self, spans: Sequence[Span], shape: SoundShape) -> None:
         """All spans are brought into ``shape``."""
@@ -148,11 +157,13 @@ class EncodedSound:
         self._shape = shape
         self.rate_hz = shape.rate_hz
 
-    def attach(self, container: OutputContainer) -> AudioStream:
+    def attach(self, container: OutputContainer, lossless: bool) -> AudioStream:
         """Add the stream to the file."""
-        stream = container.add_stream(AUDIO_CODEC, rate=self._shape.rate_hz, layout=LAYOUTS[self._shape.channels])
+        codec = LOSSLESS_AUDIO_CODEC if lossless else AUDIO_CODEC
+        stream = container.add_stream(codec, rate=self._shape.rate_hz, layout=LAYOUTS[self._shape.channels])
         assert isinstance(stream, AudioStream)
-        stream.codec_context.bit_rate = AUDIO_BITS_PER_SECOND
+        if not lossless:
+            stream.codec_context.bit_rate = AUDIO_BITS_PER_SECOND
         stream.codec_context.flags |= int(CodecFlags.bitexact)
         return stream
 
@@ -160,7 +171,11 @@ class EncodedSound:
         """Encode block by block."""
         done = 0
         for block in in_blocks((p for span in self._spans for p in read_sound(span, self._shape)), AUDIO_BLOCK):
-            frame = AudioFrame.from_ndarray(block, format=SAMPLES, layout=LAYOUTS[self._shape.channels])
+            layout = LAYOUTS[self._shape.channels]
+            if stream.codec_context.name == LOSSLESS_AUDIO_CODEC:  # which takes the channels side by side
+                frame = AudioFrame.from_ndarray(np.ascontiguousarray(block.T).reshape(1, -1), "flt", layout)
+            else:
+                frame = AudioFrame.from_ndarray(block, SAMPLES, layout)
             frame.sample_rate = self._shape.rate_hz
             frame.time_base = Fraction(1, self._shape.rate_hz)
             frame.pts = done
@@ -201,7 +216,7 @@ class CopiedSound:
         self._duration = duration
         self._slot = slot
 
-    def attach(self, container: OutputContainer) -> AudioStream:
+    def attach(self, container: OutputContainer, lossless: bool) -> AudioStream:
         """Add the stream to the file."""
         with open_media(self._path, self._slot) as source:
             stream = audio_stream(source)
@@ -247,6 +262,8 @@ def sound_of(path: Path, start: Fraction, duration: Fraction | None = None, slot
 
 def sound_start(path: Path, slot: str = "media") -> Fraction:
     """Return the time on a file's clock at which its sound begins."""
+    if picture_type(path):
+        return Fraction(0)
     with open_media(path, slot) as container:
         stream = audio_stream(container)
         return (stream.start_time or 0) * time_base(stream) if stream is not None else Fraction(0)

@@ -19,18 +19,23 @@ EXTENSIONS = {
     "jpg": "image/jpeg",
     "webp": "image/webp",
     "gif": "image/gif",
+    "avif": "image/avif",
+    "bmp": "image/bmp",
+    "tiff": "image/tiff",
     "json": "application/json",
     "yaml": "application/yaml",
 }
 UNKNOWN = "application/octet-stream"
 SIGNATURE_BYTES = 64
+BRANDS = {b"M4A ": "audio/mp4", b"qt  ": "video/quicktime", b"avif": "image/avif", b"avis": "image/avif"}
+"""What the first brand of an MP4 file says, where it is no video."""
 
 
 def media_type(head: bytes) -> str:
     """Return the media type that a file's first :data:`SIGNATURE_BYTES` bytes show; unknown: octet stream."""
     if head[4:8] == b"ftyp":
         brand = head[8:12]
-        return {b"M4A ": "audio/mp4", b"qt  ": "video/quicktime"}.get(brand, "video/mp4")
+        return BRANDS.get(brand, "video/mp4")
     if head[:4] == b"\x1aE\xdf\xa3":
         return "video/webm" if b"webm" in head else "video/x-matroska"
     if head[:4] == b"RIFF":
@@ -44,9 +49,13 @@ def media_type(head: bytes) -> str:
         (b"GIF8", "image/gif"),
         (b"fLaC", "audio/flac"),
         (b"OggS", "audio/ogg"),
+        (b"II*\0", "image/tiff"),
+        (b"MM\0*", "image/tiff"),
     ):
         if head.startswith(signature):
             return kind
+    if head[:2] == b"BM" and head[6:10] == bytes(4):  # the reserved field, so that text is not taken for a bitmap
+        return "image/bmp"
     if head.lstrip()[:1] in (b"{", b"["):
         return "application/json"
     return UNKNOWN

@@ -260,6 +260,17 @@ class Bus:
         except nats.errors.Error as error:
             log.warning("dispatch failed; the reconciler repeats it", step=work.steps[0].label, error=str(error))
 
+    async def withdraw(self, work_class: str, cache_id: str) -> None:
+        """Take a step that nobody waits for any more off the work queue, and break it off where it is being executed.
+
+        Never fails: a step that is executed all the same leaves a result that may be of use.
+        """
+        try:
+            await self.nc.publish(subjects.stop(cache_id))
+            await self.js.purge_stream(subjects.WORK, subject=subjects.work(work_class, cache_id))
+        except (nats.errors.Error, APIError, TimeoutError) as error:
+            log.info("step was not withdrawn", cache_id=cache_id, error=str(error) or type(error).__name__)
+
     # --- core NATS: hints, wake-ups, ticks ---
 
     async def committed(self, appends: Sequence[Append]) -> None:

@@ -114,7 +114,7 @@ class Relay:
     async def _run(self) -> None:
         while True:
             try:
-                connection = await asyncpg.connect(self._database_url, command_timeout=30)
+                connection = await asyncpg.connect(self._database_url, timeout=10, command_timeout=10)
             except (*LOST, asyncpg.PostgresError) as error:
                 log.warning("relay cannot reach Postgres", error=str(error))
                 await asyncio.sleep(STANDBY)

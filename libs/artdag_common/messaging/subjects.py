@@ -37,6 +37,11 @@ def tick(cache_id: str) -> str:
     return f"tick.step.{cache_id}"
 
 
+def stop(cache_id: str) -> str:
+    """Subject that tells executors that nobody waits for a step any more."""
+    return f"stop.step.{cache_id}"
+
+
 def ping(service: str) -> str:
     """Subject on which a service that can do work answers."""
     return f"rpc.ping.{service}"

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from artdag_common.pb import events_pb2 as artdag_dot_v1_dot_events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61rtdag/v1/commands.proto\x12\tartdag.v1\x1a\x16\x61rtdag/v1/events.proto\"\x89\x01\n\x08StartRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nrecipe_cid\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\'\n\x06inputs\x18\x04 \x03(\x0b\x32\x17.artdag.v1.InputBinding\x12\x13\n\x0boutput_name\x18\x05 \x01(\t\x12\x0c\n\x04hold\x18\x06 \x01(\x08\"\x1c\n\nExecuteRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"+\n\tCancelRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1b\n\tDeleteRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"{\n\x0eRegisterRecipe\x12\x12\n\nrecipe_cid\x18\x01 \x01(\t\x12\x12\n\nsource_cid\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\r\n\x05owner\x18\x06 \x01(\t\"\"\n\x0c\x44\x65leteRecipe\x12\x12\n\nrecipe_cid\x18\x01 \x01(\t\"p\n\x0cImportObject\x12\x0b\n\x03\x63id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x0e\n\x06origin\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\t\x12\x0c\n\x04name\x18\x06 \x01(\t\"/\n\x0b\x41ttachToken\x12\x12\n\ntoken_hash\x18\x01 \x01(\t\x12\x0c\n\x04user\x18\x02 \x01(\t\"!\n\x0bRevokeToken\x12\x12\n\ntoken_hash\x18\x01 \x01(\t\"r\n\x0b\x45xecuteStep\x12\x10\n\x08\x63\x61\x63he_id\x18\x01 \x01(\t\x12\x11\n\tstep_type\x18\x02 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\t\x12\x0e\n\x06inputs\x18\x05 \x03(\t\x12\x0f\n\x07version\x18\x06 \x01(\x03\"5\n\x0c\x45xecuteSteps\x12%\n\x05steps\x18\x01 \x03(\x0b\x32\x16.artdag.v1.ExecuteStep\"Q\n\x0e\x43ommandOutcome\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0e\n\x06values\x18\x04 \x01(\t\"9\n\x08StepTick\x12\x10\n\x08\x63\x61\x63he_id\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61rtdag/v1/commands.proto\x12\tartdag.v1\x1a\x16\x61rtdag/v1/events.proto\"\x89\x01\n\x08StartRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nrecipe_cid\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\'\n\x06inputs\x18\x04 \x03(\x0b\x32\x17.artdag.v1.InputBinding\x12\x13\n\x0boutput_name\x18\x05 \x01(\t\x12\x0c\n\x04hold\x18\x06 \x01(\x08\"\x1c\n\nExecuteRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"+\n\tCancelRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1b\n\tDeleteRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"{\n\x0eRegisterRecipe\x12\x12\n\nrecipe_cid\x18\x01 \x01(\t\x12\x12\n\nsource_cid\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\r\n\x05owner\x18\x06 \x01(\t\"\"\n\x0c\x44\x65leteRecipe\x12\x12\n\nrecipe_cid\x18\x01 \x01(\t\"3\n\x0eRegisterEffect\x12\x12\n\neffect_cid\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\"p\n\x0cImportObject\x12\x0b\n\x03\x63id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x0e\n\x06origin\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\t\x12\x0c\n\x04name\x18\x06 \x01(\t\"/\n\x0b\x41ttachToken\x12\x12\n\ntoken_hash\x18\x01 \x01(\t\x12\x0c\n\x04user\x18\x02 \x01(\t\"!\n\x0bRevokeToken\x12\x12\n\ntoken_hash\x18\x01 \x01(\t\"\x83\x01\n\x0b\x45xecuteStep\x12\x10\n\x08\x63\x61\x63he_id\x18\x01 \x01(\t\x12\x11\n\tstep_type\x18\x02 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\t\x12\x0e\n\x06inputs\x18\x05 \x03(\t\x12\x0f\n\x07version\x18\x06 \x01(\x03\x12\x0f\n\x07\x64\x65liver\x18\x07 \x01(\x08\"5\n\x0c\x45xecuteSteps\x12%\n\x05steps\x18\x01 \x03(\x0b\x32\x16.artdag.v1.ExecuteStep\"Q\n\x0e\x43ommandOutcome\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0e\n\x06values\x18\x04 \x01(\t\"9\n\x08StepTick\x12\x10\n\x08\x63\x61\x63he_id\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,18 +44,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTERRECIPE']._serialized_end=430
   _globals['_DELETERECIPE']._serialized_start=432
   _globals['_DELETERECIPE']._serialized_end=466
-  _globals['_IMPORTOBJECT']._serialized_start=468
-  _globals['_IMPORTOBJECT']._serialized_end=580
-  _globals['_ATTACHTOKEN']._serialized_start=582
-  _globals['_ATTACHTOKEN']._serialized_end=629
-  _globals['_REVOKETOKEN']._serialized_start=631
-  _globals['_REVOKETOKEN']._serialized_end=664
-  _globals['_EXECUTESTEP']._serialized_start=666
-  _globals['_EXECUTESTEP']._serialized_end=780
-  _globals['_EXECUTESTEPS']._serialized_start=782
-  _globals['_EXECUTESTEPS']._serialized_end=835
-  _globals['_COMMANDOUTCOME']._serialized_start=837
-  _globals['_COMMANDOUTCOME']._serialized_end=918
-  _globals['_STEPTICK']._serialized_start=920
-  _globals['_STEPTICK']._serialized_end=977
+  _globals['_REGISTEREFFECT']._serialized_start=468
+  _globals['_REGISTEREFFECT']._serialized_end=519
+  _globals['_IMPORTOBJECT']._serialized_start=521
+  _globals['_IMPORTOBJECT']._serialized_end=633
+  _globals['_ATTACHTOKEN']._serialized_start=635
+  _globals['_ATTACHTOKEN']._serialized_end=682
+  _globals['_REVOKETOKEN']._serialized_start=684
+  _globals['_REVOKETOKEN']._serialized_end=717
+  _globals['_EXECUTESTEP']._serialized_start=720
+  _globals['_EXECUTESTEP']._serialized_end=851
+  _globals['_EXECUTESTEPS']._serialized_start=853
+  _globals['_EXECUTESTEPS']._serialized_end=906
+  _globals['_COMMANDOUTCOME']._serialized_start=908
+  _globals['_COMMANDOUTCOME']._serialized_end=989
+  _globals['_STEPTICK']._serialized_start=991
+  _globals['_STEPTICK']._serialized_end=1048
 # @@protoc_insertion_point(module_scope)

@@ -65,6 +65,14 @@ class DeleteRecipe(_message.Message):
     recipe_cid: str
     def __init__(self, recipe_cid: _Optional[str] = ...) -> None: ...
 
+class RegisterEffect(_message.Message):
+    __slots__ = ("effect_cid", "owner")
+    EFFECT_CID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    effect_cid: str
+    owner: str
+    def __init__(self, effect_cid: _Optional[str] = ..., owner: _Optional[str] = ...) -> None: ...
+
 class ImportObject(_message.Message):
     __slots__ = ("cid", "size_bytes", "media_type", "origin", "owner", "name")
     CID_FIELD_NUMBER: _ClassVar[int]
@@ -96,20 +104,22 @@ class RevokeToken(_message.Message):
     def __init__(self, token_hash: _Optional[str] = ...) -> None: ...
 
 class ExecuteStep(_message.Message):
-    __slots__ = ("cache_id", "step_type", "config", "label", "inputs", "version")
+    __slots__ = ("cache_id", "step_type", "config", "label", "inputs", "version", "deliver")
     CACHE_ID_FIELD_NUMBER: _ClassVar[int]
     STEP_TYPE_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    DELIVER_FIELD_NUMBER: _ClassVar[int]
     cache_id: str
     step_type: str
     config: str
     label: str
     inputs: _containers.RepeatedScalarFieldContainer[str]
     version: int
-    def __init__(self, cache_id: _Optional[str] = ..., step_type: _Optional[str] = ..., config: _Optional[str] = ..., label: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., version: _Optional[int] = ...) -> None: ...
+    deliver: bool
+    def __init__(self, cache_id: _Optional[str] = ..., step_type: _Optional[str] = ..., config: _Optional[str] = ..., label: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., version: _Optional[int] = ..., deliver: _Optional[bool] = ...) -> None: ...
 
 class ExecuteSteps(_message.Message):
     __slots__ = ("steps",)

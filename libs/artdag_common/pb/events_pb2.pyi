@@ -25,7 +25,7 @@ class AnalysisResult(_message.Message):
     def __init__(self, node: _Optional[str] = ..., input_cid: _Optional[str] = ..., cid: _Optional[str] = ...) -> None: ...
 
 class PlannedStep(_message.Message):
-    __slots__ = ("node", "type", "cache_id", "config", "inputs", "label", "level", "output_cid")
+    __slots__ = ("node", "type", "cache_id", "config", "inputs", "label", "level", "output_cid", "deliver")
     NODE_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     CACHE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,7 @@ class PlannedStep(_message.Message):
     LABEL_FIELD_NUMBER: _ClassVar[int]
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_CID_FIELD_NUMBER: _ClassVar[int]
+    DELIVER_FIELD_NUMBER: _ClassVar[int]
     node: str
     type: str
     cache_id: str
@@ -42,7 +43,8 @@ class PlannedStep(_message.Message):
     label: str
     level: int
     output_cid: str
-    def __init__(self, node: _Optional[str] = ..., type: _Optional[str] = ..., cache_id: _Optional[str] = ..., config: _Optional[str] = ..., inputs: _Optional[_Iterable[int]] = ..., label: _Optional[str] = ..., level: _Optional[int] = ..., output_cid: _Optional[str] = ...) -> None: ...
+    deliver: bool
+    def __init__(self, node: _Optional[str] = ..., type: _Optional[str] = ..., cache_id: _Optional[str] = ..., config: _Optional[str] = ..., inputs: _Optional[_Iterable[int]] = ..., label: _Optional[str] = ..., level: _Optional[int] = ..., output_cid: _Optional[str] = ..., deliver: _Optional[bool] = ...) -> None: ...
 
 class RunRequested(_message.Message):
     __slots__ = ("at_us", "recipe_cid", "recipe_name", "owner", "inputs", "output_name", "hold")
@@ -222,6 +224,14 @@ class StepFailed(_message.Message):
     reason: str
     def __init__(self, at_us: _Optional[int] = ..., attempt: _Optional[int] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class StepCancelled(_message.Message):
+    __slots__ = ("at_us", "attempt")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    attempt: int
+    def __init__(self, at_us: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
+
 class ObjectStored(_message.Message):
     __slots__ = ("at_us", "size_bytes", "media_type", "origin")
     AT_US_FIELD_NUMBER: _ClassVar[int]
@@ -273,6 +283,24 @@ class RecipeDeleted(_message.Message):
     AT_US_FIELD_NUMBER: _ClassVar[int]
     at_us: int
     def __init__(self, at_us: _Optional[int] = ...) -> None: ...
+
+class EffectRegistered(_message.Message):
+    __slots__ = ("at_us", "name", "effect_version", "author", "description", "kind", "owner")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    AUTHOR_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    name: str
+    effect_version: str
+    author: str
+    description: str
+    kind: str
+    owner: str
+    def __init__(self, at_us: _Optional[int] = ..., name: _Optional[str] = ..., effect_version: _Optional[str] = ..., author: _Optional[str] = ..., description: _Optional[str] = ..., kind: _Optional[str] = ..., owner: _Optional[str] = ...) -> None: ...
 
 class TokenAttached(_message.Message):
     __slots__ = ("at_us", "user")

@@ -7,17 +7,21 @@ worker processes call the functions.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from artdag_common.domain.plan import canonical_json
 from artdag_common.errors import UnknownStepTypeError
 
-RENDER_PROFILE = "1/av-18.1.0"
+if TYPE_CHECKING:
+    from artdag_common.media.encode import PictureShape
+    from artdag_common.media.stage import Stage
+
+RENDER_PROFILE = "2/av-18.1.0"
 """Encoder settings and the media library they were fixed with: part of the cache id of every media step."""
 
 
@@ -31,9 +35,13 @@ class StepContext(Protocol):
     """What a running step may use."""
 
     seed: int
+    deliver: bool
 
     def output(self, extension: str) -> Path:
         """Return the path that the step has to write its output to."""
+
+    def media(self) -> Path:
+        """Return the path for video or sound: an MP4 for people, or a file that loses nothing for other steps."""
 
     def progress(self, done: int, total: int) -> None:
         """Tell how many of ``total`` frames (0: unknown) are done."""
@@ -47,6 +55,9 @@ class EffectUsed:
     cid: str
 
 
+Stager = Callable[[Any, "PictureShape", Mapping[str, Sequence[float]]], "Stage"]
+
+
 @dataclass(frozen=True, slots=True)
 class StepType:
     """A kind of step.
@@ -55,8 +66,12 @@ class StepType:
         version: raised when the output for the same input changes; part of the cache id.
         slots: names of the inputs, in order; the last one repeats where ``max_inputs`` is higher.
         run: ``(ctx, params, *input paths) -> output path``; None: the planner satisfies it.
+        stage: ``(params, shape, curves) -> Stage`` of a step that makes one frame of each; such steps run in one pass.
+            ``curves``: one value per frame for each parameter that is bound to an analysis, by its dotted name.
+        frame_wise: ``params`` → whether ``stage`` is all that the step does; else it runs by itself.
         passes: ``params`` → index of the input that is the output where there is nothing to do, else None.
         effect: ``params`` → the effect that takes part, or None.
+        effects: ``params`` → the effects that take part, of a step that is made of several.
     """
 
     name: str
@@ -69,6 +84,9 @@ class StepType:
     passes: Callable[[Any], int | None]
     effect: Callable[[Any], EffectUsed | None]
     media: bool
+    stage: Stager | None = None
+    frame_wise: Callable[[Any], bool] = lambda params: True
+    effects: Callable[[Any], tuple[EffectUsed, ...]] | None = None
 
     def canonical_config(self, config: dict[str, Any]) -> str:
         """Return the parameters as canonical JSON, defaults included.
@@ -78,14 +96,24 @@ class StepType:
         """
         return canonical_json(self.params.model_validate(config).model_dump(mode="json")).decode()
 
-    def implementation(self, config: str) -> str:
-        """Return what identifies the code that will run: part of the cache id."""
+    def implementation(self, config: str, deliver: bool = False) -> str:
+        """Return what identifies the code that will run, and for whom: part of the cache id."""
         parts = [str(self.version)]
         if self.media:
             parts.append(RENDER_PROFILE)
+            if deliver:
+                parts.append("deliver")
         if used := self.effect_used(config):
             parts.append(used.cid)
         return "/".join(parts)
+
+    def effects_used(self, config: str) -> tuple[EffectUsed, ...]:
+        """Return all effects that take part, in the steps of a chain too."""
+        params = self.params.model_validate_json(config)
+        if self.effects is not None:
+            return self.effects(params)
+        used = self.effect(params)
+        return (used,) if used else ()
 
     def effect_used(self, config: str) -> EffectUsed | None:
         """Return the effect that takes part."""
@@ -109,6 +137,9 @@ def step_type(
     passes: Callable[[Any], int | None] = lambda params: None,
     effect: Callable[[Any], EffectUsed | None] = lambda params: None,
     media: bool = True,
+    stage: Stager | None = None,
+    frame_wise: Callable[[Any], bool] = lambda params: True,
+    effects: Callable[[Any], tuple[EffectUsed, ...]] | None = None,
 ) -> Callable[[Callable[..., Path]], Callable[..., Path]]:
     """Decorator: make a function a step type. Its second argument's annotation is the parameter class.
 
@@ -119,7 +150,9 @@ def step_type(
     def register(function: Callable[..., Path]) -> Callable[..., Path]:
         params = function.__globals__[function.__annotations__["params"]]
         low, high = inputs or (len(slots), len(slots))
-        STEP_TYPES[name] = StepType(name, version, params, slots, low, high, function, passes, effect, media)
+        STEP_TYPES[name] = StepType(
+            name, version, params, slots, low, high, function, passes, effect, media, stage, frame_wise, effects
+        )
         return function
 
     return register

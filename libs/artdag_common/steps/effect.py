@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from artdag_common.effects.registry import find_effect
 from artdag_common.errors import UnknownEffectError
-from artdag_common.steps.base import EffectUsed, StepContext, StepParams, step_type
+from artdag_common.steps.base import EffectUsed, StepContext, find_step_type, step_type
+from artdag_common.steps.bind import FramewiseParams
+from artdag_common.steps.framewise import run_alone
+
+if TYPE_CHECKING:
+    from artdag_common.media.encode import PictureShape
+    from artdag_common.media.stage import Stage
 
 
-class EffectStepParams(StepParams):
+class EffectStepParams(FramewiseParams):
     """Parameters of EFFECT: an effect's name or CID, and the effect's own parameters."""
 
     effect: str
@@ -34,7 +41,7 @@ class EffectStepParams(StepParams):
                 for e in error.errors()
             )
             raise ValueError(f"params of effect {found.name!r}: {problems} (its parameters: {known})") from error
-        object.__setattr__(self, "effect", found.name)
+        object.__setattr__(self, "effect", found.reference)
         object.__setattr__(self, "params", params.model_dump(mode="json"))
         return self
 
@@ -48,16 +55,42 @@ def _used(params: EffectStepParams) -> EffectUsed:
     return EffectUsed(found.name, found.cid)
 
 
-@step_type("EFFECT", version=1, passes=_passes, effect=_used)
-def effect(ctx: StepContext, params: EffectStepParams, media: Path) -> Path:
+def _frame_wise(params: EffectStepParams) -> bool:
+    return find_effect(params.effect).kind != "media"
+
+
+def _stage(params: EffectStepParams, shape: PictureShape, curves: Mapping[str, Sequence[float]]) -> Stage:
+    found = find_effect(params.effect)
+    own = found.params.model_validate(params.params)
+    if found.uploaded:
+        from artdag_common.isolation.frames import isolated_stage
+
+        return isolated_stage(found, own, shape, curves)
+    from artdag_common.media.affect import effect_stage
+
+    return effect_stage(found, own, shape, curves)
+
+
+@step_type("EFFECT", version=2, inputs=(1, None), passes=_passes, effect=_used, stage=_stage, frame_wise=_frame_wise)
+def effect(ctx: StepContext, params: EffectStepParams, media: Path, *analyses: Path) -> Path:
     """Write ``media`` with every frame changed by the effect; its sound stays.
+
+    An uploaded effect of kind ``media`` makes of all the inputs what it likes.
 
     Raises:
         StepInputError: ``media`` is not a video.
+        StepError: the effect gives back something other than a frame of the same size.
+        EffectFailedError: an uploaded effect fails or breaks a limit.
+        IsolationUnavailableError: nothing here could isolate an uploaded effect.
+        CidMismatchError: the file of an uploaded effect is not what it was.
     """
     found = find_effect(params.effect)
     if found.unchanged:
         return media
-    from artdag_common.media import video
+    if found.kind == "media":
+        from artdag_common.isolation.whole import run_whole
 
-    return video.apply_effect(media, ctx.output("mp4"), found, found.params.model_validate(params.params), ctx.progress)
+        own = found.params.model_validate(params.params)
+        inputs = [media, *analyses]
+        return run_whole(found, own, inputs, ctx.output("effect.mkv"), ctx.media(), ctx.progress)
+    return run_alone(ctx, find_step_type("EFFECT"), params, media, analyses)

@@ -21,10 +21,12 @@ class MuxParams(StepParams):
 def mux(ctx: StepContext, params: MuxParams, *media: Path) -> Path:
     """Write the pictures of one input with the sound of the other; pictures are copied where browsers play them.
 
+    :func:`artdag_common.media.remux.mux` says where it ends.
+
     Raises:
         StepInputError: the one has no pictures, or the other no sound.
     """
-    from artdag_common.media import video
+    from artdag_common.media import remux
 
     pictures, sound = media[params.video_stream], media[params.audio_stream]
-    return video.mux(pictures, sound, ctx.output("mp4"), params.shortest, ctx.progress)
+    return remux.mux(pictures, sound, ctx.media(), params.shortest, ctx.progress)

@@ -5,15 +5,27 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from artdag_common.steps import (  # noqa: F401
+    analysis,
     analyze,
+    audio_mix,
     beat_sync,
+    blend,
+    chain,
     effect,
+    layer,
+    mapping,
     mux,
     noop,
+    poster,
     resize,
     segment,
     sequence,
+    slices,
     source,
+    spectrogram,
+    thumbnail,
+    transform,
+    waveform,
 )
 from artdag_common.steps.base import STEP_TYPES, StepType, find_step_type
 

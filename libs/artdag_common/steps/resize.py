@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
 from artdag_common.media.colour import Colour
 from artdag_common.media.geometry import Mode
-from artdag_common.steps.base import StepContext, StepParams, step_type
+from artdag_common.steps.base import StepContext, StepParams, find_step_type, step_type
+from artdag_common.steps.framewise import run_alone
+
+if TYPE_CHECKING:
+    from artdag_common.media.encode import PictureShape
+    from artdag_common.media.stage import Stage
 
 
 def _even(value: int) -> int:
@@ -31,14 +37,17 @@ class ResizeParams(StepParams):
     background: Colour = "#000000"
 
 
-@step_type("RESIZE", version=1)
+def _stage(params: ResizeParams, shape: PictureShape, curves: Mapping[str, Sequence[float]]) -> Stage:
+    from artdag_common.media.resize import resize_stage
+
+    return resize_stage((params.width, params.height), params.mode, params.background, shape)
+
+
+@step_type("RESIZE", version=2, stage=_stage)
 def resize(ctx: StepContext, params: ResizeParams, media: Path) -> Path:
-    """Write ``media`` in another size; its sound stays.
+    """Write ``media`` in another size, frame by frame (:func:`artdag_common.media.geometry.place`); its sound stays.
 
     Raises:
         StepInputError: ``media`` is not a video.
     """
-    from artdag_common.media import video
-
-    size = params.width, params.height
-    return video.resize(media, ctx.output("mp4"), size, params.mode, params.background, ctx.progress)
+    return run_alone(ctx, find_step_type("RESIZE"), params, media, ())

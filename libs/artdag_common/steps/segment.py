@@ -17,6 +17,7 @@ class SegmentParams(StepParams):
     duration: float | None = Field(None, gt=0, allow_inf_nan=False)  # None: to the end
     start: float | None = Field(None, ge=0, allow_inf_nan=False, exclude=True)  # the other name of offset
     end: float | None = Field(None, gt=0, allow_inf_nan=False, exclude=True)  # where duration would lead to
+    precise: bool = True  # false: pictures are copied, from the key frame at or before the offset
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -37,13 +38,19 @@ class SegmentParams(StepParams):
 
 @step_type("SEGMENT", version=1)
 def segment(ctx: StepContext, params: SegmentParams, media: Path) -> Path:
-    """Write ``duration`` seconds of ``media``, beginning at ``offset``; cut at the nearest frames.
+    """Write ``duration`` seconds of ``media``, beginning at ``offset``.
+
+    With ``precise`` exactly the frames and samples that :func:`artdag_common.media.video.cut` says; without, pictures
+    are copied as they are stored, which is quick and loses nothing, but begins at a key frame:
+    :func:`artdag_common.media.remux.copy_from_key`.
 
     Raises:
-        StepInputError: ``media`` ends before ``offset``.
+        StepInputError: ``media`` ends before ``offset``; or it is no video whose pictures can be copied.
     """
-    from artdag_common.media import video  # PyAV is loaded by executors only
+    from artdag_common.media.remux import copy_from_key  # PyAV is loaded by executors only
     from artdag_common.media.timeline import seconds
+    from artdag_common.media.video import cut
 
     duration = None if params.duration is None else seconds(params.duration)
-    return video.cut(media, ctx.output("mp4"), seconds(params.offset), duration, ctx.progress)
+    work = cut if params.precise else copy_from_key
+    return work(media, ctx.media(), seconds(params.offset), duration, ctx.progress)

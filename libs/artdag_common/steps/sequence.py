@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from artdag_common.media.colour import Colour
 from artdag_common.media.geometry import Mode
@@ -16,22 +16,14 @@ from artdag_common.steps.resize import Side
 class Transition(StepParams):
     """How one clip goes over into the next."""
 
-    type: str = "cut"
-    duration: float = Field(0.5, gt=0, allow_inf_nan=False)  # seconds; a cut takes none
-
-    @field_validator("type")
-    @classmethod
-    def _built(cls, value: str) -> str:
-        if value in ("crossfade", "fade"):
-            raise ValueError(f"the transition {value!r} is not built yet; the one there is is 'cut'")
-        if value != "cut":
-            raise ValueError(f"{value[:40]!r} is not a transition; the one there is is 'cut'")
-        return value
+    type: Literal["cut", "crossfade", "fade"] = "cut"  # fade: out to the background, then in
+    duration: float = Field(0.5, gt=0, le=60, allow_inf_nan=False)  # seconds, of a fade both ways; a cut takes none
 
     @model_validator(mode="after")
     def _no_duration(self) -> Self:
         """Leave one way to say a cut, so that it is one parameter set."""
-        object.__setattr__(self, "duration", 0.5)
+        if self.type == "cut":
+            object.__setattr__(self, "duration", 0.5)
         return self
 
 
@@ -55,22 +47,19 @@ class SequenceParams(StepParams):
         return self
 
 
-@step_type("SEQUENCE", version=1, slots=("clip",), inputs=(1, None))
+@step_type("SEQUENCE", version=2, slots=("clip",), inputs=(1, None))
 def sequence(ctx: StepContext, params: SequenceParams, *clips: Path) -> Path:
     """Write ``clips`` one after the other, at the frame rate of the first.
 
-    Raises:
-        StepInputError: one is not a video; the message says which.
-    """
-    from artdag_common.media import video
+    :func:`artdag_common.media.transitions.join` says which frames and samples are seen and heard when.
 
+    Raises:
+        StepInputError: one is not a video, or too short for a transition; the message says which.
+    """
+    from artdag_common.media.timeline import seconds
+    from artdag_common.media.transitions import Look, Transition, join
+
+    transition = Transition(params.transition.type, seconds(params.transition.duration))
     size = (params.width, params.height) if params.width and params.height else None
-    return video.join(
-        clips,
-        ctx.output("mp4"),
-        params.target_size,
-        size,
-        params.resize_mode,
-        params.background,
-        ctx.progress,
-    )
+    look = Look(params.target_size, size, params.resize_mode, params.background)
+    return join(clips, ctx.media(), transition, look, ctx.progress)

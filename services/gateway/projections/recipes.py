@@ -11,7 +11,7 @@ import asyncpg
 
 from artdag_common.domain.recipe import Recipe
 from services.gateway.projections.fact import Fact
-from services.gateway.projections.rows import arrays, upsert
+from services.gateway.projections.rows import UNLISTED, arrays, upsert
 
 KINDS = (Recipe.TOPIC,)
 TABLES = ("rm_recipes",)
@@ -102,24 +102,29 @@ async def find(pool: asyncpg.Pool, cid: str) -> RecipeRow | None:
 async def find_named(pool: asyncpg.Pool, name: str) -> RecipeRow | None:
     """Return the newest recipe of this name."""
     row = await pool.fetchrow(
-        "SELECT * FROM rm_recipes WHERE name = $1 AND NOT deleted ORDER BY position DESC LIMIT 1", name
+        "SELECT * FROM rm_recipes WHERE name = $1 AND owner <> $2 AND NOT deleted ORDER BY position DESC LIMIT 1",
+        name,
+        UNLISTED,
     )
     return RecipeRow(**row) if row else None
 
 
 async def names(pool: asyncpg.Pool) -> list[str]:
     """Return the names that recipes have."""
-    rows = await pool.fetch("SELECT DISTINCT name FROM rm_recipes WHERE NOT deleted ORDER BY name LIMIT 1000")
+    rows = await pool.fetch(
+        "SELECT DISTINCT name FROM rm_recipes WHERE NOT deleted AND owner <> $1 ORDER BY name LIMIT 1000", UNLISTED
+    )
     return [row["name"] for row in rows]
 
 
 async def newest(pool: asyncpg.Pool, limit: int, before: int | None) -> tuple[list[RecipeRow], int]:
     """Return up to ``limit`` recipes uploaded before position ``before``, newest first, and how many there are."""
     rows = await pool.fetch(
-        """SELECT * FROM rm_recipes WHERE NOT deleted AND ($2::bigint IS NULL OR position < $2)
+        """SELECT * FROM rm_recipes WHERE NOT deleted AND owner <> $3 AND ($2::bigint IS NULL OR position < $2)
         ORDER BY position DESC LIMIT $1""",
         limit,
         before,
+        UNLISTED,
     )
-    total = await pool.fetchval("SELECT count(*) FROM rm_recipes WHERE NOT deleted")
+    total = await pool.fetchval("SELECT count(*) FROM rm_recipes WHERE NOT deleted AND owner <> $1", UNLISTED)
     return [RecipeRow(**row) for row in rows], int(total)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+UNLISTED = "derived"
+"""Owner of the runs and recipes that make pictures of content: nobody asked for them by themselves."""
+
 
 def upsert(table: str, columns: Mapping[str, str], key: Sequence[str]) -> str:
     """Return the statement that inserts or replaces rows; its arguments are one array per column.

@@ -14,7 +14,7 @@ import orjson
 from artdag_common.domain.run import FINISHED, Run
 from artdag_common.domain.step import Step
 from services.gateway.projections.fact import Fact
-from services.gateway.projections.rows import arrays, update, upsert
+from services.gateway.projections.rows import UNLISTED, arrays, update, upsert
 
 KINDS = (Run.TOPIC, Step.TOPIC)
 TABLES = ("rm_run_steps", "rm_runs")
@@ -374,14 +374,17 @@ async def find(pool: asyncpg.Pool, run_id: str) -> RunRow | None:
 async def newest(pool: asyncpg.Pool, limit: int, before: int | None, status: str | None) -> tuple[list[RunRow], int]:
     """Return up to ``limit`` runs requested before position ``before``, newest first, and how many there are in all."""
     rows = await pool.fetch(
-        """SELECT * FROM rm_runs WHERE NOT deleted AND ($2::bigint IS NULL OR position < $2)
+        """SELECT * FROM rm_runs WHERE NOT deleted AND owner <> $4 AND ($2::bigint IS NULL OR position < $2)
         AND ($3::text IS NULL OR status = $3) ORDER BY position DESC LIMIT $1""",
         limit,
         before,
         status,
+        UNLISTED,
     )
     total = await pool.fetchval(
-        "SELECT count(*) FROM rm_runs WHERE NOT deleted AND ($1::text IS NULL OR status = $1)", status
+        "SELECT count(*) FROM rm_runs WHERE NOT deleted AND owner <> $2 AND ($1::text IS NULL OR status = $1)",
+        status,
+        UNLISTED,
     )
     return [RunRow(**row) for row in rows], int(total)
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from artdag_common.domain.access import Token
 from artdag_common.domain.aggregate import Aggregate
 from artdag_common.domain.content import Object
+from artdag_common.domain.effect import Effect
 from artdag_common.domain.plan import PlannedStep
 from artdag_common.domain.recipe import Recipe
 from artdag_common.domain.run import AnalysisResult, InputBinding, Run
@@ -124,6 +125,21 @@ def step_completed(clock: Iterator[datetime]) -> Step:
     return step
 
 
+def run_delivered(clock: Iterator[datetime]) -> Run:
+    """The plan says whose output people get."""
+    run = a_run(clock)
+    run.plan_steps([replace(SYNC, deliver=True)], next(clock))
+    return run
+
+
+def step_cancelled(clock: Iterator[datetime]) -> Step:
+    """Nobody waited any more; later somebody asked again."""
+    step = Step.begin(SYNC.cache_id, "host-1", SYNC.type, SYNC.label, next(clock))
+    step.cancel(next(clock))
+    step.start("host-2", SYNC.type, SYNC.label, next(clock))
+    return step
+
+
 def step_failed(clock: Iterator[datetime]) -> Step:
     """Trying again would not help."""
     step = Step.begin(BEATS.cache_id, "host-1", BEATS.type, BEATS.label, next(clock))
@@ -148,6 +164,21 @@ def recipe_restored(clock: Iterator[datetime]) -> Recipe:
     return recipe
 
 
+def effect_registered(clock: Iterator[datetime]) -> Effect:
+    """Uploaded; nothing else happens to an effect."""
+    return Effect.create(
+        Effect.Registered,
+        cid("e"),
+        next(clock),
+        name="glow",
+        effect_version="1.0.0",
+        author="Ann",
+        description="Läßt helle Stellen leuchten.",
+        kind="frame",
+        owner="owner",
+    )
+
+
 def object_named(clock: Iterator[datetime]) -> Object:
     """Uploaded, then named by two owners."""
     content = Object.create(
@@ -170,9 +201,12 @@ HISTORIES: tuple[Callable[[Iterator[datetime]], Aggregate], ...] = (
     run_from_cache,
     run_failed,
     run_cancelled,
+    run_delivered,
+    step_cancelled,
     step_completed,
     step_failed,
     recipe_restored,
+    effect_registered,
     object_named,
     token_revoked,
 )

@@ -21,12 +21,21 @@ def read(name: str) -> dict[str, Any]:
     return document
 
 
+def known(new: Any, old: Any) -> Any:
+    """Return ``new`` without the fields that ``old`` does not know, however deep."""
+    if isinstance(new, dict) and isinstance(old, dict):
+        return {key: known(new[key], old[key]) for key in old if key in new}
+    if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
+        return [known(a, b) for a, b in zip(new, old, strict=True)]
+    return new
+
+
 @pytest.mark.parametrize("name", [f.stem for f in FILES])
 def test_an_old_history_gives_the_old_state(name: str) -> None:
     """State that was added since is not in the file; what is in the file is still so."""
     document = read(name)
     state = state_of(replay(document["stream"], document["events"]))
-    assert {key: state.get(key) for key in document["state"]} == document["state"]
+    assert known(state, document["state"]) == document["state"]
 
 
 @pytest.mark.parametrize("name", [f.stem for f in FILES])

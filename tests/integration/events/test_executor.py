@@ -261,3 +261,38 @@ async def test_a_message_is_kept_until_the_last_of_its_steps_has_ended(world: Wo
     assert said == ["nak"]
     assert await world.types() == ["StepStarted"]
     assert [e.type for e in await world.store.load(f"step-{1:064x}")] == ["StepStarted", "StepCompleted"]
+
+
+class Stop:
+    """Nobody waits for the step any more."""
+
+    subject = f"stop.step.{CACHE_ID}"
+
+
+async def test_a_step_that_nobody_waits_for_is_broken_off(world: World) -> None:
+    renderer = Renderer(writes(b"out"))
+    executor = world.executor(renderer)
+    delivery = asyncio.create_task(world.deliver(executor, await world.command()))
+    await renderer.began.wait()
+    await executor.stop(Stop())  # type: ignore[arg-type]
+    await executor.stop(Stop())  # type: ignore[arg-type]
+    assert await delivery == ["ack"]
+    assert await world.types() == ["StepStarted", "StepCancelled"]
+
+
+async def test_a_step_that_was_broken_off_is_done_for_whoever_asks_again(world: World) -> None:
+    first, second = Renderer(writes(b"out")), ready(writes(b"out"))
+    executor = world.executor(first)
+    delivery = asyncio.create_task(world.deliver(executor, await world.command()))
+    await first.began.wait()
+    await executor.stop(Stop())  # type: ignore[arg-type]
+    await delivery
+    assert await world.deliver(world.executor(second), await world.command(version=2)) == ["ack"]
+    assert await world.types() == ["StepStarted", "StepCancelled", "StepStarted", "StepCompleted"]
+
+
+async def test_stopping_what_does_not_run_does_nothing(world: World) -> None:
+    executor = world.executor(ready(writes(b"out")))
+    await executor.stop(Stop())  # type: ignore[arg-type]
+    assert await world.deliver(executor, await world.command()) == ["ack"]
+    assert await world.types() == ["StepStarted", "StepCompleted"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import asyncpg
@@ -13,7 +13,7 @@ import pytest
 
 from artdag_common.application import Application
 from artdag_common.blobs.local import LocalBlobStore
-from artdag_common.commands import ExecuteStep, ExecuteSteps, RegisterRecipe, StartRun
+from artdag_common.commands import CancelRun, ExecuteStep, ExecuteSteps, RegisterRecipe, StartRun
 from artdag_common.domain.graph import Graph, Node, Variable
 from artdag_common.domain.provenance import Infrastructure
 from artdag_common.domain.run import InputBinding, Run
@@ -50,6 +50,7 @@ class Planner:
     engine: Engine
     commands: Commands
     sent: list[ExecuteStep] = field(default_factory=list)
+    withdrawn: list[str] = field(default_factory=list)
 
     async def take(self, events: list[Ended], cause: str) -> None:
         """Take ended steps in as the stream brings them."""
@@ -73,8 +74,14 @@ class World:
             sent.extend(work.steps)
 
         app = Application(PostgresEventStore(self.pool))
-        engine = Engine(app, self.pool, self.blobs, Dispatcher(send), Infrastructure("s", "h", "host"), "", "localhost")
-        return Planner(app, engine, Commands(app, engine, self.blobs), sent)
+        withdrawn: list[str] = []
+
+        async def withdraw(_: str, cache_id: str) -> None:
+            withdrawn.append(cache_id)
+
+        infrastructure = Infrastructure("s", "h", "host")
+        engine = Engine(app, self.pool, self.blobs, Dispatcher(send), infrastructure, "", "localhost", withdraw)
+        return Planner(app, engine, Commands(app, engine, self.blobs), sent, withdrawn)
 
     async def begin(self, planner: Planner, graph: Graph = GRAPH) -> None:
         """Register the recipe and start the run."""
@@ -335,3 +342,25 @@ async def test_what_was_asked_too_early_for_a_change_that_was_not_stored_does_no
     await planner.take(both, "took/both")
     await planner.take([ended], "took/out")
     assert_one_run(await world.types())
+
+
+async def test_steps_of_a_cancelled_run_are_withdrawn_where_no_other_run_waits(world: World) -> None:
+    planner = world.planner()
+    await world.begin(planner)
+    left, right = planner.sent
+    second = replace(world.start, run_id="run2")
+    await planner.commands.start_run(second, "second")
+    await planner.commands.cancel_run(CancelRun("run1", "enough"), "cancel/1")
+    assert planner.withdrawn == []
+    await planner.commands.cancel_run(CancelRun("run2", "enough"), "cancel/2")
+    assert sorted(planner.withdrawn) == sorted([left.cache_id, right.cache_id])
+
+
+async def test_a_step_that_is_wanted_after_all_is_sent_again(world: World) -> None:
+    planner = world.planner()
+    await world.begin(planner)
+    before = len(planner.sent)
+    await planner.engine.repeat(planner.sent[0].cache_id)
+    assert planner.sent[before:] == planner.sent[:1]
+    await planner.engine.repeat("f" * 64)
+    assert len(planner.sent) == before + 1

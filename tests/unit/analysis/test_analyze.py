@@ -14,8 +14,8 @@ import pytest
 from pydantic import ValidationError
 
 from artdag_common.domain.plan import canonical_json
-from artdag_common.errors import AnalysisError, StepInputError
-from artdag_common.steps.analyze import FEATURES
+from artdag_common.errors import StepInputError
+from artdag_common.steps.analyze import FEATURES, AnalyzeParams, per_feature
 from artdag_common.steps.registry import find_step_type
 from tests.unit.analysis.music import beats_at, drums, f_measure, write_video, write_wav
 
@@ -72,6 +72,7 @@ def analyze(media: Path, folder: Path, **config: Any) -> dict[str, Any]:
         ({"features": "energy"}, ["energy"]),
         ({"features": ["energy", "beats"]}, ["beats", "energy"]),
         ({"features": ["beats", "energy", "beats"]}, ["beats", "energy"]),
+        ({"features": ["energy"], "tempo_hint": 90}, ["energy"]),
     ],
 )
 def test_equal_wishes_have_one_form(config: dict[str, Any], canonical: list[str]) -> None:
@@ -86,7 +87,8 @@ def test_equal_wishes_have_one_form(config: dict[str, Any], canonical: list[str]
     [
         ({"features": ["beat"]}, "unknown feature 'beat'; did you mean beats\\? known are beats, energy, metadata"),
         ({"feature": "Tempo"}, "did you mean tempo"),
-        ({"features": ["spectrum"]}, "unknown feature 'spectrum'; .*known are beats, energy, metadata, tempo and all"),
+        ({"features": ["chords"]}, "unknown feature 'chords'; .*known are beats, energy, metadata, .* tempo and all"),
+        ({"features": ["beats"], "tempo_hint": 20}, "tempo_hint"),
         ({"features": []}, "name at least one"),
         ({"feature": "beats", "features": ["all"]}, "give one of them"),
         ({"feature": "beats", "features": ["energy"]}, "give one of them"),
@@ -99,16 +101,34 @@ def test_other_wishes_are_refused(config: dict[str, Any], reason: str) -> None:
         find_step_type("ANALYZE").canonical_config(config)
 
 
+def test_a_feature_alone_has_only_the_parameters_that_matter_to_it() -> None:
+    wish = AnalyzeParams.model_validate({"features": ["tempo", "energy", "beats"], "tempo_hint": 80})
+    assert per_feature(wish) == [
+        ("beats", {"features": ["beats"], "tempo_hint": 80.0}),
+        ("energy", {"features": ["energy"]}),
+        ("tempo", {"features": ["tempo"], "tempo_hint": 80.0}),
+    ]
+
+
 # --- the document ---------------------------------------------------------------------------------------------------
 
 
 def test_all_features_of_music(music: Path, tmp_path: Path) -> None:
     document = analyze(music, tmp_path, features=["all"])
-    assert document.keys() == {"features", "audio"}
+    assert document.keys() == {"features", "audio", "errors"}
+    assert document["errors"].keys() == {"motion_tempo", "scene_changes"}
     assert document["features"] == list(FEATURES)
     audio = document["audio"]
     assert (audio["duration"], audio["sample_rate"], audio["channels"]) == (20.0, 48_000, 2)
-    assert audio["beats"].keys() == {"beat_times", "tempo", "confidence"}
+    assert audio["beats"].keys() == {"beat_times", "tempo", "confidence", "downbeat_times", "time_signature"}
+    assert audio["beats"]["time_signature"] == 4
+    assert f_measure(TRUTH[::4], np.array(audio["beats"]["downbeat_times"])) >= 0.9
+    assert set(audio["beats"]["downbeat_times"]) < set(audio["beats"]["beat_times"])
+    spectrum = audio["spectrum"]
+    assert spectrum["times"] == audio["energy"]["times"]
+    assert [max(spectrum[band]) for band in ("bass", "mid", "high")] == [1.0, 1.0, 1.0]
+    halves = np.sort(np.concatenate([TRUTH[:-1], TRUTH[:-1] + 0.25]))
+    assert f_measure(halves, np.array(audio["onsets"])) >= 0.9
     assert f_measure(TRUTH, np.array(audio["beats"]["beat_times"])) >= 0.95
     assert audio["beats"]["tempo"] == pytest.approx(120, rel=0.01)
     energy = audio["energy"]
@@ -144,24 +164,23 @@ def test_progress_reaches_its_end(music: Path, tmp_path: Path) -> None:
 
 def test_one_feature_failing_is_an_error_on_that_feature(silence: Path, tmp_path: Path) -> None:
     document = analyze(silence, tmp_path)
-    assert document["errors"].keys() == {"beats", "tempo"}
+    assert document["errors"].keys() == {"beats", "motion_tempo", "onsets", "scene_changes", "tempo"}
     assert "silent" in document["errors"]["beats"]
+    assert "silent" in document["errors"]["onsets"]
     assert "beats" not in document["audio"]
     assert not any(document["audio"]["energy"]["values"])
 
 
 def test_a_video_without_sound_has_only_metadata(tmp_path: Path) -> None:
-    document = analyze(write_video(tmp_path / "mute.mp4"), tmp_path)
+    document = analyze(write_video(tmp_path / "mute.mp4"), tmp_path, features=["beats", "energy", "metadata", "tempo"])
     assert document["errors"].keys() == {"beats", "energy", "tempo"}
     assert "audio" not in document
     assert document["video"]["width"] == 64
 
 
-@pytest.mark.parametrize("features", [["beats"], ["beats", "tempo"]])
-def test_nothing_is_written_if_every_feature_fails(silence: Path, tmp_path: Path, features: list[str]) -> None:
-    with pytest.raises(AnalysisError, match=f"{', '.join(features)}: the sound is silent"):
-        analyze(silence, tmp_path, features=features)
-    assert not (tmp_path / "output.json").exists()
+def test_the_only_feature_failing_is_written_down_too(silence: Path, tmp_path: Path) -> None:
+    document = analyze(silence, tmp_path, feature="beats")
+    assert document == {"features": ["beats"], "errors": {"beats": "the sound is silent: it has no beats"}}
 
 
 def test_what_is_no_media_file_fails_the_step(tmp_path: Path) -> None:
@@ -187,14 +206,13 @@ kind.run(Folder(), kind.params(), Path(sys.argv[1]))
 """
 
 
-def test_fresh_processes_write_the_same_bytes_and_the_registry_loads_no_media_library(
-    music: Path, tmp_path: Path
-) -> None:
+def test_fresh_processes_write_the_same_bytes_and_the_registry_loads_no_media_library(tmp_path: Path) -> None:
+    film = write_video(tmp_path / "film.mkv", frames=125, sound=drums(TRUTH[:10], 5, 48_000))
     digests = set()
     for name in ("first", "second"):
         output = tmp_path / name
         subprocess.run(
-            [sys.executable, "-c", FRESH, str(music), str(output)],
+            [sys.executable, "-c", FRESH, str(film), str(output)],
             check=True,
             env={"PYTHONPATH": ":".join(path for path in sys.path if path), "PYTHONHASHSEED": str(len(name))},
         )

@@ -108,6 +108,41 @@ def test_what_has_no_beats_is_refused(samples: np.ndarray, reason: str) -> None:
         find_beats(samples)
 
 
+def test_a_break_with_a_melody_of_its_own_does_not_lose_the_beat() -> None:
+    """Ten seconds without drums, in which somebody sings at other times than beats."""
+    truth = beats_at(lambda t: 120, 60)
+    track = drums(truth, 60, RATE_HZ)
+    track[25 * RATE_HZ : 35 * RATE_HZ] *= 0.02
+    rng = np.random.default_rng(6)
+    at = 25.1
+    while at < 34.3:
+        n = int(rng.uniform(0.15, 0.6) * RATE_HZ)
+        note = np.sin(2 * np.pi * rng.uniform(400, 800) * np.arange(n) / RATE_HZ) * np.linspace(1, 0, n)
+        note *= np.minimum(np.linspace(0, 8, n), 1)
+        begin = int(at * RATE_HZ)
+        track[begin : begin + n] += (0.25 * note).astype(np.float32)
+        at += rng.uniform(0.2, 0.9)
+    found = find_beats(track).times
+    assert f_measure(truth, found) >= 0.97
+    gap = (truth > 25) & (truth < 35)
+    assert np.abs(found[:, None] - truth[gap]).min(0).max() <= 0.05
+
+
+@pytest.mark.parametrize(("hint", "tempo"), [(None, 88), (90, 88), (170, 176), (46, 44)])
+def test_a_hint_settles_the_octave(hint: float | None, tempo: float) -> None:
+    """Clicks on beats and weaker ones between: each, every other, or both can be meant."""
+    truth = beats_at(lambda t: 88, 24)
+    track = clicks(truth, 24, RATE_HZ) + 0.5 * clicks(truth[:-1] + 30 / 88, 24, RATE_HZ)
+    found = find_beats(track, hint)
+    assert found.tempo == pytest.approx(tempo, rel=0.01)
+
+
+def test_a_hint_need_not_be_exact_and_the_tempo_may_change() -> None:
+    truth = beats_at(lambda t: 95 + t, SECONDS)
+    found = find_beats(drums(truth, SECONDS, RATE_HZ), tempo_hint=100)
+    assert f_measure(truth, found.times) >= 0.95
+
+
 def test_a_missing_beat_and_an_onset_between_do_not_mislead() -> None:
     """Onsets on a grid, one missing and one between: the path keeps to the grid, give or take a frame."""
     grid = np.arange(20, 400, 50)

@@ -20,7 +20,7 @@ def _tone(seconds: float, rate_hz: int) -> np.ndarray:
     return (0.5 * np.sin(2 * np.pi * 200 * np.arange(int(seconds * rate_hz)) / rate_hz)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("rate_hz", "channels"), [(44_100, 1), (48_000, 2), (8_000, 1), (48_000, 8)])
+@pytest.mark.parametrize(("rate_hz", "channels"), [(44_100, 1), (48_000, 2), (8_000, 1), (48_000, 8), (8_000, 12)])
 def test_any_rate_becomes_mono_at_the_rate_asked_for(tmp_path: Path, rate_hz: int, channels: int) -> None:
     path = write_wav(tmp_path / "tone.wav", _tone(1, rate_hz), rate_hz, channels)
     samples = load_sound(path, RATE_HZ)
@@ -59,12 +59,6 @@ def test_a_video_without_sound_is_refused(tmp_path: Path) -> None:
         load_sound(path, RATE_HZ)
     with pytest.raises(StepInputError, match="no audio"):
         sound_facts(path)
-
-
-def test_more_than_eight_channels_are_refused(tmp_path: Path) -> None:
-    path = write_wav(tmp_path / "many.wav", _tone(0.1, 8_000), 8_000, channels=12)
-    with pytest.raises(StepInputError, match="12 channels; at most 8"):
-        load_sound(path, RATE_HZ)
 
 
 def test_what_lasts_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import wave
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -56,6 +58,7 @@ def write_counted(
     rotation: int = 0,
     sound: NDArray[np.int16] | None = None,
     sound_codec: str = "pcm_s16le",
+    rate_hz: int = RATE_HZ,
     gop: int = 7,
 ) -> Path:
     """Write a video whose frames carry the numbers from ``first`` on.
@@ -63,7 +66,9 @@ def write_counted(
     Args:
         stamps: time of each frame in units of 1/rate; None: one after the other.
         rotation: degrees in the display matrix.
-        sound: shape (channels, samples), 48 kHz.
+        sound: shape (channels, samples).
+        rate_hz: samples of ``sound`` a second.
+        gop: frames from one key frame to the next.
     """
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate)
@@ -74,7 +79,7 @@ def write_counted(
         stream.codec_context.bit_rate = 2_000_000
         track = None
         if sound is not None:
-            track = container.add_stream(sound_codec, rate=RATE_HZ, layout="mono" if len(sound) == 1 else "stereo")
+            track = container.add_stream(sound_codec, rate=rate_hz, layout="mono" if len(sound) == 1 else "stereo")
         if rotation:
             stream.set_display_rotation(rotation)
         for number in range(frames):
@@ -88,9 +93,9 @@ def write_counted(
             for begin in range(0, sound.shape[1], 1024):
                 block = np.ascontiguousarray(sound[:, begin : begin + 1024].T.reshape(1, -1))
                 piece = av.AudioFrame.from_ndarray(block, format="s16", layout="mono" if len(sound) == 1 else "stereo")
-                piece.sample_rate = RATE_HZ
+                piece.sample_rate = rate_hz
                 piece.pts = begin
-                piece.time_base = Fraction(1, RATE_HZ)
+                piece.time_base = Fraction(1, rate_hz)
                 container.mux(track.encode(piece))
             container.mux(track.encode(None))
     return path
@@ -106,6 +111,85 @@ def clicks(samples: int, at: Sequence[int]) -> NDArray[np.int16]:
 def noise(samples: int, channels: int = 1) -> NDArray[np.int16]:
     """Make noise that is the same each time: shape (channels, samples)."""
     return np.random.default_rng(11).integers(-12_000, 12_000, (channels, samples)).astype(np.int16)
+
+
+def timed(samples: int, rate_hz: int = RATE_HZ, start: float = 0.0) -> NDArray[np.int16]:
+    """Make sound whose samples tell their time: shape (1, samples).
+
+    Thirty-two tones that do not fit together, so that no stretch of it sounds like another. It is the same sound at
+    every rate, see :func:`lag`.
+
+    Args:
+        start: seconds that the first sample has.
+    """
+    return _timed(samples, rate_hz, start).copy()
+
+
+@lru_cache(maxsize=32)
+def _timed(samples: int, rate_hz: int, start: float) -> NDArray[np.int16]:
+    return np.round(_tones(start + np.arange(samples) / rate_hz) * 32_768).astype(np.int16)[None]
+
+
+HERTZ, PHASES = np.random.default_rng(7).uniform([[150], [0]], [[5000], [2 * np.pi]], (2, 32))
+
+
+def _tones(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sound of :func:`timed` at any times, −0.4 to 0.4."""
+    found = np.zeros_like(times)
+    for hertz, phase in zip(HERTZ, PHASES, strict=True):
+        found += np.sin(2 * np.pi * hertz * times + phase)
+    return found / 80
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The sound of a file as a player gives it out.
+
+    Attributes:
+        samples: shape (channels, samples), −1 to 1.
+        start: the time of the first sample on the file's clock, in seconds.
+    """
+
+    samples: NDArray[np.float32]
+    rate_hz: int
+    start: Fraction
+
+
+def heard(path: Path) -> Heard:
+    """Decode the sound of a file. Its samples have to follow each other without a gap."""
+    with av.open(str(path)) as container:
+        frames = list(container.decode(audio=0))
+    start = frames[0].pts * frames[0].time_base
+    rate_hz, rows, count = frames[0].sample_rate, [], 0
+    for frame in frames:
+        assert abs(frame.pts * frame.time_base - start - Fraction(count, rate_hz)) < Fraction(1, 500)
+        count += frame.samples
+        data = frame.to_ndarray()
+        if not frame.format.is_planar:
+            data = data.reshape(frame.samples, -1).T
+        rows.append(data if data.dtype.kind == "f" else data / np.float32(32_768))
+    return Heard(np.concatenate(rows, axis=1), rate_hz, start)
+
+
+def lag(sound: Heard, at: float, time: float, window: int = 2048) -> float:
+    """Return by how many samples :func:`timed` sound is late, to 1/16 of one: at ``at`` s, ``time`` should be heard.
+
+    Looks 2048 samples to either side.
+    """
+    first = round((at - float(sound.start)) * sound.rate_hz)
+    piece = sound.samples[0, first : first + window].astype(float)
+    assert len(piece) == window, f"the sound ends within {window} samples of {at} s"
+    begin = time + (float(sound.start) + first / sound.rate_hz - at)  # of the piece's first sample
+    reach = 2048
+    wide = _tones(begin + np.arange(-reach, window + reach) / sound.rate_hz)
+    coarse = reach - int(np.argmax(np.correlate(wide, piece, "valid")))
+    assert np.corrcoef(piece, wide[reach - coarse :][:window])[0, 1] > 0.9, f"at {at} s there is something else"
+    # the same tones a little later are a sum of their sines and cosines now
+    angles = np.outer(2 * np.pi * HERTZ, begin + (np.arange(window) - coarse) / sound.rate_hz) + PHASES[:, None]
+    sines, cosines = np.sin(angles) @ piece, np.cos(angles) @ piece
+    sixteenths = np.arange(-16, 17) / 16
+    turns = np.outer(sixteenths / sound.rate_hz, 2 * np.pi * HERTZ)
+    return coarse + float(sixteenths[np.argmax(np.cos(turns) @ sines - np.sin(turns) @ cosines)])
 
 
 def write_wav(path: Path, sound: NDArray[np.int16], rate_hz: int = RATE_HZ) -> Path:

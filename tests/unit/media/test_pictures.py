@@ -34,8 +34,15 @@ def test_every_frame_comes_once(film: Path) -> None:
 
 def test_a_range_begins_at_its_very_frame_wherever_key_frames_lie(film: Path) -> None:
     clip = Clip(film)
-    for first in range(38):
+    for first in range(39):
         assert numbers(clip.pictures(first, first + 2)) == [first, first + 1]
+
+
+@pytest.mark.parametrize("frames", [2, 3, 5])
+def test_films_shorter_than_the_decoder_looks_ahead_are_cut_too(tmp_path: Path, frames: int) -> None:
+    clip = Clip(write_counted(tmp_path / "short.mp4", frames))
+    for first in range(frames):
+        assert numbers(clip.pictures(first)) == list(range(first, frames))
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.ts", "mpeg2video")])
@@ -141,6 +148,72 @@ def test_a_still_is_a_film_of_one_frame(tmp_path: Path) -> None:
     clip = Clip(tmp_path / "still.png")
     assert clip.timeline.frames == 1
     assert numbers(clip.pictures()) == [77]
+
+
+COLOURS = np.array([(200, 40, 40), (40, 200, 40), (40, 40, 200), (230, 230, 230)], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt", "full"),
+    [
+        ("a.mkv", "ffv1", "yuv422p", False),
+        ("a.mkv", "ffv1", "yuv444p10le", False),
+        ("a.mkv", "ffv1", "yuv420p12le", False),
+        ("a.mkv", "ffv1", "yuv411p", False),
+        ("a.mkv", "ffv1", "gray", False),
+        ("a.mkv", "ffv1", "gray16le", False),
+        ("a.mkv", "ffv1", "bgra", False),
+        ("a.mkv", "ffv1", "gbrp10le", False),
+        ("a.mkv", "ffv1", "yuva420p", False),
+        ("a.mkv", "ffv1", "yuv420p", True),
+        ("a.mkv", "libx264", "yuv420p", True),
+        ("a.mkv", "libx264rgb", "rgb24", False),
+        ("a.mkv", "libvpx-vp9", "yuv420p", False),
+        ("a.mkv", "rawvideo", "uyvy422", False),
+        ("a.mkv", "mjpeg", "yuvj444p", True),
+        ("a.mov", "prores_ks", "yuva444p10le", False),
+        ("a.mov", "qtrle", "rgb24", False),
+        ("a.mov", "png", "rgb24", False),
+    ],
+)
+def test_every_pixel_format_keeps_its_colours(tmp_path: Path, name: str, codec: str, pix_fmt: str, full: bool) -> None:
+    stripes = np.repeat(np.repeat(COLOURS[None], 72, axis=0), 32, axis=1)
+    source = av.VideoFrame.from_ndarray(stripes, format="rgb24")
+    if pix_fmt.startswith(("rgb", "bgr", "gbr")):
+        source = source.reformat(format=pix_fmt)
+    else:
+        span = {"src_color_range": "JPEG", "dst_color_range": "JPEG" if full else "MPEG"}
+        source = source.reformat(format=pix_fmt, dst_colorspace="ITU601", **span)
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 128, 72, pix_fmt
+        if full:
+            stream.codec_context.color_range = 2
+        container.mux(stream.encode(source))
+        container.mux(stream.encode(None))
+    clip = Clip(tmp_path / name)
+    assert clip.tags.space != 0, "yuv420p whose matrix is said to be that of RGB is shown green"
+    shown = RgbBridge(clip.tags).rgb(next(clip.pictures()))[36, 16::32].astype(int)
+    meant = COLOURS.astype(int)
+    if pix_fmt.startswith("gray"):
+        meant = np.repeat(np.round(meant @ [0.299, 0.587, 0.114]).astype(int)[:, None], 3, axis=1)
+    assert np.abs(shown - meant).max() <= 6
+
+
+def test_transparent_parts_of_a_film_are_black(tmp_path: Path) -> None:
+    pixels = np.full((73, 129, 4), 255, np.uint8)
+    pixels[:, :64, 3] = 0
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 129, 73, "bgra"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgba").reformat(format="bgra")))
+        container.mux(stream.encode(None))
+    clip = Clip(tmp_path / "a.mkv")
+    luma, u, v = planes(next(clip.pictures()))
+    assert luma.shape == (72, 128)
+    assert (luma[:, :64] == 16).all()
+    assert (luma[:, 66:] == 235).all()
+    assert np.abs(np.stack([u, v]).astype(int) - 128).max() <= 1
 
 
 def test_audio_alone_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from artdag_common.errors import StepInputError, UnplayableOutputError
-from artdag_common.media import probe as probing
+from artdag_common.media import limits
 from artdag_common.media.check import check_output
 from artdag_common.media.probe import MediaFacts, probe
 from tests.unit.media.counted import noise, numbered, write_counted, write_wav
@@ -58,7 +58,9 @@ def test_a_cover_picture_is_no_video(tmp_path: Path) -> None:
 )
 def test_what_is_no_media_file_is_refused_with_the_reason(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(StepInputError, match="media: the file cannot be read"):
+    with pytest.raises(
+        StepInputError, match=r"media: the file (cannot be read|is none of the kinds that are read here)"
+    ):
         probe(tmp_path / name)
 
 
@@ -70,23 +72,23 @@ def test_a_playlist_reads_no_other_file(tmp_path: Path, name: str) -> None:
         "a": f"<SMIL>{secret}</SMIL>",
     }
     (tmp_path / name).write_text(lists.get(name, f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{secret}\n"))
-    with pytest.raises(StepInputError, match="cannot be read"):
+    with pytest.raises(StepInputError, match=r"cannot be read|none of the kinds"):
         probe(tmp_path / name)
 
 
 def test_a_film_cut_off_in_the_middle_is_refused(tmp_path: Path) -> None:
     path = write_counted(tmp_path / "a.mp4", 30)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(StepInputError, match="cannot be read"):
+    with pytest.raises(StepInputError, match="ends early"):
         probe(path)
 
 
 def test_too_large_pictures_and_too_many_channels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_counted(tmp_path / "a.mp4", 3, sound=noise(4800, 2), sound_codec="aac")
-    monkeypatch.setattr(probing, "MAX_CHANNELS", 1)
+    monkeypatch.setattr(limits, "MAX_CHANNELS", 1)
     with pytest.raises(StepInputError, match="2 channels; at most 1"):
         probe(path)
-    monkeypatch.setattr(probing, "MAX_PIXELS", 5000)
+    monkeypatch.setattr(limits, "MAX_PIXELS", 5000)
     with pytest.raises(StepInputError, match="128x72 pixels; at most 16384 a side and 5000 in all"):
         probe(path)
 
@@ -109,7 +111,7 @@ def test_outputs_that_no_browser_plays_are_refused(tmp_path: Path) -> None:
         check_output(wide)
     with pytest.raises(UnplayableOutputError, match="its video is mpeg4"):
         check_output(write_counted(tmp_path / "old.mp4", 3, codec="mpeg4"))
-    with pytest.raises(UnplayableOutputError, match="steps write MP4 or JSON"):
+    with pytest.raises(UnplayableOutputError, match="steps write MP4, QuickTime, PNG, JPEG or JSON"):
         check_output(write_wav(tmp_path / "a.wav", noise(480)))
     (tmp_path / "a.json").write_bytes(b'{"audio": ')
     with pytest.raises(UnplayableOutputError, match="not JSON"):

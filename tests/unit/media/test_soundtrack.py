@@ -5,11 +5,13 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from artdag_common.errors import StepInputError
 from artdag_common.media.encode import SoundWriter
 from artdag_common.media.soundtrack import (
     EncodedSound,
@@ -93,6 +95,19 @@ def test_a_far_seek_finds_the_same_samples_as_reading_on(tmp_path: Path) -> None
     first = 8 * RATE_HZ + 123
     part = samples(Span(path, Fraction(first, RATE_HZ), 5000))
     assert np.array_equal(part, whole[:, first : first + 5000])
+
+
+def test_a_gap_of_days_is_not_filled_with_silence(tmp_path: Path) -> None:
+    path = tmp_path / "gap.mkv"
+    with av.open(str(path), "w") as container:
+        track = container.add_stream("pcm_s16le", rate=RATE_HZ, layout="mono")
+        for begin in (0, 90_000 * RATE_HZ):
+            piece = av.AudioFrame.from_ndarray(noise(1024), format="s16", layout="mono")
+            piece.sample_rate, piece.pts, piece.time_base = RATE_HZ, begin, Fraction(1, RATE_HZ)
+            container.mux(track.encode(piece))
+        container.mux(track.encode(None))
+    with pytest.raises(StepInputError, match="the audio claims to last 90000 s"):
+        samples(Span(path, Fraction(0), None))
 
 
 def test_a_rate_that_aac_does_not_know_becomes_a_usual_one(tmp_path: Path) -> None:

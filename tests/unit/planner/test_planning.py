@@ -27,8 +27,8 @@ RECIPE = Graph(
         Node("video", "SOURCE", {}),
         Node("audio", "SOURCE", {}),
         Node("part", "SEGMENT", {"seconds": 2.0}, ("video",)),
-        Node("beats", "ANALYZE", {}, ("audio",)),
-        Node("late", "ANALYZE", {}, ("part",)),
+        Node("beats", "ANALYZE", {"features": ["beats"]}, ("audio",)),
+        Node("late", "ANALYZE", {"features": ["beats"]}, ("part",)),
         Node("sync", "BEAT_SYNC", {}, ("part", "beats")),
     ),
     variables=(Variable("video", "video", "video"), Variable("music", "audio", "audio")),
@@ -126,6 +126,16 @@ def test_a_beat_sync_takes_along_the_sound_that_was_analysed() -> None:
 def test_a_beat_sync_with_something_else_takes_nothing_along() -> None:
     plain = graph(fixed("a"), Node("b", "NOOP", {}, ("a",)), Node("sync", "BEAT_SYNC", {}, ("a", "b")))
     assert step_of(compile_plan(plain, (), ""), "sync").inputs == (0, 1)
+
+
+def test_a_beat_sync_takes_the_sound_along_before_a_further_analysis() -> None:
+    def inputs_of(*inputs: str) -> list[str]:
+        nodes = (fixed("a"), fixed("b"), Node("x", "ANALYZE", {}, ("a",)), Node("y", "ANALYZE", {}, ("b",)))
+        compiled = compile_plan(graph(*nodes, Node("sync", "BEAT_SYNC", {}, inputs)), (), "")
+        return [compiled.steps[i].node for i in step_of(compiled, "sync").inputs]
+
+    assert inputs_of("b", "x", "y") == ["b", "x", "a", "y"]
+    assert inputs_of("b", "x", "b") == ["b", "x", "b"]
 
 
 def test_a_list_becomes_one_source_each() -> None:

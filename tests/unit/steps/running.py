@@ -14,23 +14,27 @@ class Context:
 
     seed = 1
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, deliver: bool = True) -> None:
         self.folder = folder
+        self.deliver = deliver
         self.ticks: list[tuple[int, int]] = []
 
     def output(self, extension: str) -> Path:
         return self.folder / f"output.{extension}"
 
+    def media(self) -> Path:
+        return self.output("mp4" if self.deliver else "mov")
+
     def progress(self, done: int, total: int) -> None:
         self.ticks.append((done, total))
 
 
-def run_step(folder: Path, name: str, config: dict[str, Any], *inputs: Path) -> Path:
+def run_step(folder: Path, name: str, config: dict[str, Any], *inputs: Path, deliver: bool = True) -> Path:
     """Run a step by its canonical parameters; give its output, checked and with nothing beside it."""
     kind = find_step_type(name)
     assert kind.run is not None
     folder.mkdir(exist_ok=True)
-    ctx = Context(folder)
+    ctx = Context(folder, deliver)
     output = kind.run(ctx, kind.params.model_validate_json(kind.canonical_config(config)), *inputs)
     if output not in inputs:
         check_output(output)

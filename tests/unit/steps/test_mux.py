@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
+import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from artdag_common.errors import StepInputError
 from artdag_common.media.probe import probe
 from artdag_common.media.soundtrack import sound_duration
+from artdag_common.steps.registry import find_step_type
 from tests.unit.media.counted import RATE_HZ, clicks, loudest, noise, numbers_of, write_counted, write_wav
 from tests.unit.steps.running import run_step
 
@@ -72,3 +76,35 @@ def test_without_sound_or_pictures_it_is_refused(tmp_path: Path, silent: Path, m
         run_step(tmp_path / "out", "MUX", {}, silent, silent)
     with pytest.raises(StepInputError, match="video: the file holds audio only"):
         run_step(tmp_path / "out", "MUX", {}, music, music)
+
+
+def test_what_goes_to_another_step_loses_nothing(tmp_path: Path, silent: Path) -> None:
+    sound = noise(2 * RATE_HZ)
+    output = run_step(tmp_path / "out", "MUX", {}, silent, write_wav(tmp_path / "a.wav", sound), deliver=False)
+    assert pictures(output) == pictures(silent)
+    with av.open(str(output)) as container:
+        heard = np.concatenate([frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)])
+    assert np.array_equal(heard, sound[0].astype(np.float32) / 32768)
+
+
+def test_what_only_steps_read_is_encoded_for_people_and_copied_for_steps(
+    tmp_path: Path, silent: Path, music: Path
+) -> None:
+    handed_on = run_step(tmp_path / "a", "EFFECT", {"effect": "invert"}, silent, deliver=False)
+    config = {"shortest": False}
+    assert pictures(run_step(tmp_path / "b", "MUX", config, handed_on, music, deliver=False)) == pictures(handed_on)
+    delivered = run_step(tmp_path / "c", "MUX", config, handed_on, music)
+    assert probe(delivered).profile == "High"
+    assert numbers_of(delivered) == [255 - number for number in range(60)]
+
+
+def test_both_may_come_from_one_input(tmp_path: Path, clicking: Path, music: Path) -> None:
+    output = run_step(tmp_path / "out", "MUX", {"video_stream": 0, "audio_stream": 0}, clicking, music)
+    assert numbers_of(output) == list(range(60))
+    assert abs(loudest(output, slice(RATE_HZ, 2 * RATE_HZ)) - 3 * RATE_HZ // 2) <= 3
+
+
+@pytest.mark.parametrize("config", [{"video_stream": 2}, {"audio_stream": -1}, {"shortest": "maybe"}, {"short": True}])
+def test_wrong_parameters_are_refused(config: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        find_step_type("MUX").canonical_config(config)

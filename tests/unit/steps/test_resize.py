@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
 
 from artdag_common.errors import StepInputError
+from artdag_common.media.pictures import planes
 from artdag_common.media.probe import probe
 from artdag_common.steps.registry import find_step_type
 from tests.unit.media.counted import loudest, number_in, numbers_of
@@ -80,3 +82,36 @@ def test_a_picture_of_two_by_two_can_be_written(tmp_path: Path) -> None:
     output = run_step(tmp_path / "out", "RESIZE", {"width": 2, "height": 2, "mode": "stretch"}, tmp_path / "tiny.png")
     facts = probe(output)
     assert (facts.width, facts.height, facts.frames) == (2, 2, 1)
+
+
+@pytest.mark.parametrize("deliver", [True, False])
+def test_it_fuses_with_other_steps(tmp_path: Path, silent: Path, deliver: bool) -> None:
+    """In a chain a step of another size comes after it, and its own step gives the same."""
+    links = []
+    boxes = (64, 64, "pad"), (32, 48, "stretch")
+    for config in ({"width": width, "height": height, "mode": mode} for width, height, mode in boxes):
+        kind = find_step_type("RESIZE")
+        canonical = kind.canonical_config(config)
+        params = kind.params.model_validate_json(canonical).model_dump(mode="json")
+        links.append({"type": "RESIZE", "config": params, "implementation": kind.implementation(canonical)})
+    fused = run_step(tmp_path / "fused", "CHAIN", {"links": links}, silent, deliver=deliver)
+    first = run_step(tmp_path / "first", "RESIZE", links[0]["config"], silent, deliver=False)
+    second = run_step(tmp_path / "second", "RESIZE", links[1]["config"], first, deliver=deliver)
+    assert (probe(fused).width, probe(fused).height) == (32, 48)
+    assert luma_of(fused) == luma_of(second)
+
+
+def luma_of(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray().tobytes() for frame in container.decode(video=0)]
+
+
+def test_the_very_pixels_of_a_border(tmp_path: Path, silent: Path) -> None:
+    config = {"width": 128, "height": 80, "mode": "pad", "background": "red"}
+    output = run_step(tmp_path / "out", "RESIZE", config, silent, deliver=False)
+    with av.open(str(output)) as container, av.open(str(silent)) as source:
+        for padded, plain in zip(container.decode(video=0), source.decode(video=0), strict=True):
+            y, u, v = planes(padded)
+            assert np.array_equal(y[4:76], planes(plain)[0])
+            assert {(int(a), int(b), int(c)) for a, b, c in zip(y[0, ::2], u[0], v[0], strict=True)} == {(81, 90, 240)}
+            assert set(y[76:].flat) == {81}

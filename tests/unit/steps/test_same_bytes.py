@@ -1,4 +1,4 @@
-"""The same step gives the same bytes: in other processes, and in one that has worked before."""
+"""The same step gives the same bytes: in other processes, on one core and on more, and where steps ran before."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from artdag_common.cid import cid_of_file
+from artdag_common.steps.registry import find_step_type
 from tests.unit.steps.running import run_step
 
 CODE = """
@@ -19,31 +20,55 @@ import json, sys
 from pathlib import Path
 from artdag_common.cid import cid_of_file
 from tests.unit.steps.running import run_step
-folder, name, config, inputs = json.loads(sys.argv[1])
-print(cid_of_file(run_step(Path(folder), name, config, *map(Path, inputs))))
+folder, name, config, inputs, deliver = json.loads(sys.argv[1])
+print(cid_of_file(run_step(Path(folder), name, config, *map(Path, inputs), deliver=deliver)))
 """
 
 
-def cid_in_fresh_process(folder: Path, name: str, config: dict[str, Any], *inputs: Path) -> str:
-    order = json.dumps([str(folder), name, config, [str(path) for path in inputs]])
+def cid_in_fresh_process(
+    folder: Path, name: str, config: dict[str, Any], *inputs: Path, deliver: bool = True, cores: int = 0
+) -> str:
+    """Run a step in a process of its own, on so many cores (0: all)."""
+    order = json.dumps([str(folder), name, config, [str(path) for path in inputs], deliver])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-c", CODE, order]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    allowed = sorted(os.sched_getaffinity(0))
+    if cores:
+        os.sched_setaffinity(0, allowed[:cores])  # the process inherits it
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    finally:
+        os.sched_setaffinity(0, allowed)
     return done.stdout.strip()
 
 
+def chained(*intensities: float) -> dict[str, Any]:
+    kind = find_step_type("EFFECT")
+    configs = [json.loads(kind.canonical_config({"effect": "invert", "params": {"intensity": i}})) for i in intensities]
+    codes = [kind.implementation(json.dumps(config)) for config in configs]
+    pairs = zip(configs, codes, strict=True)
+    return {"links": [{"type": "EFFECT", "config": config, "implementation": code} for config, code in pairs]}
+
+
+@pytest.mark.parametrize("deliver", [True, False], ids=["delivered", "handed on"])
 @pytest.mark.parametrize(
     ("name", "config"),
     [
         ("SEGMENT", {"offset": 0.3, "duration": 1.5}),
         ("RESIZE", {"width": 320, "height": 180}),
         ("EFFECT", {"effect": "dog"}),
+        ("EFFECT", {"effect": "invert", "params": {"intensity": 0.7}}),
+        ("CHAIN", chained(1.0, 0.4)),
     ],
 )
-def test_a_step_gives_one_cid(tmp_path: Path, clicking: Path, name: str, config: dict[str, Any]) -> None:
-    cids = {cid_in_fresh_process(tmp_path / f"fresh{n}", name, config, clicking) for n in range(2)}
-    for n in range(4):  # memory is no longer fresh now
-        cids.add(cid_of_file(run_step(tmp_path / f"here{n}", name, config, clicking)))
+def test_a_step_gives_one_cid(tmp_path: Path, clicking: Path, name: str, config: dict[str, Any], deliver: bool) -> None:
+    """In fresh processes with one core and with all, and in one that has worked before."""
+    cids = {
+        cid_in_fresh_process(tmp_path / f"fresh{cores}", name, config, clicking, deliver=deliver, cores=cores)
+        for cores in (1, 0)
+    }
+    for n in range(3):
+        cids.add(cid_of_file(run_step(tmp_path / f"here{n}", name, config, clicking, deliver=deliver)))
     assert len(cids) == 1
 
 

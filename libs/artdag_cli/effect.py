@@ -1,0 +1,179 @@
+"""``artdag effect``: write an effect of one's own, try it, upload it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from artdag_cli.client import Client
+from artdag_cli.effect_template import template
+from artdag_cli.options import Json, State, state_folder
+from artdag_common.effects.base import Effect, EffectParams
+from artdag_common.effects.uploaded import NAME, look_in, parse
+from artdag_common.errors import ArtdagError, InvalidEffectError
+
+CLIP_FRAMES = 60
+TIMED_FRAMES = 60
+
+app = typer.Typer(no_args_is_help=True, help="Write an effect of your own, try it, upload it.")
+console = Console(stderr=True)
+
+File = Annotated[Path, typer.Argument(help="The effect: one Python file.", exists=True, dir_okay=False, readable=True)]
+
+
+class EffectFileError(ArtdagError):
+    """A file of effects cannot be written or used; the message says why."""
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="What recipes call it: small letters, digits, '_' and '-'.")],
+    kind: Annotated[str, typer.Option(help="frame: changes one frame after the other; media: a file of files.")] = (
+        "frame"
+    ),
+) -> None:
+    """Write NAME.py: an effect that works as it is, with comments that say what may be changed."""
+    if not NAME.fullmatch(name):
+        raise EffectFileError(f"{name!r} is no name: 1 to 64 small letters, digits, '_' and '-', a letter first")
+    if kind not in ("frame", "media"):
+        raise EffectFileError(f"--kind {kind!r} is neither 'frame' nor 'media'")
+    path = Path(f"{name.replace('-', '_')}.py")
+    try:
+        with path.open("x") as file:
+            file.write(template(name, kind, _user()))
+    except FileExistsError:
+        raise EffectFileError(f"{path} is there already; it is left as it is") from None
+    print(path)
+    console.print(
+        f"try it:    artdag effect test {path}\nupload it: artdag effect upload {path}", highlight=False, soft_wrap=True
+    )
+
+
+@app.command("test")
+def try_out(
+    file: File,
+    media: Annotated[
+        Path | None,
+        typer.Option(help="What it is run on.  [default: a clip of a cat]", exists=True, show_default=False),
+    ] = None,
+    params: Annotated[str, typer.Option(help="Its parameters, as JSON.")] = "{}",
+    output: Annotated[Path | None, typer.Option(help="The result.  [default: FILE.mp4]", show_default=False)] = None,
+    json_output: Json = False,
+) -> None:
+    """Run an effect, isolated as on a server, and say how long a frame takes and where the result is."""
+    effect = _read(file)
+    given = _params(effect, params)
+    look_in(lambda cid: file if cid == effect.cid else None)
+    target = (output or file.with_suffix(".mp4")).absolute()
+    if target == file.absolute() or (media and target == media.absolute()):
+        raise EffectFileError(f"--output {target} is what is to be read; name another file")
+    with tempfile.TemporaryDirectory() as folder:
+        if media is None:
+            from artdag_cli.demo_media import make_cat
+
+            media = Path(folder) / "cat.mp4"
+            make_cat(media, CLIP_FRAMES)
+        facts = run(effect, given, media.absolute(), target, Path(folder))
+    if json_output:
+        print(json.dumps(facts))
+        return
+    if "effect_ms" in facts:
+        console.print(
+            f"the effect takes {facts['effect_ms']} ms a frame of {facts['size']}", highlight=False, soft_wrap=True
+        )
+    console.print(f"isolated by {facts['isolation']}", highlight=False, soft_wrap=True)
+    print(target)
+
+
+@app.command("upload")
+def upload(file: File, state: State = None, json_output: Json = False) -> None:
+    """Upload an effect to the system that runs here, and print its CID: what recipes call it by."""
+    effect = _read(file)
+    with Client.of_state(state_folder(state)) as client:
+        answer = client.call(
+            "POST", "/effects/upload", content=file.read_bytes(), headers={"Content-Type": "text/x-python"}
+        )
+    if json_output:
+        print(json.dumps(answer))
+        return
+    print(answer["cid"])
+    console.print(
+        f"in a recipe:\n  type: EFFECT\n  config: {{effect: {answer['cid']}}}  # {effect.name}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def run(effect: Effect, params: EffectParams, media: Path, output: Path, folder: Path) -> dict[str, Any]:
+    """Run an effect over a file and return what was measured: ``effect_ms`` a frame, its size, what isolated it.
+
+    Args:
+        folder: for what lies in between.
+    """
+    from artdag_common.isolation.frames import isolated_stage, run_frames
+    from artdag_common.isolation.process import Isolated
+    from artdag_common.isolation.whole import run_whole
+    from artdag_common.media import video
+    from artdag_common.media.picture import Picture
+    from artdag_common.media.pictures import Clip, Rgb, RgbBridge
+
+    facts: dict[str, Any] = {"cid": effect.cid, "name": effect.name, "output": str(output)}
+    if effect.kind == "media":
+        run_whole(effect, params, [media], folder / "raw.mkv", output, lambda done, total: None)
+        return facts | {"isolation": Isolated.latest}
+    clip = Clip(media)
+    bridge = RgbBridge(clip.tags)
+    began = [0.0]
+
+    def frames() -> Iterator[Rgb]:
+        """Decode beforehand, so that the effect alone is timed, and not the start of its process."""
+        some = [Picture(bridge, frame).rgb() for frame in clip.pictures(0, min(TIMED_FRAMES, clip.timeline.frames))]
+        yield some[0]
+        began[0] = time.perf_counter()
+        yield from some[1:]
+
+    count = sum(1 for _ in run_frames(effect, params, frames(), {}))
+    elapsed = time.perf_counter() - began[0]
+    video.through(
+        media, output, [lambda shape, total: isolated_stage(effect, params, shape, {})], lambda done, total: None
+    )
+    facts["effect_ms"] = round(1000 * elapsed / count, 2)
+    facts["size"] = "×".join(map(str, clip.size))
+    return facts | {"isolation": Isolated.latest}
+
+
+def _read(file: Path) -> Effect:
+    try:
+        return parse(file.read_bytes(), file)
+    except InvalidEffectError as error:
+        for problem in error.problems:
+            place = f"{file}:{problem['line']}: {problem['field']}: {problem['problem']}"
+            console.print(
+                place + (f" (given: {problem['value']})" if "value" in problem else ""), highlight=False, soft_wrap=True
+            )
+        raise
+
+
+def _params(effect: Effect, text: str) -> EffectParams:
+    try:
+        return effect.params.model_validate_json(text)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or '--params'}: {e['msg']}" for e in error.errors())
+        known = ", ".join(effect.params.model_fields) or "none"
+        raise EffectFileError(f"--params: {problems} (its parameters: {known})") from error
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name
+        return "me"

@@ -1,0 +1,253 @@
+"""Colours, blur and sharpness of pictures, by whole numbers: the same on every processor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from functools import lru_cache
+from math import floor
+
+import av
+import numpy as np
+from av.video.format import VideoFormat
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from artdag_common.errors import StepConfigError
+from artdag_common.media.encode import PictureShape
+from artdag_common.media.geometry import Size
+from artdag_common.media.picture import Picture
+from artdag_common.media.pictures import PIXELS, planes
+from artdag_common.media.stage import Stage
+
+UNIT = 10_000
+"""Parameters are counted in ten-thousandths."""
+PREFIX = "effects."
+"""What comes before a parameter's name in the names of bound ones."""
+
+LOW, HIGH, CHROMA_HIGH, MIDDLE = 16, 235, 240, 128
+SPAN = HIGH - LOW
+TURN_BITS = 16
+SHARP_BITS = 12
+"""Sixteen samples by 256 parts of a strength."""
+
+Plane = NDArray[np.uint8]
+
+
+def transform_stage(effects: Mapping[str, float], shape: PictureShape, curves: Mapping[str, Sequence[float]]) -> Stage:
+    """Return the stage that adjusts pictures, in this order; what has its neutral value does nothing.
+
+    All parameters are first rounded to ten-thousandths. ``Y`` is 16 to 235, ``U`` and ``V`` 16 to 240.
+
+    1. Light. ``x = (Y − 16)/219`` becomes ``x' = (x − ½)·contrast + ½ + brightness``, cut off at 0 and 1, then
+       ``x'^(1/gamma)``; ``Y = ⌊16 + 219·x' + ½⌋``. Neutral: 1, 0, 1.
+    2. Colour. ``(U − 128, V − 128)`` is turned by ``hue`` degrees, from U to V, and made ``saturation`` times as long,
+       by factors in units of 2⁻¹⁶, rounded and cut off. Neutral: 0, 1.
+    3. ``blur``, pixels, rounded to whole ones and at most a quarter of the shorter side, ``b``: twice the mean of the
+       ``2b + 1`` by ``2b + 1`` pixels around each, with those of the edge repeated beyond it; ``⌊b/2 + ½⌋`` in planes
+       of colour. The first mean is rounded down and the second one up, so that the picture keeps its brightness. Near
+       to a Gaussian of 0.8·b + 0.4 pixels. Neutral: 0.
+    4. ``sharpen``: ``Y + ⌊(k·(16·Y − B) + 2048) / 4096⌋``, cut off; ``B`` is the sum of the 3×3 pixels around ``Y``,
+       weighted by 1 2 1 both ways, and ``k = ⌊256·sharpen + ½⌋``. Neutral: 0.
+
+    Args:
+        effects: the parameters by their names.
+        curves: values of the parameters by these names with ``effects.`` before them.
+
+    Raises:
+        StepConfigError: something else is bound.
+    """
+    if unknown := curves.keys() - {PREFIX + name for name in effects}:
+        able = ", ".join(PREFIX + name for name in effects)
+        raise StepConfigError(f"{', '.join(sorted(unknown))} cannot change from frame to frame; {able} can")
+    blurs: dict[int, Blur] = {}
+
+    def frames(pictures: Iterator[Picture]) -> Iterator[Picture]:
+        for place, picture in enumerate(pictures):
+            values = {**effects, **{name.removeprefix(PREFIX): curve[place] for name, curve in curves.items()}}
+            frame = picture.yuv()
+            changed = _sharpened(_blurred(_coloured(frame, values), values, shape.size, blurs), values)
+            yield picture if changed is frame else picture.with_yuv(changed)
+
+    return Stage(shape, frames)
+
+
+def _units(value: float) -> int:
+    return floor(value * UNIT + 0.5)
+
+
+# --- light and colour -----------------------------------------------------------------------------------------------
+
+
+def _coloured(frame: VideoFrame, values: Mapping[str, float]) -> VideoFrame:
+    light = _units(values["contrast"]), _units(values["brightness"]), _units(values["gamma"])
+    colour = _units(values["hue"]) % (360 * UNIT), _units(values["saturation"])
+    if light == (UNIT, 0, UNIT) and colour == (0, UNIT):
+        return frame
+    y, u, v = planes(frame)
+    changed = VideoFrame(frame.width, frame.height, PIXELS)
+    new_y, new_u, new_v = planes(changed)
+    new_y[:] = y if light == (UNIT, 0, UNIT) else looked_up(y, light_table(*light))
+    if colour == (0, UNIT):
+        new_u[:], new_v[:] = u, v
+    elif not colour[0]:
+        table = colour_table(colour[1])
+        new_u[:], new_v[:] = looked_up(u, table), looked_up(v, table)
+    else:
+        new_u[:], new_v[:] = _turned(u, v, *turn(*colour))
+    return changed
+
+
+@lru_cache(maxsize=256)
+def light_table(contrast: int, brightness: int, gamma: int) -> Plane:
+    """Return the new luma for each luma; see :func:`transform_stage`. Arguments in ten-thousandths.
+
+    Decimal numbers, since a power of a binary one differs in its last digit from processor to processor.
+    """
+    table = np.empty(256, np.uint8)
+    whole = 2 * SPAN * UNIT
+    with localcontext() as context:
+        context.prec = 24
+        for luma in range(256):
+            x = 2 * min(SPAN, max(0, luma - LOW))
+            value = (x - SPAN) * contrast + SPAN * UNIT + 2 * SPAN * brightness
+            part = Decimal(min(whole, max(0, value))) / whole
+            if part and gamma != UNIT:
+                part **= Decimal(UNIT) / gamma
+            table[luma] = int(LOW + SPAN * part + Decimal("0.5"))
+    return table
+
+
+@lru_cache(maxsize=256)
+def colour_table(saturation: int) -> Plane:
+    """Return the new U or V for each; ``saturation`` in ten-thousandths."""
+    factor, _ = turn(0, saturation)
+    values = ((np.arange(256) - MIDDLE) * factor + (1 << TURN_BITS - 1) >> TURN_BITS) + MIDDLE
+    return np.asarray(np.clip(values, LOW, CHROMA_HIGH), np.uint8)
+
+
+@lru_cache(maxsize=256)
+def turn(hue: int, saturation: int) -> tuple[int, int]:
+    """Return cosine and sine of an angle times ``saturation``, in units of 2⁻¹⁶.
+
+    Args:
+        hue: ten-thousandths of a degree, 0 to 3 599 999.
+        saturation: ten-thousandths.
+    """
+    with localcontext() as context:
+        context.prec = 40
+        angle = Decimal(hue) / UNIT * PI / 180
+        term, sums = Decimal(1), [Decimal(0), Decimal(0)]
+        for n in range(60):  # the series of both; 6.3 to the 60th by 60! is less than 1e-33
+            sums[n % 2] += term if n % 4 < 2 else -term
+            term *= angle / (n + 1)
+        scale = Decimal(saturation << TURN_BITS) / UNIT
+        cosine, sine = (int((each * scale).quantize(Decimal(1))) for each in sums)
+        return cosine, sine
+
+
+PI = Decimal("3.1415926535897932384626433832795028841972")
+
+
+def _turned(u: Plane, v: Plane, cosine: int, sine: int) -> tuple[Plane, Plane]:
+    x, y = u.astype(np.int32) - MIDDLE, v.astype(np.int32) - MIDDLE
+    half = 1 << TURN_BITS - 1
+    turned = (x * cosine - y * sine + half >> TURN_BITS), (x * sine + y * cosine + half >> TURN_BITS)
+    one, other = (np.clip(each + MIDDLE, LOW, CHROMA_HIGH).astype(np.uint8) for each in turned)
+    return one, other
+
+
+def looked_up(plane: Plane, table: Plane) -> Plane:
+    """Return ``table[plane]``, two values at a time where their number is even: half the time."""
+    flat = np.ascontiguousarray(plane).reshape(-1)
+    if flat.size % 2:
+        return np.asarray(table[plane], np.uint8)
+    pairs: NDArray[np.uint16] = np.take(_pairs(table.tobytes()), flat.view(np.uint16), mode="clip")
+    return pairs.view(np.uint8).reshape(plane.shape)
+
+
+@lru_cache(maxsize=4)
+def _pairs(table: bytes) -> NDArray[np.uint16]:
+    words = np.frombuffer(table, np.uint8).astype(np.uint16)
+    return (words[:, None] << np.uint16(8) | words[None, :]).reshape(-1)
+
+
+# --- blur and sharpness ---------------------------------------------------------------------------------------------
+
+
+class Blur:
+    """A graph of the media library's filters that average pictures; they count in whole numbers and round down.
+
+    Each such filter holds a table of 32 MB, so pictures go through the two of them twice, the second time inverted.
+    """
+
+    def __init__(self, size: Size, radius: int) -> None:
+        """``radius``: of the luma, at least 1."""
+        chroma = floor(radius / 2 + 0.5)
+        mean = (("avgblur", f"sizeX={radius}:planes=1"), ("avgblur", f"sizeX={chroma}:planes=6"))
+        self._graph = av.filter.Graph()
+        last = self._graph.add_buffer(
+            width=size[0], height=size[1], format=VideoFormat(PIXELS), time_base=Fraction(1, 1000)
+        )
+        for name, options in (*mean, ("negate", "components=y+u+v")):
+            link = self._graph.add(name, options)
+            last.link_to(link)
+            last = link
+        sink = self._graph.add("buffersink")
+        last.link_to(sink)
+        self._graph.configure()
+
+    def blurred(self, frame: VideoFrame) -> VideoFrame:
+        """Return the frame blurred."""
+        return self._pass(self._pass(frame))
+
+    def _pass(self, frame: VideoFrame) -> VideoFrame:
+        """Return the frame averaged, and inverted."""
+        self._graph.push(frame)
+        averaged = self._graph.pull()
+        assert isinstance(averaged, VideoFrame)
+        return averaged
+
+
+def _blurred(frame: VideoFrame, values: Mapping[str, float], size: Size, blurs: dict[int, Blur]) -> VideoFrame:
+    radius = min(floor(values["blur"] + 0.5), min(size) // 4)  # the filter itself takes no more
+    if not radius:
+        return frame
+    if radius not in blurs:
+        blurs[radius] = Blur(size, radius)
+    return blurs[radius].blurred(frame)
+
+
+def _sharpened(frame: VideoFrame, values: Mapping[str, float]) -> VideoFrame:
+    strength = floor(256 * values["sharpen"] + 0.5)
+    if not strength:
+        return frame
+    changed = VideoFrame(frame.width, frame.height, PIXELS)
+    old, new = planes(frame), planes(changed)
+    new[0][:] = sharpened(old[0], strength)
+    new[1][:], new[2][:] = old[1], old[2]
+    return changed
+
+
+def sharpened(luma: Plane, strength: int) -> Plane:
+    """Return the luma sharpened; ``strength`` in 256ths. See :func:`transform_stage`."""
+    wide = luma.astype(np.int16)
+    around = _weighted(_weighted(wide, 0), 1)
+    detail = ((wide << np.int16(4)) - around).astype(np.int32)
+    detail *= strength
+    detail += 1 << SHARP_BITS - 1
+    detail >>= SHARP_BITS
+    detail += wide
+    return np.clip(detail, LOW, HIGH).astype(np.uint8)
+
+
+def _weighted(values: NDArray[np.int16], axis: int) -> NDArray[np.int16]:
+    """Return each value twice with its two neighbours along an axis; beyond the edge the one at the edge."""
+    rows = np.moveaxis(values, axis, 0)
+    total = rows * np.int16(2)
+    total[1:] += rows[:-1]
+    total[:-1] += rows[1:]
+    total[0] += rows[0]
+    total[-1] += rows[-1]
+    return np.moveaxis(total, 0, axis)

@@ -1,0 +1,60 @@
+"""CHAIN: frame-wise steps that nobody needs one by one, run in one pass. The planner makes it; recipes do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artdag_common.domain.plan import canonical_json
+from artdag_common.steps.base import EffectUsed, StepContext, StepParams, find_step_type, step_type
+from artdag_common.steps.framewise import maker
+
+if TYPE_CHECKING:
+    from artdag_common.media.stage import MakeStage
+
+
+class Link(StepParams):
+    """One step of a chain."""
+
+    type: str
+    config: dict[str, Any]
+    implementation: str  # so that the chain's cache id changes with it
+    inputs: tuple[int, ...] = ()  # the chain's inputs that are this step's second, third … (analyses)
+
+
+class ChainParams(StepParams):
+    """Parameters of CHAIN: the steps, first to last."""
+
+    links: tuple[Link, ...]
+
+
+def _makers(params: ChainParams, paths: Sequence[Path]) -> list[MakeStage]:
+    found = []
+    for link in params.links:
+        kind = find_step_type(link.type)
+        own = kind.params.model_validate(link.config)
+        found.append(maker(kind, own, [paths[i] for i in link.inputs]))
+    return found
+
+
+def _effects(params: ChainParams) -> tuple[EffectUsed, ...]:
+    return tuple(
+        used
+        for link in params.links
+        for used in find_step_type(link.type).effects_used(canonical_json(link.config).decode())
+    )
+
+
+@step_type("CHAIN", version=1, slots=("media",), inputs=(1, None), effects=_effects)
+def chain(ctx: StepContext, params: ChainParams, *paths: Path) -> Path:
+    """Write the first input, changed by one step after the other; its sound stays.
+
+    Between two steps a picture stays as the first one made it: nothing is lost, as it would be in a file.
+
+    Raises:
+        StepInputError: not a video.
+    """
+    from artdag_common.media import video
+
+    return video.through(paths[0], ctx.media(), _makers(params, paths), ctx.progress)

@@ -1,0 +1,122 @@
+"""Pictures made of content: made once, by a run, and never where there is nothing to show."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from artdag_common.cid import cid_of
+from tests.unit.media.counted import RATE_HZ, write_counted, write_wav
+
+PENDING = {"Prefer": "wait=0"}
+
+
+async def stored(api: httpx.AsyncClient, path: Path) -> str:
+    """Upload a file and return its CID."""
+    answer = await api.post("/cache/upload", files={"file": (path.name, path.read_bytes())})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["cid"])
+
+
+async def picture(api: httpx.AsyncClient, path: str) -> httpx.Response:
+    """Ask for a picture until it is made."""
+    for _ in range(20):
+        answer = await api.get(path)
+        if answer.status_code != 202:
+            return answer
+        assert answer.headers["retry-after"] == "1"
+    raise AssertionError(f"{path} is not made")
+
+
+def fresh_sound(seconds: float, channels: int = 1) -> np.ndarray:
+    """Sound that nobody rendered before."""
+    chance = np.random.default_rng(uuid4().int)
+    return chance.integers(-9000, 9000, (channels, round(seconds * RATE_HZ))).astype(np.int16)
+
+
+@pytest.fixture
+async def film(api: httpx.AsyncClient, tmp_path: Path) -> str:
+    """A film with sound that no other test has."""
+    sound = fresh_sound(1)
+    return await stored(api, write_counted(tmp_path / "a.mp4", 30, size=(640, 360), sound=sound, sound_codec="aac"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "query", "form", "size"),
+    [
+        ("thumbnail", "", "JPEG", (320, 180)),
+        ("thumbnail", "?width=160", "JPEG", (160, 90)),
+        ("poster", "", "JPEG", (1280, 90)),
+        ("waveform", "?width=640", "PNG", (640, 80)),
+        ("spectrogram", "", "PNG", (1280, 256)),
+    ],
+)
+async def test_a_film_has_every_kind_of_picture(api, film, kind, query, form, size):
+    answer = await picture(api, f"/cache/{film}/{kind}{query}")
+    assert answer.status_code == 200, answer.text
+    image = Image.open(io.BytesIO(answer.content))
+    assert (image.format, image.size) == (form, size)
+    assert answer.headers["content-type"] == f"image/{form.lower()}"
+    assert "immutable" in answer.headers["cache-control"]
+    cid = cid_of(answer.content)
+    assert answer.headers["etag"] == f'"{cid}"'
+    unchanged = await api.get(f"/cache/{film}/{kind}{query}", headers={"If-None-Match": f'"{cid}"'})
+    assert unchanged.status_code == 304
+    assert (await api.get(f"/cache/{cid}/raw")).content == answer.content, "a picture is content too"
+
+
+async def test_many_who_ask_at_once_ask_for_one_run(api, film, held):
+    path = f"/cache/{film}/thumbnail"
+    asked = await asyncio.gather(*(api.get(path, headers=PENDING) for _ in range(8)))
+    told = [answer for answer in asked if answer.status_code == 202]
+    assert len(told) == len(asked)
+    assert {answer.headers["location"] for answer in told} == {path}
+    again = (await api.get(path, headers={"Prefer": "wait=1"})).json()
+    assert again["status"] == "pending"
+    held()
+    first = await picture(api, path)
+    assert first.status_code == 200
+    run = (await api.get(again["links"]["run"])).json()
+    assert (run["status"], run["output_cid"]) == ("completed", cid_of(first.content))
+    assert (await picture(api, path)).content == first.content
+
+
+async def test_a_still_and_a_sound_have_what_fits_them(api, tmp_path, problem):
+    pixels = np.random.default_rng(uuid4().int).integers(0, 255, (300, 400, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    still = await stored(api, tmp_path / "a.png")
+    shown = Image.open(io.BytesIO((await picture(api, f"/cache/{still}/thumbnail")).content))
+    assert shown.size == (320, 240)
+    said = problem(await api.get(f"/cache/{still}/waveform"), 404, "nothing-to-show")
+    assert "image/png: it has no waveform" in said["detail"]
+
+    sound = await stored(api, write_wav(tmp_path / "a.wav", fresh_sound(0.5)))
+    assert (await picture(api, f"/cache/{sound}/waveform")).status_code == 200
+    problem(await api.get(f"/cache/{sound}/thumbnail"), 404, "nothing-to-show")
+
+
+async def test_what_only_the_step_can_know_is_said_too(api, tmp_path, problem):
+    silent = write_counted(tmp_path / "a.mp4", 12, first=uuid4().int % 200)
+    silent.write_bytes(silent.read_bytes() + b"\0\0\0\x18free" + uuid4().bytes)
+    cid = await stored(api, silent)
+    said = problem(await picture(api, f"/cache/{cid}/waveform"), 404, "nothing-to-show")
+    assert "holds no audio" in said["detail"]
+    assert problem(await api.get(f"/cache/{cid}/waveform"), 404, "nothing-to-show") == said, "and is not tried again"
+    noise = await api.post("/cache/upload", files={"file": ("a.bin", b"\x01" + uuid4().bytes * 50)})
+    said = problem(await picture(api, f"/cache/{noise.json()['cid']}/thumbnail"), 404, "nothing-to-show")
+    assert "cannot be read" in said["detail"]
+
+
+async def test_requests_that_break_a_rule_are_refused(api, asset, problem):
+    problem(await api.get(f"/cache/{asset}/thumbnail?width=321"), 422, "invalid-request")
+    problem(await api.get(f"/cache/{cid_of(uuid4().bytes)}/thumbnail"), 404, "content-not-found")
+    problem(await api.get("/cache/abc/poster"), 400, "invalid-cid")
+    text = await api.post("/cache/upload", files={"file": ("a.json", b'{"a": "' + uuid4().hex.encode() + b'"}')})
+    problem(await api.get(f"/cache/{text.json()['cid']}/poster"), 404, "nothing-to-show")
