@@ -24,6 +24,7 @@ from pathlib import Path
 import asyncpg
 import nats
 import redis.asyncio
+from nats.aio.client import Client
 
 from artdag_common.errors import BackingServerError
 
@@ -126,14 +127,16 @@ def nats_server(state: Path) -> tuple[str, Launch]:
     url = f"nats://artdag:{password}@127.0.0.1:{port}"
 
     async def ready() -> bool:
+        connection = Client()
         try:
-            connection = await nats.connect(
+            await connection.connect(
                 url, connect_timeout=1, allow_reconnect=False, reconnect_time_wait=0, error_cb=_quiet
             )
             await connection.jetstream().account_info()
-            await connection.close()
         except (OSError, nats.errors.Error, nats.js.errors.Error):
             return False
+        finally:  # an attempt that failed half way holds a socket too
+            await connection.close()
         return True
 
     return url, Launch(

@@ -139,8 +139,8 @@ class Bus:
                     bus._following_up.cancel()
                 bus._following_up = asyncio.create_task(bus._reconnected(), name="after reconnection")
 
+        nc = QuickClient()
         try:
-            nc = QuickClient()
             connecting = nc.connect(
                 url,
                 name=name,
@@ -154,6 +154,7 @@ class Bus:
             )
             await asyncio.wait_for(connecting, CONNECT_SECONDS)  # it would try for ever, at the first time too
         except (OSError, nats.errors.Error, TimeoutError) as error:
+            await nc.close()  # an attempt that failed half way holds a socket
             place = url.rpartition("@")[2].removeprefix("nats://")
             raise ServiceUnavailableError(f"NATS cannot be reached at {place}: {str(error) or 'no answer'}") from error
         bus = cls(nc)
