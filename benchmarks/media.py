@@ -1,10 +1,11 @@
 """Rendering beside the ffmpeg command line: the same codec settings, the same files, one round after the other.
 
-Two films of 720p at 30 frames a second with a tone: *chart* (``testsrc2``: flat colours, easy for an encoder) and
-*noisy* (a fractal under noise, as hard as footage from a camera). Each way runs in a process of its own, ours forked
-from a warm server, as the executor does. A round runs every way once, the peer among them; a ratio is taken inside a
-round, and the median over the rounds is printed, above 1 where ours is faster. Ratios of CPU seconds stand beside:
-they hold on a busy machine, where those of the clock do not. So does what others took of the machine meanwhile.
+Two films of 720p at 30 frames a second, with tones and noise in stereo: *chart* (``testsrc2``: flat colours, easy for
+an encoder) and *noisy* (a fractal under noise, as hard as footage from a camera). Each way runs in a process of its
+own, ours forked from a warm server, as the executor does. A round runs every way once, the peer among them; a ratio is
+taken inside a round, and the median over the rounds is printed, above 1 where ours is faster. Ratios of CPU seconds
+stand beside: they hold on a busy machine, where those of the clock do not. So does what others took of the machine
+meanwhile.
 
 - *plain*: a film encoded again (SEGMENT of the whole). *resize*, *transform*: against ``scale`` and ``eq``.
 - *effect*: ``invert`` on every frame as RGB, against our *plain* plus the time inside that function.
@@ -12,6 +13,9 @@ they hold on a busy machine, where those of the clock do not. So does what other
   (*delivered*) and once followed by others (*handed on*); PSNR against the source, which the three together give back;
   beside them three steps with files as for people in between, which is what a chain without files that lose nothing
   would cost.
+- *divided*: a film of 100 s in parts of ten, one after the other, and joined, against the same in one go: what dividing
+  costs where nobody helps; and that film encoded again, against ffmpeg: what it costs to begin a new encoder every ten
+  seconds.
 - *lossless*: ms a frame and MB of a file that loses nothing, written and read.
 - *memory*: the highest resident memory of the step's process at two lengths.
 - *moviepy*: plain and inverted.
@@ -48,13 +52,19 @@ FILMS = {
     "chart": f"testsrc2=s={SIZE}:r={RATE}",
     "noisy": f"mandelbrot=s={SIZE}:r={RATE}:maxiter=400:end_scale=0.02:end_pts=300,noise=alls=4:allf=t",
 }
-TONE = "sine=frequency=220:sample_rate=48000"
+SOUNDS = (
+    "0.2*sin(1382*t)*exp(-4*mod(t\\,0.5))+0.1*sin(2765*t)+0.02*(random(0)-0.5)",
+    "0.2*sin(2073*t)*exp(-4*mod(t\\,0.5))+0.1*sin(3483*t)+0.02*(random(1)-0.5)",
+)
+"""Left and right. Not one sine in one channel: for that FFmpeg 8's AAC encoder takes twice as long as FFmpeg 5's, and
+for sound of this kind as long."""
+TONE = f"aevalsrc={'|'.join(SOUNDS)}:s=48000"
 VIDEO = {"c:v": "libx264", "preset": "veryfast", "crf": "20", "profile:v": "high"}
 VIDEO |= {"x264-params": "mbtree=0", "g": "60", "pix_fmt": "yuv420p"}
 SOUND = {"c:a": "aac", "b:a": "160k", "movflags": "+faststart"}
 QUIET = 0.1  # of the machine
 PRELOADED = ["av", "numpy", "artdag_common.steps.registry", "artdag_common.media.check"]
-PARTS = ("plain", "resize", "transform", "effect", "fused", "lossless", "memory", "moviepy")
+PARTS = ("plain", "resize", "transform", "effect", "fused", "divided", "lossless", "memory", "moviepy")
 MOVIEPY = """
 import sys
 from moviepy import VideoFileClip
@@ -69,6 +79,7 @@ Config = dict[str, Any]
 RESIZE: Config = {"width": 960, "height": 540}
 TRANSFORM: Config = {"effects": {"brightness": 0.1, "contrast": 1.1, "saturation": 1.2}}
 INVERT: Config = {"effect": "invert"}
+ADJUSTED: Config = {"effects": {**TRANSFORM["effects"], "gamma": 1.3, "hue": 30, "blur": 5, "sharpen": 1}}
 BACK: list[Config] = [INVERT, INVERT, {"effect": "invert", "params": {"intensity": 0.0}}]
 """Three effects that together give the source back."""
 
@@ -113,12 +124,14 @@ class Context:
         """Take note of nothing."""
 
 
-def _run(pipe: Connection, name: str, config: Config, output: Path, source: Path) -> None:
+def _run(pipe: Connection, name: str, config: Config, output: Path, *sources: Path) -> None:
     from artdag_common.steps.registry import find_step_type
+    from services.executor.memory import return_large_blocks
 
+    return_large_blocks()
     kind = find_step_type(name)
     assert kind.run is not None
-    kind.run(Context(output), kind.params.model_validate_json(kind.canonical_config(config)), source)
+    kind.run(Context(output), kind.params.model_validate_json(kind.canonical_config(config)), *sources)
     status = Path("/proc/self/status").read_text().splitlines()
     peak_kib = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     pipe.send((time.process_time(), peak_kib * 1024 / 1e6))
@@ -182,9 +195,9 @@ def measured(run: Callable[[], tuple[float, float]]) -> Taken:
     return Taken(seconds, cpu, peak_mb, max(0.0, busy_then - busy - cpu) / max(0.01, there_then - there))
 
 
-def step(name: str, config: Config, output: Path, source: Path) -> Taken:
+def step(name: str, config: Config, output: Path, *sources: Path) -> Taken:
     """Run a step."""
-    return measured(lambda: _forked(_run, name, config, output, source))
+    return measured(lambda: _forked(_run, name, config, output, *sources))
 
 
 def command(*arguments: str, **environment: str) -> Taken:
@@ -288,11 +301,14 @@ class Bench:
         return path
 
     def long_film(self, name: str) -> Path:
-        """Make ten films of one, without sound."""
+        """Make ten films of one."""
         path = self.folder / f"{name}-long.mp4"
         if not path.exists():
-            again = ["-stream_loop", str(TIMES - 1), "-i", str(self.film(name)), "-an", "-c", "copy"]
-            command(*self._ffmpeg, *again, str(path))
+            silent = self.folder / f"{name}-silent.mp4"  # sound is a little longer, and would put gaps between
+            command(*self._ffmpeg, "-i", str(self.film(name)), "-an", "-c", "copy", str(silent))
+            again = ["-stream_loop", str(TIMES - 1), "-i", str(silent), "-f", "lavfi", "-i", TONE]
+            codec = {"t": str(TIMES * SECONDS), "c:v": "copy", "c:a": "aac"}
+            command(*self._ffmpeg, *again, *flags(codec), str(path))
         return path
 
     def peer(self, source: Path, *filters: str) -> Taken:
@@ -400,6 +416,32 @@ class Bench:
             db_plain=_rounded(psnr(folder / "plain.mp4", source)),
         )
 
+    def divided(self, film: str) -> None:
+        """Measure a long film in one go, in parts, and beside ffmpeg."""
+        source, folder = self.long_film(film), self.folder
+        whole, joined = folder / "whole.mp4", folder / "joined.mp4"
+        config = chain([INVERT])
+        parts = [folder / f"part-{place}.mp4" for place in range(TIMES)]
+
+        def divide() -> Taken:
+            spans = [{"first": place * FRAMES, "frames": FRAMES} for place in range(TIMES)]
+            return together([step("PART", config | span, to, source) for span, to in zip(spans, parts, strict=True)])
+
+        taken = self.rounds(
+            {
+                "whole": lambda: step("CHAIN", config, whole, source),
+                "parts": divide,
+                "join": lambda: step("JOIN", {}, joined, source, *parts),
+                "plain": lambda: step("SEGMENT", {}, folder / "plain.mp4", source),
+                "peer": lambda: self.peer(source),
+            }
+        )
+        assert whole.read_bytes() == joined.read_bytes()
+        apart = [together([a, b]) for a, b in zip(taken["parts"], taken["join"], strict=True)]
+        self.compare(f"{film}, 100 s: in parts and joined / in one go", apart, taken["whole"])
+        self.compare(f"{film}, 100 s: joining / in one go", taken["join"], taken["whole"])
+        self.compare(f"{film}, 100 s: plain / ffmpeg", taken["peer"], taken["plain"])
+
     def lossless(self, film: str) -> None:
         """Measure files that lose nothing: the cost of writing and reading one."""
         source, kept = self.film(film), self.folder / "kept.mov"
@@ -423,14 +465,19 @@ class Bench:
 
     def memory(self) -> None:
         """Measure the highest memory of long and short steps."""
-        for what, name, config, suffix in (
-            ("plain", "SEGMENT", {}, ".mp4"),
-            ("effect", "EFFECT", INVERT, ".mp4"),
-            ("effect, handed on", "EFFECT", INVERT, ".mov"),
-            ("three fused", "CHAIN", chain(BACK), ".mp4"),
+        for what, name, config, suffix, inputs in (
+            ("plain", "SEGMENT", {}, ".mp4", 1),
+            ("effect", "EFFECT", INVERT, ".mp4", 1),
+            ("effect, handed on", "EFFECT", INVERT, ".mov", 1),
+            ("three fused", "CHAIN", chain(BACK), ".mp4", 1),
+            ("all adjustments", "TRANSFORM", ADJUSTED, ".mp4", 1),
+            ("three overlays", "LAYER", {"inputs": [{}, *[{"opacity": 0.5, "scale": 0.5}] * 3]}, ".mp4", 4),
+            ("blend", "BLEND", {}, ".mp4", 2),
+            ("crossfade", "SEQUENCE", {"transition": {"type": "crossfade"}}, ".mp4", 3),
         ):
             out = self.folder / f"memory{suffix}"
-            peaks = [step(name, config, out, film).peak_mb for film in (self.film("chart"), self.long_film("chart"))]
+            films = self.film("noisy"), self.long_film("noisy")
+            peaks = [step(name, config, out, *[film] * inputs).peak_mb for film in films]
             self.add(
                 {"what": f"memory: {what}", "mb_300": round(peaks[0]), "mb_3000": round(peaks[1])},
             )
@@ -464,6 +511,8 @@ def main() -> None:
                 bench.ways(film, parts)
             if "fused" in parts:
                 bench.fused(film)
+            if "divided" in parts:
+                bench.divided(film)
             if "lossless" in parts:
                 bench.lossless(film)
         if "memory" in parts:

@@ -136,7 +136,10 @@ def run(effect: Effect, params: EffectParams, media: Path, output: Path, folder:
 
     def frames() -> Iterator[Rgb]:
         """Decode beforehand, so that the effect alone is timed, and not the start of its process."""
-        some = [Picture(bridge, frame).rgb() for frame in clip.pictures(0, min(TIMED_FRAMES, clip.timeline.frames))]
+        some = [
+            Picture(bridge, number, frame).rgb()
+            for number, frame in enumerate(clip.pictures(0, min(TIMED_FRAMES, clip.timeline.frames)))
+        ]
         yield some[0]
         began[0] = time.perf_counter()
         yield from some[1:]

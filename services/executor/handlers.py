@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 import nats
 import structlog
@@ -34,14 +36,18 @@ from artdag_common.errors import (
 from artdag_common.messaging.bus import Bus
 from artdag_common.pb.events_pb2 import StoredEvent
 from artdag_common.steps.registry import find_step_type
+from artdag_common.tasks import end
+from services.executor.division import JOIN, Division, divided
 from services.executor.pool import MediaPool
-from services.executor.worker import Broken, Progress, WorkOrder
+from services.executor.worker import Broken, Finished, Long, Progress, WorkOrder
 
 ATTEMPTS = 3
 ANALYSIS_SHELF = "analysis"
 ANALYSES = ("ANALYZE", "ANALYSIS")
 RETRY_DELAY = 0.5
 BROKEN_DELAY = 5.0
+
+Tick = Callable[[Progress], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +56,14 @@ class StepHandler:
     """Executes steps taken from the work queue."""
 
     def __init__(
-        self, name: str, bus: Bus, app: Application, blobs: LocalBlobStore, pool: MediaPool, heartbeat: float
+        self,
+        name: str,
+        bus: Bus,
+        app: Application,
+        blobs: LocalBlobStore,
+        pool: MediaPool,
+        division: Division,
+        heartbeat: float,
     ) -> None:
         """``heartbeat``: seconds between signs of life to the work queue."""
         self._name = name
@@ -58,10 +71,13 @@ class StepHandler:
         self._app = app
         self._blobs = blobs
         self._pool = pool
+        self._division = division
         self._heartbeat = heartbeat
         self._running: dict[str, asyncio.Task[bool]] = {}
         self._withdrawn: set[str] = set()
         self._rendering: set[str] = set()
+        self._dealing: set[asyncio.Task[None]] = set()
+        self._freed: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
 
     async def stop(self, message: Msg) -> None:
         """Break a step off that nobody waits for any more."""
@@ -73,6 +89,25 @@ class StepHandler:
         if cache_id in self._rendering:  # at most once, and not while its end is being recorded
             self._rendering.discard(cache_id)
             task.cancel()
+
+    async def take(self, message: Msg) -> None:
+        """Deal with a message that holds one step; return when that is done, or when others do what is to be done."""
+        freed = self._freed.setdefault(message.subject.rpartition(".")[2], asyncio.Event())
+        dealing = asyncio.create_task(self.execute(message))
+        self._dealing.add(dealing)
+        dealing.add_done_callback(self._dealt_with)
+        free = asyncio.create_task(freed.wait())
+        await asyncio.wait((dealing, free), return_when=asyncio.FIRST_COMPLETED)
+        await end(free)
+
+    def _dealt_with(self, dealing: asyncio.Task[None]) -> None:
+        self._dealing.discard(dealing)
+        if not dealing.cancelled() and (error := dealing.exception()):
+            log.error("message is left unanswered", exc_info=error)
+
+    async def finish(self) -> None:
+        """Wait until what was begun is through: ended, or handed back."""
+        await asyncio.gather(*self._dealing, return_exceptions=True)
 
     async def execute(self, message: Msg) -> None:
         """Deal with one message; acknowledge it once the end of all its steps is committed."""
@@ -275,12 +310,15 @@ class StepHandler:
             seed=int(command.cache_id[:16], 16),
             deliver=command.deliver,
             content=str(self._blobs.folder),
+            divide=await self._division.pays(command),
         )
 
         async def tick(progress: Progress) -> None:
             await self._bus.tick(command.cache_id, progress.done, progress.total)
 
         result = await self._pool.run(order, tick)
+        if isinstance(result, Long):
+            result = await self._in_parts(command, order, result, tick)
         if isinstance(result, Broken):
             step.fail(result.error, result.reason, self._app.clock())
             return
@@ -288,6 +326,19 @@ class StepHandler:
         blob = await self._blobs.adopt(Path(result.path), shelf)
         elapsed = round((time.monotonic() - began) * 1000)
         step.complete(blob.cid, blob.size_bytes, result.media_type, elapsed, self._app.clock())
+
+    async def _in_parts(self, command: ExecuteStep, order: WorkOrder, film: Long, tick: Tick) -> Finished | Broken:
+        """Have the parts of a film made, and join them. Our hand is free meanwhile, for a part too."""
+        if freed := self._freed.get(command.cache_id):
+            freed.set()
+        made = await self._division.make(divided(command, film), tick)
+        if isinstance(made, Broken):
+            return made
+        paths = [str(await self._blobs.path(cid)) for cid in made]
+        join = replace(order, step_type=JOIN, config="{}", inputs=(order.inputs[0], *paths), divide=False)
+        result = await self._pool.run(join, tick)
+        assert not isinstance(result, Long)
+        return result
 
     async def _end(self, command: ExecuteStep, step: Step) -> bool:
         """Record the end. False: somebody took the step over, thinking us dead; it is theirs."""

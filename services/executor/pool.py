@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
 from artdag_common.errors import MediaWorkerLostError, ServiceUnavailableError, StepTimeoutError
-from services.executor.worker import Broken, Finished, Progress, WorkOrder, work
+from services.executor.worker import Broken, Finished, Long, Progress, WorkOrder, work
 
 PRELOADED = ["av", "numpy", "artdag_common.steps.registry", "artdag_common.media.check", "services.executor.worker"]
 
@@ -27,7 +27,9 @@ class MediaPool:
         self._running: set[ForkServerProcess] = set()
         self._closing = False
 
-    async def run(self, order: WorkOrder, on_progress: Callable[[Progress], Awaitable[None]]) -> Finished | Broken:
+    async def run(
+        self, order: WorkOrder, on_progress: Callable[[Progress], Awaitable[None]]
+    ) -> Finished | Long | Broken:
         """Run a step and return what came of it.
 
         Raises:
@@ -56,7 +58,7 @@ class MediaPool:
 
     async def _follow(
         self, process: ForkServerProcess, receiver: Connection, on_progress: Callable[[Progress], Awaitable[None]]
-    ) -> Finished | Broken:
+    ) -> Finished | Long | Broken:
         loop = asyncio.get_running_loop()
         readable = asyncio.Event()
         loop.add_reader(receiver.fileno(), readable.set)

@@ -20,6 +20,7 @@ from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.consumer import StandingPull
 from artdag_common.process import cleanup
+from services.executor.division import CPU, Division
 from services.executor.handlers import StepHandler
 from services.executor.pool import MediaPool
 
@@ -49,10 +50,15 @@ class Background:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
+def durable(work_class: str) -> str:
+    """Return the name of the consumer of a class of work."""
+    return f"executor-{work_class}"
+
+
 def consumer(work_class: str) -> ConsumerConfig:
     """Return the consumer of a class of work, shared by all executors."""
     return ConsumerConfig(
-        durable_name=f"executor-{work_class}",
+        durable_name=durable(work_class),
         filter_subject=subjects.work(work_class, "*"),
         ack_policy=AckPolicy.EXPLICIT,
         ack_wait=ACK_WAIT,
@@ -74,20 +80,22 @@ async def executor(settings: Settings) -> AsyncIterator[None]:
         close(store.close)
         media = MediaPool(settings.slots, settings.step_timeout)
         name = f"{socket.gethostname()}-{os.getpid()}"
-        handler = StepHandler(name, bus, Application(store), blobs, media, ACK_WAIT / 3)
+        app = Application(store)
+        division = Division(bus, app, blobs, durable(CPU))
+        handler = StepHandler(name, bus, app, blobs, media, division, ACK_WAIT / 3)
         background = Background(handler.execute)
         # A slot asks for one step and for the next when that is through, so that a step waits on the queue, where any
         # executor can take it, and not here.
         pulls = [StandingPull(bus, subjects.WORK, consumer("inline"), background.receive, batch=INLINE_AT_ONCE)]
-        pulls += [
-            StandingPull(bus, subjects.WORK, consumer("cpu"), handler.execute, batch=1) for _ in range(settings.slots)
-        ]
+        pulls += [StandingPull(bus, subjects.WORK, consumer(CPU), handler.take, batch=1) for _ in range(settings.slots)]
 
         async def stop() -> None:
             """Hand back what is not through, before the connections close."""
             await media.close()
+            await division.close()
             await asyncio.gather(*(pull.stop() for pull in pulls))
             await background.finish()
+            await handler.finish()
 
         close(stop)
         await bus.nc.subscribe(subjects.stop("*"), cb=handler.stop)

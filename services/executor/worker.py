@@ -12,8 +12,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from artdag_common.errors import ArtdagError, StepError
+from services.executor.memory import return_large_blocks
 
 TICK_SECONDS = 0.2
+CELLS = 4
+"""Cells of the encoder from which on a film is long."""
 MEMORY_BYTES = 6 * 2**30
 """Address space of a step: a decompression bomb fails its step, not the machine."""
 PR_SET_PDEATHSIG = 1
@@ -21,7 +24,14 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class WorkOrder:
-    """A step to run: paths are local, the output goes below ``folder``. ``content``: where uploaded effects are."""
+    """A step to run.
+
+    Attributes:
+        inputs: local paths.
+        folder: where the output goes.
+        content: where uploaded effects are.
+        divide: do not begin, if the film is :class:`Long`.
+    """
 
     step_type: str
     config: str
@@ -30,6 +40,7 @@ class WorkOrder:
     seed: int
     deliver: bool
     content: str = ""
+    divide: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,14 @@ class Finished:
 
     path: str
     media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Long:
+    """Nothing was done: the film has so many frames, and so many of them are a cell, that it is to be made in parts."""
+
+    frames: int
+    cell: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +119,7 @@ def work(order: WorkOrder, pipe: Connection) -> None:
     """Run one step and send what came of it."""
     die_with_parent()
     limit_memory()
+    return_large_blocks()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
@@ -114,7 +134,7 @@ def work(order: WorkOrder, pipe: Connection) -> None:
         pipe.close()
 
 
-def _run(order: WorkOrder, pipe: Connection) -> Finished:
+def _run(order: WorkOrder, pipe: Connection) -> Finished | Long:
     from artdag_common.blobs.local import stored_in
     from artdag_common.effects import uploaded
     from artdag_common.media.check import check_output
@@ -125,5 +145,11 @@ def _run(order: WorkOrder, pipe: Connection) -> Finished:
     kind = find_step_type(order.step_type)
     assert kind.run is not None
     params = kind.params.model_validate_json(order.config)
+    if order.divide:
+        from artdag_common.media.parts import length
+
+        frames, cell = length(Path(order.inputs[0]))
+        if frames >= CELLS * cell:
+            return Long(frames, cell)
     path = kind.run(WorkerContext(order, pipe), params, *map(Path, order.inputs))
     return Finished(str(path), check_output(path))

@@ -18,6 +18,7 @@ from artdag_common.media.curves import duration, event_times
 from artdag_common.steps import analysis  # noqa: F401  # a step type that only plans have
 from artdag_common.steps.analyze import AnalyzeParams, per_feature
 from artdag_common.steps.bind import BIND, Binding, most_inputs
+from artdag_common.steps.entries import check_entries
 from artdag_common.steps.mapping import MAP, SLICED
 from artdag_common.steps.registry import StepType, find_step_type
 from artdag_common.steps.slices import TimedParams
@@ -104,6 +105,10 @@ def _step(
             f" {len(inputs)}",
             node=name,
         )
+    try:
+        check_entries(kind, canonical, len(inputs))
+    except StepConfigError as error:
+        raise StepConfigError(f"{name} ({kind.name}): {error.message}", node=name, **error.values) from error
     if kind.name == ANALYZE:
         return _analyse(draft, name, kind, canonical, inputs[0], part)
     read = list(inputs)
@@ -116,7 +121,7 @@ def _step(
         read.insert(2, draft.analyses[read[1]].media)
     if BIND in config:
         bindings = {
-            parameter: _bound(draft, Binding.model_validate(written), read)
+            parameter: _bound(draft, Binding.model_validate(written), read, len(inputs))
             for parameter, written in sorted(config[BIND].items())
         }
         canonical = canonical_json({**orjson.loads(canonical), BIND: bindings}).decode()
@@ -132,17 +137,17 @@ def _canonical(name: str, kind: StepType, config: dict[str, Any]) -> str:
         raise StepConfigError(f"{name} ({kind.name}): {'; '.join(problems)}", node=name) from error
 
 
-def _bound(draft: Draft, binding: Binding, inputs: list[int]) -> dict[str, Any]:
+def _bound(draft: Draft, binding: Binding, inputs: list[int], pictures: int) -> dict[str, Any]:
     """Return a binding as the step carries it; its analysis joins ``inputs``, only the one feature where that is all.
 
-    So a step does not change when its analysis is asked for more.
+    So a step does not change when its analysis is asked for more. The first ``pictures`` of the inputs are no analyses.
     """
     analysed = draft.analyses[draft.places[binding.node][0]]
     features = binding.analyzed
     source = analysed.parts.get(next(iter(features)), analysed.whole) if len(features) == 1 else analysed.whole
-    if source not in inputs[1:]:
+    if source not in inputs[pictures:]:
         inputs.append(source)
-    return binding.bound(inputs.index(source, 1))
+    return binding.bound(inputs.index(source, pictures))
 
 
 # --- analyses ---

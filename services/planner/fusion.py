@@ -19,9 +19,11 @@ def fuse(
 ) -> tuple[tuple[PlannedStep, ...], int]:
     """Fuse the longest possible chains.
 
-    A step takes in the one before it if both work frame by frame, it reads pictures from it, and nothing else does:
-    no other step, not the run's output. Steps that hand on their input stay as they are, and so do the first ones,
-    which the analysis of the inputs needs. A chain stands where its last step stood, and bears its node.
+    A step takes in the one before it if both work frame by frame, it has it as its first input, and nothing else reads
+    it: no other step, not this one a second time, not the run's output. What else a step reads, pictures to lay above
+    the first or analyses, become inputs of the chain; they stay steps of their own, even those that work frame by
+    frame, since a chain has one line of pictures only. Steps that hand on their input stay as they are, and so do the
+    first ones, which the analysis of the inputs needs. A chain stands where its last step stood, and bears its node.
 
     A chain is keyed by its links, since it loses nothing between them, which files in between would. Steps that read
     no chain, not even through others, keep their cache ids; those that do have the id of what they really read.
@@ -80,14 +82,14 @@ def _chain(links: Sequence[PlannedStep]) -> PlannedStep:
     inputs = [links[0].inputs[0]]
     written = []
     for link in links:
-        analyses = link.inputs[1:]
-        inputs += [source for source in dict.fromkeys(analyses) if source not in inputs[1:]]
+        others = link.inputs[1:]
+        inputs += [source for source in dict.fromkeys(others) if source not in inputs[1:]]
         written.append(
             {
                 "type": link.type,
                 "config": orjson.loads(link.config),
                 "implementation": find_step_type(link.type).implementation(plain_config(link.config)),
-                "inputs": [inputs.index(source, 1) for source in analyses],
+                "inputs": [inputs.index(source, 1) for source in others],
             }
         )
     last = links[-1]

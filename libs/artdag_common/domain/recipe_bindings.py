@@ -40,14 +40,14 @@ class Use:
 class _Found:
     """A bound parameter as written."""
 
-    names: tuple[str, ...]
+    names: tuple[str | int, ...]  # keys, and places in lists, counted from 0
     path: str
     at: Located
     binding: Binding
 
     @property
     def name(self) -> str:
-        return ".".join(self.names)
+        return ".".join(map(str, self.names))
 
     def end(self, which: int) -> Located:
         """Return an end of the range, where it stands in the text."""
@@ -138,17 +138,19 @@ def _sliced_below(name: str, nodes: Mapping[str, Node]) -> str:
     return ""
 
 
-def _find(item: Located, names: tuple[str, ...], path: str, found: list[_Found], problems: Problems) -> None:
+def _find(item: Located, names: tuple[str | int, ...], path: str, found: list[_Found], problems: Problems) -> None:
     if isinstance(item.value, list):
         for i, inner in enumerate(item.value):
-            if isinstance(inner.value, dict) and BIND in inner.value:
-                problems.add(inner, f"{path}[{i}]", "a parameter can be bound, but not one item of a list")
+            _find(inner, (*names, i), f"{path}[{i}]", found, problems)
         return
     if not isinstance(item.value, dict):
         return
     if BIND not in item.value:
         for key, inner in item.value.items():
             _find(inner, (*names, key), f"{path}.{key}", found, problems)
+        return
+    if names[0] == OWN and any(isinstance(name, int) for name in names):
+        problems.add(item, path, "a parameter of an effect can be bound, but not one item of a list")
         return
     try:
         binding = Binding.model_validate(item.plain())
@@ -161,22 +163,28 @@ def _find(item: Located, names: tuple[str, ...], path: str, found: list[_Found],
 
 def _with(node: DraftNode, found: Iterable[_Found], which: int) -> DraftNode:
     """Return the node with an end of the range in place of each bound parameter."""
-    written = Located(node.written)
-    for each in found:
-        written = _replaced(written, each.names, each.end(which))
-    return replace(node, written=written.value)
+    ends = {id(each.at): each.end(which) for each in found}
+    return replace(node, written=_replaced(Located(node.written), ends).value) if ends else node
 
 
-def _replaced(item: Located, names: tuple[str, ...], value: Located) -> Located:
-    inner = item.value[names[0]]
-    changed = _replaced(inner, names[1:], value) if names[1:] else value
-    return replace(item, value={**item.value, names[0]: changed})
+def _replaced(item: Located, ends: Mapping[int, Located]) -> Located:
+    """Return a value with others in place of some that it holds, which are known by their ``id``."""
+    if id(item) in ends:
+        return ends[id(item)]
+    if isinstance(item.value, dict):
+        return replace(item, value={key: _replaced(inner, ends) for key, inner in item.value.items()})
+    if isinstance(item.value, list):
+        return replace(item, value=[_replaced(inner, ends) for inner in item.value])
+    return item
 
 
 def _check_number(found: _Found, config: dict[str, Any], problems: Problems) -> None:
     value: Any = config
     for name in found.names:
-        value = value.get(name) if isinstance(value, dict) else None
+        try:
+            value = value[name]
+        except (KeyError, IndexError, TypeError):  # the type keeps it in another form
+            value = None
     if isinstance(value, float) or (type(value) is int and found.names[0] == OWN):
         return
     problem = f"{found.name!r} is not a number that can change from frame to frame, so it cannot be bound"

@@ -9,10 +9,10 @@ from artdag_common.domain.graph import Node
 from artdag_common.domain.recipe_bindings import ANALYZE, Use, read_config
 from artdag_common.domain.recipe_document import Located
 from artdag_common.domain.recipe_forms import SOURCES, DraftNode, Reference
-from artdag_common.domain.recipe_parameters import read_parameters
+from artdag_common.domain.recipe_parameters import read_entries, read_parameters
 from artdag_common.domain.recipe_problems import Problems
 from artdag_common.errors import UnknownStepTypeError
-from artdag_common.steps.base import STEP_TYPES, StepType, find_step_type
+from artdag_common.steps.base import PLANNED, STEP_TYPES, StepType, find_step_type
 from artdag_common.steps.bind import EVENTS
 from artdag_common.steps.mapping import MAP, SLICED
 
@@ -45,6 +45,8 @@ def read_list(
             uses.append(Use(timing.at, timing.path, timing.id, features, times=True))
     else:
         config, analyses = read_config(inner, kind, effects, problems, uses)
+        if config:
+            read_entries(inner, kind, config, 1, problems)
         config = {"operation": kind.name, "config": config}
     config["items"] = [reference.id for reference in given["items"]]
     if kind.name in SLICED:
@@ -62,7 +64,7 @@ def _operation(node: DraftNode, problems: Problems) -> StepType | None:
         problem = "the parameter 'operation' of MAP is missing: name the step type that each item goes through"
         problems.add(written or node.at, path, problem)
         return None
-    names = [name for name, kind in STEP_TYPES.items() if name not in (*SOURCES, MAP, "CHAIN") and _takes_one(kind)]
+    names = [name for name, kind in STEP_TYPES.items() if name not in (*SOURCES, MAP, *PLANNED) and _takes_one(kind)]
     try:
         kind = find_step_type(written.value)
     except UnknownStepTypeError:

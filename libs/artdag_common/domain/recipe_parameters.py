@@ -10,12 +10,15 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from artdag_common.cid import parse_cid
+from artdag_common.domain.plan import canonical_json
 from artdag_common.domain.recipe_document import Located
 from artdag_common.domain.recipe_forms import DraftNode
 from artdag_common.domain.recipe_problems import NOTHING, Problems, shown
 from artdag_common.effects.base import EFFECTS
-from artdag_common.errors import ArtdagError, UnknownEffectError
+from artdag_common.errors import ArtdagError, StepConfigError, UnknownEffectError
 from artdag_common.steps.base import StepType
+from artdag_common.steps.bind import BIND
+from artdag_common.steps.entries import check_entries
 
 
 def read_parameters(node: DraftNode, kind: StepType, effects: Mapping[str, str], problems: Problems) -> dict[str, Any]:
@@ -46,6 +49,21 @@ def read_parameters(node: DraftNode, kind: StepType, effects: Mapping[str, str],
         rule = f"the registry says that effect {name!r} is {stated}, but here it is {used.cid}"
         problems.add(at, f"{path}.effect", rule, name)
     return dict(orjson.loads(canonical))
+
+
+def read_entries(node: DraftNode, kind: StepType, config: Mapping[str, Any], inputs: int, problems: Problems) -> None:
+    """Note a parameter whose entries do not fit the number of inputs.
+
+    Args:
+        config: what :func:`read_parameters` returned, with or without bindings.
+    """
+    try:
+        plain = {key: value for key, value in config.items() if key != BIND}
+        check_entries(kind, canonical_json(plain).decode(), inputs)
+    except StepConfigError as error:
+        field = error.values["field"]
+        problem = error.message.removeprefix(f"{field}: ")
+        problems.add(node.written.get(field, node.at), f"{node.path}.config.{field}", problem)
 
 
 def add_invalid(config: Located, path: str, owner: str, model: Any, detail: dict[str, Any], problems: Problems) -> None:

@@ -19,14 +19,13 @@ from artdag_common.domain.recipe_document import read_document
 from artdag_common.domain.recipe_fields import Assets
 from artdag_common.domain.recipe_forms import SOURCES, Draft, DraftNode, FormReader, Reference
 from artdag_common.domain.recipe_lists import LISTS, read_list
+from artdag_common.domain.recipe_parameters import read_entries
 from artdag_common.domain.recipe_problems import Problems
 from artdag_common.errors import UnknownEffectError
-from artdag_common.steps.base import STEP_TYPES, StepType, find_step_type
+from artdag_common.steps.base import PLANNED, STEP_TYPES, StepType, find_step_type
 from artdag_common.steps.bind import BIND, most_inputs
 
 NO_ASSETS: Mapping[str, str] = {}
-PLANNED = ("CHAIN", "ANALYSIS")
-"""Step types that plans have, but no recipe."""
 FILLED = {("BEAT_SYNC", "music")}
 """Slots that the planner fills where they are left empty."""
 
@@ -215,6 +214,8 @@ def _check_count(
         slots = f" ({', '.join(kind.slots)})" if kind.slots else ""
         problem = f"{kind.name} takes {wanted} input{plural}{slots}, not {least}"
         problems.add(at, f"{node.path}.inputs", problem, [reference.id for reference in inputs])
+    elif plain and not open_ended:
+        read_entries(node, kind, plain, least, problems)
 
 
 # --- order ---

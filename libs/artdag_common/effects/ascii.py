@@ -54,6 +54,7 @@ class AsciiParams(EffectParams):
     author="Art DAG",
     description="Shows the picture as text on a screen.",
     example={"size": 0.034, "colour": "picture"},
+    remembers="nothing",
 )
 def process_frame(frame: Frame, params: AsciiParams, state: Any) -> tuple[Frame, Any]:
     """Return the text. ``state`` holds the characters drawn in the size they were last needed in."""

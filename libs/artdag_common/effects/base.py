@@ -35,6 +35,10 @@ ProcessFrame = Callable[["Frame", Any, Any], "tuple[Frame, Any]"]
 the effect's own to change. ``state`` is ``{}`` at the first frame, then whatever was given back."""
 
 
+Remembers = Literal["nothing", "number", "frames"]
+"""What a frame's change depends on beside that frame and the parameters: on nothing, on its number, which the state
+holds as ``number``, or on the frames before it. What the state only keeps to save time does not count."""
+
 Kind = Literal["frame", "media"]
 """``frame``: changes one frame after the other; ``media``: makes a file of files."""
 
@@ -57,6 +61,7 @@ class Effect:
         source: the file that holds it.
         unchanged: it gives back what it gets, so that nothing has to be rendered.
         example: parameters that show well what it does, for the documentation.
+        remembers: what it has to know to begin in the middle of a film.
         uploaded: set where a user brought it: it is known by its CID only, and runs isolated only.
     """
 
@@ -71,6 +76,7 @@ class Effect:
     example: Mapping[str, Any] = field(default_factory=dict)
     kind: Kind = "frame"
     uploaded: Uploaded | None = None
+    remembers: Remembers = "frames"
 
     @cached_property
     def cid(self) -> str:
@@ -97,6 +103,7 @@ def effect(
     description: str,
     unchanged: bool = False,
     example: Mapping[str, Any] | None = None,
+    remembers: Remembers = "frames",
 ) -> Callable[[Function], Function]:
     """Decorator: make a function an effect. Its second argument's annotation is the parameter class."""
 
@@ -105,7 +112,16 @@ def effect(
         assert module.__file__ is not None
         params = vars(module)[function.__annotations__["params"]]
         EFFECTS[name] = Effect(
-            name, version, author, description, params, function, Path(module.__file__), unchanged, example or {}
+            name,
+            version,
+            author,
+            description,
+            params,
+            function,
+            Path(module.__file__),
+            unchanged,
+            example or {},
+            remembers=remembers,
         )
         return function
 

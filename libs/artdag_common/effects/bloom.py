@@ -38,6 +38,7 @@ class BloomParams(EffectParams):
     author="Art DAG",
     description="Lets bright things glow.",
     example={"amount": 1.6, "threshold": 0.5},
+    remembers="nothing",
 )
 def process_frame(frame: Frame, params: BloomParams, state: Any) -> tuple[Frame, Any]:
     """Return the glowing frame. ``state`` is not used: no frame depends on others."""

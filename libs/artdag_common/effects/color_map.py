@@ -46,6 +46,7 @@ class ColorMapParams(EffectParams):
     author="Art DAG",
     description="Turns light into the colours of a palette.",
     example={"palette": "neon"},
+    remembers="nothing",
 )
 def process_frame(frame: Frame, params: ColorMapParams, state: Any) -> tuple[Frame, Any]:
     """Return the frame in colours of the palette. ``state`` holds the tables, and what they were made for."""

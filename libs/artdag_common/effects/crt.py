@@ -41,6 +41,7 @@ class CrtParams(EffectParams):
     author="Art DAG",
     description="Shows the picture on an old television tube.",
     example={"lines": 100, "curvature": 0.25},
+    remembers="nothing",
 )
 def process_frame(frame: Frame, params: CrtParams, state: Any) -> tuple[Frame, Any]:
     """Return the frame on the tube. ``state`` holds the bulge and the pattern, and what they were made for."""

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from artdag_common.effects.base import Frame
 
     Point = tuple[float, float]
-    Sprite = tuple[NDArray[np.int16], NDArray[np.int16]]
 
 POSES = 16  # of one swing of ears, head and tongue
 FRAMES_A_POSE = 2
 BLINK_EVERY, BLINK_FRAMES = 96, 6
 OVERSAMPLING = 3
+ROWS = 32  # at a time, so that little memory is in use
 
 COAT, COAT_DARK, COAT_LIGHT = (214, 150, 84), (122, 72, 40), (238, 190, 128)
 CREAM, CREAM_SHADE = (255, 244, 226), (236, 216, 188)
@@ -51,6 +51,7 @@ class DogParams(EffectParams):
     version="1.0.1",
     author="Art DAG",
     description="Turns the picture into a dog that pants, blinks and swings its ears.",
+    remembers="number",
 )
 def process_frame(frame: Frame, params: DogParams, state: Any) -> tuple[Frame, Any]:
     """Return the frame with the dog in it. ``state`` holds the frame's number and what was drawn."""
@@ -65,23 +66,25 @@ def process_frame(frame: Frame, params: DogParams, state: Any) -> tuple[Frame, A
         state = {**state, "tint": params.tint, "warm": _warm_table(params.tint)}
     pose = number // FRAMES_A_POSE % POSES
     blink = number % BLINK_EVERY >= BLINK_EVERY - BLINK_FRAMES
-    sprites: dict[tuple[int, bool], Sprite] = state["sprites"]
+    sprites: dict[tuple[int, bool], Frame] = state["sprites"]
     if (pose, blink) not in sprites:
         sprites[pose, blink] = _sprite(side, pose / POSES, blink)
-    colour, cover = sprites[pose, blink]
+    sprite = sprites[pose, blink]
 
     warm = state["warm"]
     for channel in range(3):
         frame[..., channel] = warm[channel][frame[..., channel]]
     top, left = height - side, (width - side) // 2
-    below = frame[top : top + side, left : left + side]
-    # what the light below does to the coat: 256 is unchanged, mid grey changes nothing
     weight = round(params.likeness * 128)
-    light = 256 + (((below[..., 1].astype(np.int16) - 128) * weight) >> 7)
-    coat = (colour.astype(np.int32) * light[..., None]) >> 8
-    np.minimum(coat, 255, out=coat)
-    under = below.astype(np.int32)
-    below[:] = under + (((coat - under) * cover[..., None]) >> 8)
+    for row in range(0, side, ROWS):
+        below = frame[top + row : top + min(side, row + ROWS), left : left + side]
+        drawn = sprite[row : row + ROWS].astype(np.int32)
+        cover = drawn[..., 3:] + (drawn[..., 3:] >> 7)
+        # what the light below does to the coat: 256 is unchanged, mid grey changes nothing
+        under = below.astype(np.int32)
+        light = 256 + (((under[..., 1:2] - 128) * weight) >> 7)
+        coat = np.minimum((drawn[..., :3] * light) >> 8, 255)
+        below[:] = under + (((coat - under) * cover) >> 8)
     state["number"] = number + 1
     return frame, state
 
@@ -96,7 +99,7 @@ def _warm_table(tint: float) -> NDArray[np.uint8]:
     return np.clip(np.stack(warm), 0, 255).astype(np.uint8)
 
 
-def _sprite(side: int, phase: float, blink: bool) -> Sprite:
+def _sprite(side: int, phase: float, blink: bool) -> Frame:
     """Draw a pose.
 
     Args:
@@ -104,16 +107,14 @@ def _sprite(side: int, phase: float, blink: bool) -> Sprite:
         phase: place in the swing, 0 to 1.
 
     Returns:
-        Colours (side, side, 3), 0 to 255, and cover (side, side), 0 to 256.
+        Colours and cover (side, side, 4), 0 to 255.
     """
     import numpy as np
     from PIL import Image
 
     # Pillow weighs colours by their cover as it shrinks, so that edges don't take on the colour of what is empty
     small = _draw(side * OVERSAMPLING, phase, blink).resize((side, side), Image.Resampling.BOX)
-    pixels = np.asarray(small, np.int16)
-    cover = pixels[..., 3] + (pixels[..., 3] >> 7)
-    return pixels[..., :3].copy(), cover
+    return np.array(small)
 
 
 def _draw(big: int, phase: float, blink: bool) -> Image:

@@ -34,6 +34,7 @@ class DuotoneParams(EffectParams):
     author="Art DAG",
     description="Prints the picture in two colours.",
     example={"shadows": "#1d2b8f", "highlights": "#ff9a76"},
+    remembers="nothing",
 )
 def process_frame(frame: Frame, params: DuotoneParams, state: Any) -> tuple[Frame, Any]:
     """Return the frame in two colours. ``state`` holds the tables, and what they were made for."""

@@ -37,6 +37,7 @@ class GlitchParams(EffectParams):
     author="Art DAG",
     description="Breaks the picture like a bad transmission.",
     example={"amount": 0.8, "seed": 4},
+    remembers="number",
 )
 def process_frame(frame: Frame, params: GlitchParams, state: Any) -> tuple[Frame, Any]:
     """Return the broken frame. ``state`` holds the frame's number."""

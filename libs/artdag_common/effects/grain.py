@@ -36,6 +36,7 @@ class GrainParams(EffectParams):
     author="Art DAG",
     description="Adds the grain of film.",
     example={"amount": 0.7, "size": 0.007},
+    remembers="number",
 )
 def process_frame(frame: Frame, params: GrainParams, state: Any) -> tuple[Frame, Any]:
     """Return the grainy frame. ``state`` holds the frame's number."""

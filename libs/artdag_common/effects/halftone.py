@@ -41,6 +41,7 @@ class HalftoneParams(EffectParams):
     author="Art DAG",
     description="Prints the picture in dots.",
     example={"size": 0.026},
+    remembers="nothing",
 )
 def process_frame(frame: Frame, params: HalftoneParams, state: Any) -> tuple[Frame, Any]:
     """Return the print. ``state`` holds the screens, and what they were made for."""

@@ -21,7 +21,13 @@ class InvertParams(EffectParams):
     intensity: float = Field(1.0, ge=0, le=1, description="0: the picture as it is; 1: its negative")
 
 
-@effect("invert", version="1.0.1", author="Art DAG", description="Turns every colour into its opposite.")
+@effect(
+    "invert",
+    version="1.0.1",
+    author="Art DAG",
+    description="Turns every colour into its opposite.",
+    remembers="nothing",
+)
 def process_frame(frame: Frame, params: InvertParams, state: Any) -> tuple[Frame, Any]:
     """Return the negative, or a mixture of it and the picture. ``state`` holds the table, and what it was made for."""
     import numpy as np

@@ -33,6 +33,7 @@ class MirrorParams(EffectParams):
     author="Art DAG",
     description="Reflects one side of the picture in the other.",
     example={"keep": "left", "axis": 0.42},
+    remembers="nothing",
 )
 def process_frame(frame: Frame, params: MirrorParams, state: Any) -> tuple[Frame, Any]:
     """Return the mirrored frame. ``state`` is not used: no frame depends on others."""

@@ -31,6 +31,7 @@ class PixelateParams(EffectParams):
     author="Art DAG",
     description="Shows the picture in large square pixels.",
     example={"size": 0.045},
+    remembers="nothing",
 )
 def process_frame(frame: Frame, params: PixelateParams, state: Any) -> tuple[Frame, Any]:
     """Return the frame in squares. ``state`` is not used: no frame depends on others."""

@@ -35,6 +35,7 @@ class PosterizeParams(EffectParams):
     author="Art DAG",
     description="Reduces every channel to a few tones.",
     example={"levels": 4, "dither": 0.6},
+    remembers="nothing",
 )
 def process_frame(frame: Frame, params: PosterizeParams, state: Any) -> tuple[Frame, Any]:
     """Return the frame in few tones. ``state`` holds the table or the pattern, and what they were made for."""

@@ -33,6 +33,7 @@ class RgbShiftParams(EffectParams):
     author="Art DAG",
     description="Moves red and blue apart.",
     example={"amount": 0.02, "angle": 20},
+    remembers="nothing",
 )
 def process_frame(frame: Frame, params: RgbShiftParams, state: Any) -> tuple[Frame, Any]:
     """Return the frame with its channels apart. ``state`` is not used: no frame depends on others."""

@@ -34,6 +34,7 @@ class ShakeParams(EffectParams):
     author="Art DAG",
     description="Shakes the camera.",
     example={"amount": 0.06, "hold": 3},
+    remembers="number",
 )
 def process_frame(frame: Frame, params: ShakeParams, state: Any) -> tuple[Frame, Any]:
     """Return the shaken frame. ``state`` holds the frame's number."""

@@ -41,6 +41,7 @@ class SketchParams(EffectParams):
     author="Art DAG",
     description="Draws the picture with pencil, ink or light.",
     example={"style": "pencil", "strength": 3.0},
+    remembers="nothing",
 )
 def process_frame(frame: Frame, params: SketchParams, state: Any) -> tuple[Frame, Any]:
     """Return the drawing. ``state`` holds the hatching of the shape it was last needed in."""

@@ -28,6 +28,7 @@ class SolarizeParams(EffectParams):
     author="Art DAG",
     description="Turns bright tones into their negative.",
     example={"threshold": 0.45},
+    remembers="nothing",
 )
 def process_frame(frame: Frame, params: SolarizeParams, state: Any) -> tuple[Frame, Any]:
     """Return the solarized frame. ``state`` holds the table, and what it was made for."""

@@ -34,6 +34,7 @@ class StrobeParams(EffectParams):
     author="Art DAG",
     description="Flashes in time.",
     example={"period": 15, "length": 3, "colour": "negative", "amount": 1.0},
+    remembers="number",
 )
 def process_frame(frame: Frame, params: StrobeParams, state: Any) -> tuple[Frame, Any]:
     """Return the frame, lit where it is its turn. ``state`` holds the frame's number."""

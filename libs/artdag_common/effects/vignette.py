@@ -35,6 +35,7 @@ class VignetteParams(EffectParams):
     author="Art DAG",
     description="Darkens the corners.",
     example={"amount": 0.9},
+    remembers="nothing",
 )
 def process_frame(frame: Frame, params: VignetteParams, state: Any) -> tuple[Frame, Any]:
     """Return the frame with dark corners. ``state`` holds their shape, and what it was made for."""

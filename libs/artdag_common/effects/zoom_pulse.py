@@ -37,6 +37,7 @@ class ZoomPulseParams(EffectParams):
     author="Art DAG",
     description="Jumps forward in time and eases back.",
     example={"zoom": 1.4, "period": 12},
+    remembers="number",
 )
 def process_frame(frame: Frame, params: ZoomPulseParams, state: Any) -> tuple[Frame, Any]:
     """Return the enlarged frame. ``state`` holds the frame's number."""

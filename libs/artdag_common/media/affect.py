@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -29,17 +28,19 @@ def effect_stage(
     """
 
     def frames(pictures: Iterator[Picture]) -> Iterator[Picture]:
-        state: Any = {}
+        state: Any = None
 
-        def changed(place: int, picture: Picture) -> Picture:
+        def changed(picture: Picture) -> Picture:
             nonlocal state
+            if state is None:
+                state = {"number": picture.number} if effect.remembers == "number" else {}
             before = picture.rgb()
             expected = before.shape
-            after, state = effect.process_frame(before, parameters_at(place, params, curves), state)
+            after, state = effect.process_frame(before, parameters_at(picture.number, params, curves), state)
             _check(effect, after, expected)
             return picture.with_rgb(after)
 
-        return map(changed, count(), pictures)  # a generator would hold on to its last pictures, 8 MB at 720p
+        return map(changed, pictures)  # a generator would hold on to its last pictures, 8 MB at 720p
 
     return Stage(shape, frames)
 

@@ -64,7 +64,7 @@ def layer_stage(
         layers: one for each input, the first one included.
         curves: values of ``inputs.<i>.opacity``, ``inputs.<i>.scale``, ``inputs.<i>.position.<0 or 1>``.
     """
-    clips = [Clip(path, f"layer {number}", shape.rate) for number, path in enumerate(overlays, 2)]
+    clips = [Clip(path, f"layer {number}", shape.rate, threads=1) for number, path in enumerate(overlays, 2)]
     target = Target(matrix=shape.tags.matrix)
     black = yuv_of(BLACK, shape.tags)
 

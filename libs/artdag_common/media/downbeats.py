@@ -10,6 +10,7 @@ many or too few does not put every later bar wrong.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,14 +74,15 @@ def _spectra(samples: NDArray[np.float32], beat_times: Floats) -> tuple[Floats, 
     sounds = np.zeros((len(starts), len(edges) - 1))
     attacks = np.zeros((len(starts), len(edges)))
     bass = np.zeros(len(starts))
+    hann = cache(lambda length: np.hanning(length).astype(np.float32))  # most beats are as long as the one before
     for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
         whole = samples[start : min(end, start + _SPECTRUM)]
         if len(whole) < 2:
             continue
-        magnitude = np.abs(np.fft.rfft(whole * np.hanning(len(whole)), _SPECTRUM))
-        sounds[i] = np.add.reduceat(magnitude[: edges[-1]], edges[:-1]) ** _COMPRESSION
+        magnitude = np.abs(np.fft.rfft(whole * hann(len(whole)), _SPECTRUM)[: edges[-1]])
+        sounds[i] = np.add.reduceat(magnitude, edges[:-1]) ** _COMPRESSION
         begin = whole[:attack]
-        magnitude = np.abs(np.fft.rfft(begin * np.hanning(2 * len(begin))[len(begin) :], _SPECTRUM))
+        magnitude = np.abs(np.fft.rfft(begin * hann(2 * len(begin))[len(begin) :], _SPECTRUM))
         attacks[i] = np.add.reduceat(magnitude, edges) ** _COMPRESSION
         bass[i] = np.sqrt(np.square(magnitude[:low]).sum())
     return sounds, attacks, bass**_COMPRESSION
@@ -115,11 +117,12 @@ def _positions(accent: Floats, meter: int) -> NDArray[np.int64]:
     count = len(accent)
     score = np.zeros(meter)
     before = np.zeros((count, meter), np.int64)
+    one_before = np.roll(np.arange(meter), 1)  # position p follows p - 1
     for i in range(count):
-        usual = np.roll(score, 1)  # position p follows p - 1
+        usual = score[one_before]
         best = int(score.argmax())
         slipped = usual < score[best] - _SLIP
-        before[i] = np.where(slipped, best, np.roll(np.arange(meter), 1))
+        before[i] = np.where(slipped, best, one_before)
         score = np.where(slipped, score[best] - _SLIP, usual)
         score[0] += accent[i]
     place = int(score.argmax())

@@ -6,12 +6,17 @@ H.264 with its quantiser at 0, and samples as they are. Both have time stamps th
 Same pictures and sound in → same bytes out, in any process on any number of cores: the number of threads is fixed,
 container and encoders leave out their versions and the time (bitexact), and x264's account of its settings, which
 holds the number of threads, is taken out of the stream.
+
+Pictures are encoded in cells: after every :func:`cell` of them a new encoder begins, which knows nothing of what came
+before. So a part of a film that begins with a cell can be encoded anywhere, and joined to the others afterwards, and
+the file is the same as if all of it had been encoded in one go.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +30,7 @@ from av.codec.context import Flags as CodecFlags
 from av.container import OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
@@ -41,6 +47,7 @@ VIDEO_OPTIONS = {"preset": "veryfast", "crf": "20", "profile": "high", "mbtree":
 LOSSLESS_OPTIONS = {"preset": "ultrafast", "qp": "0"}
 LOSSLESS = ".mov"
 GOP_SECONDS = 2  # a player that seeks decodes at most this much
+CELL_GOPS = 5
 THREADS = 4
 DROP_SEI = "filter_units=remove_types=6"
 AUDIO_CODEC = "aac"
@@ -50,7 +57,9 @@ AUDIO_BLOCK = 1024  # samples of an AAC frame
 AUDIO_RATES_HZ = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000)
 USUAL_RATE_HZ = 48_000
 LAYOUTS = {1: "mono", 2: "stereo"}
-CONTAINER_OPTIONS = {"movflags": "+faststart"}
+# Bit rates in the header differ between packets that come from an encoder and the same ones copied.
+LOSSLESS_CONTAINER_OPTIONS = {"write_btrt": "0"}
+CONTAINER_OPTIONS = {**LOSSLESS_CONTAINER_OPTIONS, "movflags": "+faststart"}
 BITEXACT = 0x400  # AVFMT_FLAG_BITEXACT
 
 
@@ -98,7 +107,7 @@ class MediaFile:
     def _options(self) -> dict[str, str]:
         # edit lists say where sound ends in this unit; by default milliseconds, which would cut off up to 48 samples
         unit = {"movie_timescale": str(self._soundtrack.rate_hz)} if self._soundtrack is not None else {}
-        return unit if self.lossless else CONTAINER_OPTIONS | unit
+        return (LOSSLESS_CONTAINER_OPTIONS if self.lossless else CONTAINER_OPTIONS) | unit
 
     def begin(self) -> None:
         """Add the sound after the video stream, if any, is there."""
@@ -108,11 +117,14 @@ class MediaFile:
             self._next = next(self._pending, None)
 
     def mux(self, packet: Packet[VideoStream]) -> None:
-        """Write a packet of video."""
+        """Write a packet of video, and the sound up to it: both lie side by side."""
+        assert packet.dts is not None
+        time = packet.dts * packet.time_base
         self.container.mux_one(packet)
+        self.sound_until(time)
 
     def sound_until(self, time: Fraction | None) -> None:
-        """Write the sound that belongs before ``time`` (seconds; None: all the rest), so that both lie side by side."""
+        """Write the sound that belongs before ``time`` (seconds; None: all the rest)."""
         while self._next is not None:
             packet = self._next
             if time is not None and packet.dts is not None and packet.dts * packet.time_base >= time:
@@ -146,57 +158,90 @@ class MediaFile:
             raise StepError(f"the output cannot be written: {error.strerror or error}") from error
 
 
+def gop(rate: Fraction) -> int:
+    """Return the most frames from one key frame to the next."""
+    return max(1, nearest(GOP_SECONDS * rate))
+
+
+def cell(rate: Fraction) -> int:
+    """Return the frames of a cell: ten seconds, in whole groups of pictures."""
+    return CELL_GOPS * gop(rate)
+
+
 class VideoWriter(MediaFile):
     """Encodes pictures one after the other, at a constant rate."""
 
     def __init__(self, path: Path, shape: PictureShape, soundtrack: Soundtrack | None = None) -> None:
         """All pictures have the size of ``shape``."""
         super().__init__(path, soundtrack)
-        self._rate = shape.rate
+        self._shape = shape
         self._count = 0
-        stream = self.container.add_stream(
-            VIDEO_CODEC, rate=shape.rate, options=dict(LOSSLESS_OPTIONS if self.lossless else VIDEO_OPTIONS)
-        )
-        assert isinstance(stream, VideoStream)
-        stream.width, stream.height = shape.size
-        stream.pix_fmt = PIXELS
-        codec = stream.codec_context
-        codec.time_base = 1 / shape.rate
-        codec.gop_size = max(1, nearest(GOP_SECONDS * shape.rate))
-        codec.thread_type = "AUTO"
-        codec.thread_count = THREADS
-        codec.flags |= int(CodecFlags.bitexact)
-        codec.colorspace = shape.tags.space
-        codec.color_primaries = shape.tags.primaries
-        codec.color_trc = shape.tags.transfer
-        self._stream = stream
+        self._cell = cell(shape.rate)
+        self._next_dts: int | None = None
+        # Only an encoder that belongs to a stream can tell another one what it is. It is the first cell's.
+        with av.open(os.devnull, "w", format="null") as nowhere:
+            own = nowhere.add_stream(VIDEO_CODEC, rate=shape.rate)
+            assert isinstance(own, VideoStream)
+            self._encoder = self._set_up(own.codec_context)
+            nowhere.start_encoding()
+            self._stream = self.container.add_stream_from_template(own)
+        self._filter = BitStreamFilterContext(DROP_SEI, self._stream, self._stream)
         self.begin()
-        self.container.start_encoding()
-        self._filter = BitStreamFilterContext(DROP_SEI, stream, stream)
+
+    def _set_up(self, encoder: VideoCodecContext) -> VideoCodecContext:
+        shape = self._shape
+        encoder.options = dict(LOSSLESS_OPTIONS if self.lossless else VIDEO_OPTIONS)
+        encoder.width, encoder.height = shape.size
+        encoder.pix_fmt = PIXELS
+        encoder.framerate = shape.rate
+        encoder.time_base = 1 / shape.rate
+        encoder.gop_size = gop(shape.rate)
+        encoder.thread_type = "AUTO"
+        encoder.thread_count = THREADS
+        encoder.flags |= int(CodecFlags.bitexact | CodecFlags.global_header)
+        encoder.colorspace = shape.tags.space
+        encoder.color_primaries = shape.tags.primaries
+        encoder.color_trc = shape.tags.transfer
+        return encoder
 
     def write(self, picture: VideoFrame) -> None:
         """Encode the next picture."""
+        if self._count and self._count % self._cell == 0:
+            self._end_cell()
+            another = VideoCodecContext.create(VIDEO_CODEC, "w")
+            assert isinstance(another, VideoCodecContext)
+            self._encoder = self._set_up(another)
         picture.pts = self._count
-        picture.time_base = 1 / self._rate
+        picture.time_base = 1 / self._shape.rate
         picture.pict_type = PictureType.NONE  # else the source's key frames are copied
         self._count += 1
-        self._mux(self._stream.encode(picture))
-        self.sound_until(self._count / self._rate)
+        self._mux(self._encoder.encode(picture))
 
     def finish(self) -> None:
         """Write what the encoders still hold."""
-        self._mux(self._stream.encode(None))
+        self._end_cell()
         for packet in self._filter.filter(None):
             self._pass(packet)
         super().finish()
 
-    def _mux(self, packets: list[Packet[VideoStream]]) -> None:
+    def _end_cell(self) -> None:
+        self._mux(self._encoder.encode(None))
+        del self._encoder  # two at a time would take twice the memory
+
+    def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
         for packet in packets:
             for filtered in self._filter.filter(packet):
                 self._pass(filtered)
 
     def _pass(self, packet: Packet[VideoStream]) -> None:
         packet.stream = self._stream
+        packet.time_base = 1 / self._shape.rate
+        assert packet.dts is not None
+        # An encoder that gets only a few pictures starts with another delay: where cells meet, there would be a gap.
+        if self._next_dts is None:
+            self._next_dts = packet.dts
+        packet.dts = self._next_dts
+        self._next_dts += 1
         self.mux(packet)
 
 

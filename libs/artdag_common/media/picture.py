@@ -10,10 +10,16 @@ from artdag_common.media.pictures import Rgb, RgbBridge
 class Picture:
     """One frame. Steps that stand side by side in a chain hand it on as they made it, so nothing is lost in between."""
 
-    __slots__ = ("_array", "_bridge", "_frame")
+    __slots__ = ("_array", "_bridge", "_frame", "number")
 
-    def __init__(self, bridge: RgbBridge, frame: VideoFrame | None = None, array: Rgb | None = None) -> None:
-        """``bridge`` turns the one into the other; either ``frame`` (yuv420p, limited range) or ``array`` is given."""
+    def __init__(
+        self, bridge: RgbBridge, number: int, frame: VideoFrame | None = None, array: Rgb | None = None
+    ) -> None:
+        """``bridge`` turns the one into the other; either ``frame`` (yuv420p, limited range) or ``array`` is given.
+
+        ``number``: its place in the film, from 0.
+        """
+        self.number = number
         self._bridge = bridge
         self._frame = frame
         self._array = array
@@ -34,8 +40,8 @@ class Picture:
 
     def with_yuv(self, frame: VideoFrame) -> Picture:
         """Return the picture that was made of this one, as yuv420p in limited range."""
-        return Picture(self._bridge, frame=frame)
+        return Picture(self._bridge, self.number, frame=frame)
 
     def with_rgb(self, array: Rgb) -> Picture:
         """Return the picture that was made of this one, as RGB."""
-        return Picture(self._bridge, array=array)
+        return Picture(self._bridge, self.number, array=array)

@@ -38,6 +38,9 @@ from artdag_common.media.timeline import Timeline, nearest
 PIXELS, WITH_ALPHA = "yuv420p", "yuva420p"
 OPAQUE = 255
 RGB, BT709, UNSAID = 0, 1, 2
+THREADS = 3
+"""Threads that decode a film: what the library itself takes on two cores. By default it takes one a core, up to 16, and
+each has its pictures: at 720p some 6 MB that a step needs more on every core."""
 # swscale gives the same on every processor only with these, in both directions
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
@@ -93,7 +96,12 @@ class Clip:
     """
 
     def __init__(
-        self, path: Path, slot: str = "media", rate: Fraction | None = None, hold: Fraction | None = None
+        self,
+        path: Path,
+        slot: str = "media",
+        rate: Fraction | None = None,
+        hold: Fraction | None = None,
+        threads: int = THREADS,
     ) -> None:
         """Read the outline of ``path``.
 
@@ -101,12 +109,14 @@ class Clip:
             slot: the step's input, for messages.
             rate: frames a second; None: the video's own, 25 for a still.
             hold: seconds that a still is shown; None: one frame. Means nothing to anything else.
+            threads: that decode it; fewer where it is read beside others, since each holds pictures.
 
         Raises:
             StepInputError: not a media file, no video in it, or beyond the limits.
         """
         self.path = path
         self.slot = slot
+        self._threads = threads
         self.picture = bool(picture_type(path))
         self.still = False
         if self.picture:
@@ -174,6 +184,7 @@ class Clip:
     def _placed(self, container: InputContainer, stream: VideoStream, first: int) -> Iterator[tuple[int, VideoFrame]]:
         """Decode from a key frame at or before place ``first`` on: places and frames in the order shown."""
         stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = self._threads
         timeline = self.timeline
         frames = container.decode(stream)
         head: VideoFrame | None = None

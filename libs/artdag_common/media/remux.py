@@ -126,7 +126,7 @@ def _stretch(clip: Clip, first: int, last: int) -> _Stretch | None:
     """Find what to copy to show the frames ``first`` to ``last`` (excluded); None: no key frame comes before."""
     stamps, keys = array("q"), bytearray()
     with open_media(clip.path, clip.slot) as container:
-        for packet in _packets(container):
+        for packet in packets(container):
             assert packet.pts is not None
             stamps.append(packet.pts)
             keys.append(packet.is_keyframe and not packet.is_discard)
@@ -153,7 +153,8 @@ def _limit(clip: Clip, place: int) -> int:
     return timeline.origin + ceil((place - Fraction(1, 2)) / timeline.rate / timeline.unit)
 
 
-def _packets(container: InputContainer) -> Iterator[Packet[VideoStream]]:
+def packets(container: InputContainer) -> Iterator[Packet[VideoStream]]:
+    """Give the packets of the video, as they are stored."""
     source = video_stream(container)
     assert source is not None
     for packet in container.demux(source):
@@ -177,10 +178,8 @@ def _copy(
             assert packet.dts is not None
             packet.pts -= begin
             packet.dts -= begin
-            time = packet.dts * clip.timeline.unit
             packet.stream = stream
             file.mux(packet)
-            file.sound_until(time)
             progress(done, total)
     return output
 
@@ -191,7 +190,7 @@ def _count(clip: Clip, stretch: _Stretch) -> int:
 
 
 def _chosen(container: InputContainer, stretch: _Stretch | None) -> Iterator[Packet[VideoStream]]:
-    for number, packet in enumerate(_packets(container)):
+    for number, packet in enumerate(packets(container)):
         if stretch is None:
             yield packet
         elif number >= stretch.last:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import av
+import av.filter
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from artdag_common.errors import StepInputError
@@ -20,7 +22,8 @@ from artdag_common.media.probe import audio_stream, open_media, time_base
 MAX_SECONDS = 2 * 3600
 """Two hours: 0.6 GB of samples at 22 kHz, and as much again while they are worked on."""
 
-_BLOCK = 8192  # samples that come out of the resampler at once: small blocks take longer
+_BLOCK = 8192  # samples that are given at once: small blocks take longer
+_PUSHED = 16  # frames that go into the filters before samples are asked for: an answer of "not yet" takes long
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,47 +118,65 @@ def _duration(container: InputContainer, stream: AudioStream) -> float:
 
 def _blocks(container: InputContainer, stream: AudioStream, rate_hz: int, slot: str) -> Iterator[NDArray[np.float32]]:
     """Yield mono samples from the container's time 0 on."""
-    resampler = av.AudioResampler(format="flt", layout=stream.codec_context.layout, rate=rate_hz, frame_size=_BLOCK)
-    skip: int | None = None  # samples before time 0 that are still to come
-    for frame in container.decode(stream):
-        assert isinstance(frame, AudioFrame)
-        if skip is None:
-            skip = _lead(container, frame, rate_hz)
-            if -skip > MAX_SECONDS * rate_hz:
-                raise _too_long(slot)
-            if skip < 0:
-                yield np.zeros(-skip, np.float32)
-                skip = 0
-        for samples in _resample(resampler, frame, slot):
-            yield samples[skip:]
-            skip = max(0, skip - len(samples))
-    if skip is not None:
-        for samples in _resample(resampler, None, slot):
-            yield samples[skip:]
+    frames = (frame for frame in container.decode(stream) if isinstance(frame, AudioFrame))
+    first = next(frames, None)
+    if first is None:
+        return
+    skip = _lead(container, first, rate_hz)  # samples before time 0 that are still to come
+    if -skip > MAX_SECONDS * rate_hz:
+        raise _too_long(slot)
+    if skip < 0:
+        yield np.zeros(-skip, np.float32)
+        skip = 0
+    graph = _to_mono(first, rate_hz)
+    kind = _kind(first)
+    for count, frame in enumerate(chain([first], frames), 1):
+        if _kind(frame) != kind:
+            raise StepInputError(f"{slot}: the audio changes its sample rate or channels on the way", slot=slot)
+        graph.push(frame)
+        if count % _PUSHED == 0:
+            for samples in _pulled(graph):
+                yield samples[skip:]
+                skip = max(0, skip - len(samples))
+    graph.push(None)
+    for samples in _pulled(graph):
+        yield samples[skip:]
+        skip = max(0, skip - len(samples))
 
 
-def _resample(resampler: av.AudioResampler, frame: AudioFrame | None, slot: str) -> list[NDArray[np.float32]]:
-    """Return the mean of the channels, resampled. ``frame``: None for what the resampler still holds.
+def _to_mono(frame: AudioFrame, rate_hz: int) -> av.filter.Graph:
+    """Set up what makes frames like this one into the mean of their channels, resampled.
 
-    The mean is taken here: the library's own mix to mono is louder than full scale. Interleaved, because planes of
-    eight channels crash its conversion to an array.
+    The mean is asked for by its weights: the library's own mix to mono is louder than full scale. It comes first, so
+    that one channel is resampled and not all.
     """
-    try:
-        frames = resampler.resample(frame)
-    except FFmpegError:
-        raise
-    except ValueError as error:
-        raise StepInputError(f"{slot}: the audio changes its sample rate or channels on the way", slot=slot) from error
-    return [_mean(np.asarray(each.to_ndarray(), np.float32).reshape(each.samples, -1)) for each in frames]
+    count = frame.layout.nb_channels
+    mean = "+".join(f"{1 / count!r}*c{channel}" for channel in range(count))
+    graph = av.filter.Graph()
+    graph.link_nodes(
+        graph.add_abuffer(
+            sample_rate=frame.sample_rate, format=frame.format, layout=frame.layout, time_base=frame.time_base
+        ),
+        graph.add("aformat", "sample_fmts=fltp"),
+        graph.add("pan", f"mono|c0={mean}"),
+        graph.add("aresample", str(rate_hz)),
+        graph.add("asetnsamples", f"n={_BLOCK}:p=0"),
+        graph.add("abuffersink"),
+    ).configure()
+    return graph
 
 
-def _mean(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean over the channels of (samples, channels); several times as fast as NumPy's, which goes along short rows."""
-    total = samples[:, 0].copy()
-    for channel in range(1, samples.shape[1]):
-        total += samples[:, channel]
-    total /= np.float32(samples.shape[1])
-    return total
+def _pulled(graph: av.filter.Graph) -> Iterator[NDArray[np.float32]]:
+    """Yield the samples that are ready."""
+    with suppress(BlockingIOError, EOFError):
+        while True:
+            frame = graph.pull()
+            assert isinstance(frame, AudioFrame)
+            yield np.asarray(frame.to_ndarray(), np.float32)[0]
+
+
+def _kind(frame: AudioFrame) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def _lead(container: InputContainer, frame: AudioFrame, rate_hz: int) -> int:

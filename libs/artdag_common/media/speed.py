@@ -86,19 +86,20 @@ def _stretched(pieces: Iterable[Sound], shape: SoundShape, speed: Fraction) -> I
         frame.sample_rate, frame.time_base, frame.pts = shape.rate_hz, unit, done
         done += piece.shape[1]
         graph.push(frame)
-        yield from _ready(graph)
+        yield from _ready(graph, shape.channels)
     graph.push(None)
-    yield from _ready(graph)
+    yield from _ready(graph, shape.channels)
 
 
-def _ready(graph: Graph) -> Iterator[Sound]:
+def _ready(graph: Graph, channels: int) -> Iterator[Sound]:
     while True:
         try:
             frame = graph.pull()
         except (NothingYet, NothingMore):
             return
         assert isinstance(frame, AudioFrame)
-        yield np.asarray(frame.to_ndarray(), np.float32)
+        sound = np.asarray(frame.to_ndarray(), np.float32)
+        yield sound.reshape(-1, channels).T  # the filter gives the channels of a sample side by side
 
 
 def tempos(speed: Fraction) -> list[Fraction]:

@@ -17,7 +17,7 @@ from artdag_common.errors import StepInputError
 from artdag_common.media.encode import PictureShape, Soundtrack
 from artdag_common.media.geometry import Mode, Size
 from artdag_common.media.mix import MadeSound, Taker
-from artdag_common.media.pictures import PIXELS, Clip, Target, planes
+from artdag_common.media.pictures import PIXELS, THREADS, Clip, Target, planes
 from artdag_common.media.resize import blank, yuv_of
 from artdag_common.media.soundtrack import EncodedSound, Sound, SoundShape, Span, joint_shape, read_sound, sound_shape
 from artdag_common.media.timeline import nearest
@@ -99,8 +99,9 @@ def join(clips: Sequence[Path], output: Path, transition: Transition, look: Look
         StepInputError: one is not a video, or has one frame only where a transition needs two; the message says which.
     """
     found: list[Clip] = []
+    threads = 1 if transition.kind == "crossfade" else THREADS  # where two are decoded at once
     for number, path in enumerate(clips, 1):
-        found.append(Clip(path, f"clip {number}", found[0].timeline.rate if found else None))
+        found.append(Clip(path, f"clip {number}", found[0].timeline.rate if found else None, threads=threads))
     lead = found[0]
     size = look.size if look.target_size == "explicit" and look.size else _common_size(found, look.target_size)
     shape = PictureShape(size, lead.timeline.rate, lead.tags)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from fractions import Fraction
+from itertools import count, repeat
 from pathlib import Path
 
 from av.video.frame import VideoFrame
@@ -45,33 +46,47 @@ def shape_of(clip: Clip, target: Target = AS_SHOWN) -> PictureShape:
 
 
 def staged(
-    pictures: Iterable[VideoFrame], shape: PictureShape, total: int, makers: Sequence[MakeStage]
+    pictures: Iterable[VideoFrame], shape: PictureShape, total: int, makers: Sequence[MakeStage], first: int = 0
 ) -> tuple[PictureShape, Iterator[VideoFrame]]:
     """Return the shape and the pictures that come out of stages, one after the other.
 
     Args:
-        pictures: yuv420p of ``shape``, ``total`` of them.
+        pictures: yuv420p of ``shape``, of a film of ``total``.
+        first: the number of the first of them in that film.
     """
     bridge = RgbBridge(shape.tags)
-    passing: Iterator[Picture] = (Picture(bridge, frame) for frame in pictures)
+    passing: Iterator[Picture] = map(Picture, repeat(bridge), count(first), pictures)
     for make in makers:
         stage = make(shape, total)
         shape, passing = stage.shape, stage.frames(passing)
     return shape, (picture.yuv() for picture in passing)
 
 
-def through(media: Path, output: Path, makers: Sequence[MakeStage], progress: Progress) -> Path:
+def through(
+    media: Path,
+    output: Path,
+    makers: Sequence[MakeStage],
+    progress: Progress,
+    part: tuple[int, int] | None = None,
+) -> Path:
     """Run a video through stages one after the other, in one pass; its sound stays.
 
+    Args:
+        part: the first frame, and the one after the last, of a part that is written alone, and without sound.
+
     Raises:
-        StepInputError: not a video.
+        StepInputError: not a video, or it ends before the part does.
         StepError: a stage gives back something other than a picture of its shape.
     """
     clip = Clip(media)
     total = clip.timeline.frames
-    with closing(ahead(clip.pictures())) as decoded:
-        shape, pictures = staged(decoded, shape_of(clip), total, makers)
-        return render(output, shape, sound_of(media, clip.timeline.start), pictures, total, progress)
+    first, last = part or (0, total)
+    if last > total:
+        raise StepInputError(f"{clip.slot}: frames {first} to {last - 1} of a film that has {total}", slot=clip.slot)
+    sound = None if part else sound_of(media, clip.timeline.start)
+    with closing(ahead(clip.pictures(first, last))) as decoded:
+        shape, pictures = staged(decoded, shape_of(clip), total, makers, first)
+        return render(output, shape, sound, pictures, last - first, progress)
 
 
 def cut(media: Path, output: Path, offset: Fraction, duration: Fraction | None, progress: Progress) -> Path:

@@ -100,7 +100,7 @@ def per_feature(params: AnalyzeParams) -> list[tuple[str, dict[str, Any]]]:
     return [(each.features[0], each.model_dump(mode="json")) for each in kept]
 
 
-@step_type("ANALYZE", version=2)
+@step_type("ANALYZE", version=3)
 def analyze(ctx: StepContext, params: AnalyzeParams, media: Path) -> Path:
     """Write the features of ``media`` as canonical JSON.
 

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from artdag_common.errors import StepConfigError
-from artdag_common.steps.base import StepContext, StepParams, step_type
+from artdag_common.steps.base import StepContext, step_type
+from artdag_common.steps.entries import EntryParams
 
 Gain = Annotated[float, Field(ge=0, le=100)]
 """A factor of the amplitude."""
 
 
-class AudioMixParams(StepParams):
+class AudioMixParams(EntryParams):
     """Parameters of AUDIO_MIX."""
+
+    entries: ClassVar[str] = "gains"
 
     gains: tuple[Gain, ...] = ()  # one for each input; empty: 1 each
     normalize: bool = True  # nothing is cut off: the gains are made smaller, until their sum is 1 at most
+
+    def misfit(self, inputs: int) -> str:
+        """Return what is wrong: there is a gain for each input, or none at all."""
+        if len(self.gains) in (0, inputs):
+            return ""
+        there = f"there {'is' if len(self.gains) == 1 else 'are'} {len(self.gains)} for {inputs} inputs"
+        return f"{there}; give one for each, or none"
 
 
 @step_type("AUDIO_MIX", version=1, slots=("sound",), inputs=(2, None))
@@ -33,7 +42,6 @@ def audio_mix(ctx: StepContext, params: AudioMixParams, *sounds: Path) -> Path:
     """
     from artdag_common.media.mix import mix
 
+    params.check(len(sounds))
     gains = params.gains or (1.0,) * len(sounds)
-    if len(gains) != len(sounds):
-        raise StepConfigError(f"gains: there are {len(gains)} for {len(sounds)} inputs; give one for each, or none")
     return mix(sounds, ctx.media(), gains, params.normalize, ctx.progress)

@@ -7,7 +7,7 @@ worker processes call the functions.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,10 +18,9 @@ from artdag_common.domain.plan import canonical_json
 from artdag_common.errors import UnknownStepTypeError
 
 if TYPE_CHECKING:
-    from artdag_common.media.encode import PictureShape
     from artdag_common.media.stage import Stage
 
-RENDER_PROFILE = "2/av-18.1.0"
+RENDER_PROFILE = "3/av-18.1.0"
 """Encoder settings and the media library they were fixed with: part of the cache id of every media step."""
 
 
@@ -55,7 +54,7 @@ class EffectUsed:
     cid: str
 
 
-Stager = Callable[[Any, "PictureShape", Mapping[str, Sequence[float]]], "Stage"]
+Stager = Callable[..., "Stage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +65,16 @@ class StepType:
         version: raised when the output for the same input changes; part of the cache id.
         slots: names of the inputs, in order; the last one repeats where ``max_inputs`` is higher.
         run: ``(ctx, params, *input paths) -> output path``; None: the planner satisfies it.
-        stage: ``(params, shape, curves) -> Stage`` of a step that makes one frame of each; such steps run in one pass.
-            ``curves``: one value per frame for each parameter that is bound to an analysis, by its dotted name.
+        stage: ``(params, shape, curves, *pictures) -> Stage`` of a step that makes one frame of each of its first
+            input; such steps run in one pass. ``shape``: what the pictures that go in have in common, a
+            ``PictureShape``; ``curves``: one value per frame for each parameter that is bound to an analysis, by its
+            dotted name; ``pictures``: paths of the further inputs, but for those analyses.
         frame_wise: ``params`` → whether ``stage`` is all that the step does; else it runs by itself.
         passes: ``params`` → index of the input that is the output where there is nothing to do, else None.
         effect: ``params`` → the effect that takes part, or None.
         effects: ``params`` → the effects that take part, of a step that is made of several.
+        divisible: ``params`` → whether a frame of the output depends on that frame of the first input and its number
+            alone, so that parts of the film can be made by themselves. Only of steps with a ``stage``, and of CHAIN.
     """
 
     name: str
@@ -87,6 +90,7 @@ class StepType:
     stage: Stager | None = None
     frame_wise: Callable[[Any], bool] = lambda params: True
     effects: Callable[[Any], tuple[EffectUsed, ...]] | None = None
+    divisible: Callable[[Any], bool] = lambda params: False
 
     def canonical_config(self, config: dict[str, Any]) -> str:
         """Return the parameters as canonical JSON, defaults included.
@@ -127,6 +131,9 @@ class StepType:
 STEP_TYPES: dict[str, StepType] = {}
 """Every step type by name. Filled by :mod:`artdag_common.steps.registry`."""
 
+PLANNED = ("ANALYSIS", "CHAIN", "PART", "JOIN")
+"""Step types that planner and executors make; recipes do not."""
+
 
 def step_type(
     name: str,
@@ -140,6 +147,7 @@ def step_type(
     stage: Stager | None = None,
     frame_wise: Callable[[Any], bool] = lambda params: True,
     effects: Callable[[Any], tuple[EffectUsed, ...]] | None = None,
+    divisible: Callable[[Any], bool] = lambda params: False,
 ) -> Callable[[Callable[..., Path]], Callable[..., Path]]:
     """Decorator: make a function a step type. Its second argument's annotation is the parameter class.
 
@@ -151,7 +159,20 @@ def step_type(
         params = function.__globals__[function.__annotations__["params"]]
         low, high = inputs or (len(slots), len(slots))
         STEP_TYPES[name] = StepType(
-            name, version, params, slots, low, high, function, passes, effect, media, stage, frame_wise, effects
+            name,
+            version,
+            params,
+            slots,
+            low,
+            high,
+            function,
+            passes,
+            effect,
+            media,
+            stage,
+            frame_wise,
+            effects,
+            divisible,
         )
         return function
 

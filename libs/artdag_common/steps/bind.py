@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
@@ -117,9 +117,12 @@ class FramewiseParams(StepParams):
     """Base of the parameters of a step that works frame by frame.
 
     Attributes:
+        pictures: how many of its inputs are pictures, the first one included; None: any number. Analyses follow them.
         bind: parameters that change from frame to frame, by their dotted names. They stand in their own places too,
             with the lower end of their range. The planner writes it; recipes write ``{bind: …}`` where a number stands.
     """
+
+    pictures: ClassVar[int | None] = 1
 
     bind: dict[str, Bound] = Field(default_factory=dict)
 
@@ -134,8 +137,9 @@ class FramewiseParams(StepParams):
 def most_inputs(kind: StepType, config: str) -> int | None:
     """Return how many inputs a recipe may give a step with these plain parameters; None: any number.
 
-    A step that works frame by frame has one. What its slots hold further on are analyses, which bindings bring.
+    Those of a step that works frame by frame are pictures. What stands behind them are analyses, which bindings bring.
     """
-    if kind.stage is not None and kind.frame_wise(kind.params.model_validate_json(config)):
-        return kind.min_inputs
-    return kind.max_inputs
+    if kind.stage is None or not issubclass(kind.params, FramewiseParams):
+        return kind.max_inputs
+    params = kind.params.model_validate_json(config)
+    return params.pictures if kind.frame_wise(params) else kind.max_inputs

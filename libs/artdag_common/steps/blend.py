@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from artdag_common.steps.base import StepContext, StepParams, step_type
+from artdag_common.steps.base import StepContext, find_step_type, step_type
+from artdag_common.steps.bind import FramewiseParams
+from artdag_common.steps.framewise import run_alone
 
 if TYPE_CHECKING:
     from artdag_common.media.encode import PictureShape
     from artdag_common.media.stage import Stage
 
 
-class BlendParams(StepParams):
+class BlendParams(FramewiseParams):
     """Parameters of BLEND."""
+
+    pictures: ClassVar[int | None] = 2
 
     mode: Literal["multiply", "screen", "overlay", "add", "subtract", "average", "difference", "lighten", "darken"] = (
         "overlay"
@@ -30,8 +34,8 @@ def _stage(params: BlendParams, shape: PictureShape, curves: Mapping[str, Sequen
     return blend_stage(params.mode, params.opacity, top, shape, curves)
 
 
-@step_type("BLEND", version=1, slots=("base", "top"))
-def blend(ctx: StepContext, params: BlendParams, base: Path, top: Path) -> Path:
+@step_type("BLEND", version=1, slots=("base", "top"), inputs=(2, None), stage=_stage)
+def blend(ctx: StepContext, params: BlendParams, base: Path, top: Path, *analyses: Path) -> Path:
     """Write ``base`` blended with ``top``, in its size and length, at its rate, with its sound.
 
     :func:`artdag_common.media.blend.blend_stage` says which pixel becomes what.
@@ -39,6 +43,4 @@ def blend(ctx: StepContext, params: BlendParams, base: Path, top: Path) -> Path:
     Raises:
         StepInputError: one is not a video; the message says which.
     """
-    from artdag_common.media.video import through
-
-    return through(base, ctx.media(), [lambda shape, frames: _stage(params, shape, {}, top)], ctx.progress)
+    return run_alone(ctx, find_step_type("BLEND"), params, base, (top, *analyses))

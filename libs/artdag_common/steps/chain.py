@@ -20,7 +20,7 @@ class Link(StepParams):
     type: str
     config: dict[str, Any]
     implementation: str  # so that the chain's cache id changes with it
-    inputs: tuple[int, ...] = ()  # the chain's inputs that are this step's second, third … (analyses)
+    inputs: tuple[int, ...] = ()  # the chain's inputs that are this step's second, third …: pictures, analyses
 
 
 class ChainParams(StepParams):
@@ -29,7 +29,8 @@ class ChainParams(StepParams):
     links: tuple[Link, ...]
 
 
-def _makers(params: ChainParams, paths: Sequence[Path]) -> list[MakeStage]:
+def makers(params: ChainParams, paths: Sequence[Path]) -> list[MakeStage]:
+    """Return what makes the stages of a chain; ``paths``: all its inputs."""
     found = []
     for link in params.links:
         kind = find_step_type(link.type)
@@ -46,7 +47,12 @@ def _effects(params: ChainParams) -> tuple[EffectUsed, ...]:
     )
 
 
-@step_type("CHAIN", version=1, slots=("media",), inputs=(1, None), effects=_effects)
+def _divisible(params: ChainParams) -> bool:
+    kinds = [(find_step_type(link.type), link.config) for link in params.links]
+    return all(kind.divisible(kind.params.model_validate(config)) for kind, config in kinds)
+
+
+@step_type("CHAIN", version=1, slots=("media",), inputs=(1, None), effects=_effects, divisible=_divisible)
 def chain(ctx: StepContext, params: ChainParams, *paths: Path) -> Path:
     """Write the first input, changed by one step after the other; its sound stays.
 
@@ -57,4 +63,4 @@ def chain(ctx: StepContext, params: ChainParams, *paths: Path) -> Path:
     """
     from artdag_common.media import video
 
-    return video.through(paths[0], ctx.media(), _makers(params, paths), ctx.progress)
+    return video.through(paths[0], ctx.media(), makers(params, paths), ctx.progress)

@@ -59,6 +59,11 @@ def _frame_wise(params: EffectStepParams) -> bool:
     return find_effect(params.effect).kind != "media"
 
 
+def _divisible(params: EffectStepParams) -> bool:
+    found = find_effect(params.effect)
+    return found.uploaded is None and found.remembers != "frames"
+
+
 def _stage(params: EffectStepParams, shape: PictureShape, curves: Mapping[str, Sequence[float]]) -> Stage:
     found = find_effect(params.effect)
     own = found.params.model_validate(params.params)
@@ -71,7 +76,16 @@ def _stage(params: EffectStepParams, shape: PictureShape, curves: Mapping[str, S
     return effect_stage(found, own, shape, curves)
 
 
-@step_type("EFFECT", version=2, inputs=(1, None), passes=_passes, effect=_used, stage=_stage, frame_wise=_frame_wise)
+@step_type(
+    "EFFECT",
+    version=2,
+    inputs=(1, None),
+    passes=_passes,
+    effect=_used,
+    stage=_stage,
+    frame_wise=_frame_wise,
+    divisible=_divisible,
+)
 def effect(ctx: StepContext, params: EffectStepParams, media: Path, *analyses: Path) -> Path:
     """Write ``media`` with every frame changed by the effect; its sound stays.
 

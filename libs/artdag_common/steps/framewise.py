@@ -1,41 +1,47 @@
-"""Frame-wise steps: how one is run by itself, and how its parameters that are bound to an analysis get their values."""
+"""Frame-wise steps: how one is run by itself; which of its inputs are pictures, and which are read by its bindings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artdag_common.steps.base import StepContext, StepType
-from artdag_common.steps.bind import BIND
+from artdag_common.steps.bind import BIND, Bound
 
 if TYPE_CHECKING:
     from artdag_common.media.encode import PictureShape
     from artdag_common.media.stage import MakeStage, Stage
 
 
-def maker(kind: StepType, params: Any, analyses: Sequence[Path]) -> MakeStage:
+def maker(kind: StepType, params: Any, others: Sequence[Path]) -> MakeStage:
     """Return what makes a step's stage once the shape and the number of its pictures are known.
 
     Args:
-        analyses: the step's inputs after the first.
+        others: the step's inputs after the first. Those that no binding reads are pictures too, and go to the stage.
     """
+    bind: Mapping[str, Bound] = getattr(params, BIND, {})
+    analyses = {bound.input for bound in bind.values()}
+    pictures = [path for number, path in enumerate(others, 1) if number not in analyses]
 
     def make(shape: PictureShape, frames: int) -> Stage:
         from artdag_common.media.curves import curves
 
         assert kind.stage is not None
-        return kind.stage(params, shape, curves(getattr(params, BIND, {}), analyses, shape.rate, frames))
+        return kind.stage(params, shape, curves(bind, others, shape.rate, frames), *pictures)
 
     return make
 
 
-def run_alone(ctx: StepContext, kind: StepType, params: Any, media: Path, analyses: Sequence[Path]) -> Path:
+def run_alone(ctx: StepContext, kind: StepType, params: Any, media: Path, others: Sequence[Path]) -> Path:
     """Run a frame-wise step as a step of its own.
 
+    Args:
+        others: its inputs after ``media``.
+
     Raises:
-        StepInputError: ``media`` is not a video.
+        StepInputError: ``media``, or another of its pictures, is not a video.
     """
     from artdag_common.media import video
 
-    return video.through(media, ctx.media(), [maker(kind, params, analyses)], ctx.progress)
+    return video.through(media, ctx.media(), [maker(kind, params, others)], ctx.progress)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from artdag_common.errors import StepConfigError
-from artdag_common.steps.base import StepContext, StepParams, step_type
+from artdag_common.steps.base import StepContext, StepParams, find_step_type, step_type
+from artdag_common.steps.bind import FramewiseParams
+from artdag_common.steps.entries import EntryParams
+from artdag_common.steps.framewise import run_alone
 
 if TYPE_CHECKING:
     from artdag_common.media.encode import PictureShape
@@ -27,34 +29,43 @@ class LayerInput(StepParams):
     scale: float = Field(1.0, gt=0, le=64)
 
 
-class LayerParams(StepParams):
+class LayerParams(FramewiseParams, EntryParams):
     """Parameters of LAYER: one entry for each input, bottom first; those left out lie at the corner, as they are."""
 
+    pictures: ClassVar[int | None] = None
+    entries: ClassVar[str] = "inputs"
+
     inputs: tuple[LayerInput, ...] = ()
+
+    def misfit(self, inputs: int) -> str:
+        """Return what is wrong: inputs may have no entry, but entries have to have an input."""
+        extra = len(self.inputs) - inputs
+        if extra <= 0:
+            return ""
+        there = f"there are {len(self.inputs)} entries for {inputs} input{'' if inputs == 1 else 's'}"
+        return f"{there}; leave out the last {'one' if extra == 1 else extra}"
 
 
 def _stage(params: LayerParams, shape: PictureShape, curves: Mapping[str, Sequence[float]], *overlays: Path) -> Stage:
     from artdag_common.media.compose import Layer, layer_stage
 
-    if len(params.inputs) > len(overlays) + 1:
-        raise StepConfigError(
-            f"inputs: there are {len(params.inputs)} entries for {len(overlays) + 1} inputs; leave out those at the end"
-        )
+    params.check(len(overlays) + 1)
     layers = [Layer(each.position, each.opacity, each.scale) for each in params.inputs]
     layers += [Layer()] * (len(overlays) + 1 - len(layers))
     return layer_stage(layers, overlays, shape, curves)
 
 
-@step_type("LAYER", version=1, slots=("layer",), inputs=(1, None))
-def layer(ctx: StepContext, params: LayerParams, base: Path, *overlays: Path) -> Path:
-    """Write ``overlays`` above ``base``, in its size and length, at its rate, with its sound.
+@step_type("LAYER", version=1, slots=("layer",), inputs=(1, None), stage=_stage)
+def layer(ctx: StepContext, params: LayerParams, base: Path, *others: Path) -> Path:
+    """Write ``others`` above ``base``, in its size and length, at its rate, with its sound.
 
     :func:`artdag_common.media.compose.layer_stage` says what is seen where.
+
+    Args:
+        others: the overlays, then the analyses that parameters are bound to.
 
     Raises:
         StepInputError: one is not a video; the message says which.
         StepConfigError: more entries than inputs.
     """
-    from artdag_common.media.video import through
-
-    return through(base, ctx.media(), [lambda shape, frames: _stage(params, shape, {}, *overlays)], ctx.progress)
+    return run_alone(ctx, find_step_type("LAYER"), params, base, others)

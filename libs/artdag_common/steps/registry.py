@@ -16,6 +16,7 @@ from artdag_common.steps import (  # noqa: F401
     mapping,
     mux,
     noop,
+    part,
     poster,
     resize,
     segment,

@@ -47,7 +47,7 @@ def _frame_wise(params: TransformParams) -> bool:
     return params.effects.speed == 1
 
 
-@step_type("TRANSFORM", version=1, inputs=(1, None), stage=_stage, frame_wise=_frame_wise)
+@step_type("TRANSFORM", version=1, inputs=(1, None), stage=_stage, frame_wise=_frame_wise, divisible=_frame_wise)
 def transform(ctx: StepContext, params: TransformParams, media: Path, *analyses: Path) -> Path:
     """Write ``media`` adjusted; its sound stays, or follows the speed at its own pitch.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -22,11 +22,27 @@ class TintParams(FramewiseParams):
     amount: float = 1.0
 
 
+class OverParams(TintParams):
+    pictures: ClassVar[int | None] = None
+
+
+class PairParams(TintParams):
+    pictures: ClassVar[int | None] = 2
+
+
 def first_of(ctx: StepContext, params: AnyParams, *media: Path) -> Path:
     return media[0]
 
 
 def tint(ctx: StepContext, params: TintParams, *media: Path) -> Path:
+    return media[0]
+
+
+def over(ctx: StepContext, params: OverParams, *media: Path) -> Path:
+    return media[0]
+
+
+def pair(ctx: StepContext, params: PairParams, *media: Path) -> Path:
     return media[0]
 
 
@@ -42,6 +58,8 @@ def step_types() -> Iterator[None]:
     for name, inputs in plain.items():
         step_type(name, version=1, inputs=inputs)(first_of)
     step_type("TINT", version=1, inputs=(1, None), stage=no_stage)(tint)
+    step_type("OVER", version=1, inputs=(1, None), stage=no_stage)(over)
+    step_type("PAIR", version=1, inputs=(2, None), stage=no_stage)(pair)
     step_type("HOLD", version=1, inputs=(1, None), stage=no_stage, frame_wise=lambda params: params.amount == 1)(tint)
     step_type("SAME", version=1, inputs=(1, None), stage=no_stage, passes=lambda params: 0)(tint)
     yield

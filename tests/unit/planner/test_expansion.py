@@ -14,7 +14,7 @@ from artdag_common.cid import cid_of
 from artdag_common.domain.graph import Graph, Node, Variable
 from artdag_common.domain.plan import PlannedStep
 from artdag_common.domain.run import InputBinding
-from artdag_common.errors import InvalidInputsError
+from artdag_common.errors import InvalidInputsError, StepConfigError
 from artdag_common.steps.registry import find_step_type
 from services.planner import expansion
 from services.planner.planning import Compiled, compile_plan, timings
@@ -316,6 +316,70 @@ def test_what_a_planned_step_carries_is_what_its_type_reads() -> None:
     assert params.bind["amount"].range == (0.0, 2.0)
     assert kind.canonical_config(orjson.loads(config)) == config
     assert "bind" not in kind.canonical_config({})
+
+
+def test_analyses_stand_behind_all_pictures_of_a_step() -> None:
+    bound = binding("facts.energy")
+    node = Node("over", "OVER", {"amount": 0.0, "bind": {"amount": bound}}, ("video", "music", "video", "facts"))
+    compiled = compile_plan(analysing(["beats", "energy"], node), (), "")
+    step = compiled.steps[compiled.output]
+    assert [compiled.steps[i].node for i in step.inputs] == ["video", "music", "video", "facts[energy]"]
+    assert orjson.loads(step.config)["bind"]["amount"]["input"] == 3
+
+
+def test_an_analysis_laid_above_is_not_the_one_that_a_parameter_is_bound_to() -> None:
+    bound = binding("facts.energy")
+    node = Node("pair", "PAIR", {"amount": 0.0, "bind": {"amount": bound}}, ("video", "facts", "facts"))
+    compiled = compile_plan(analysing(["energy"], node), (), "")
+    step = compiled.steps[compiled.output]
+    assert [compiled.steps[i].node for i in step.inputs] == ["video", "facts", "facts"]
+    assert orjson.loads(step.config)["bind"]["amount"]["input"] == 2
+
+
+@pytest.mark.parametrize(("kind", "least", "most"), [("TINT", 1, 1), ("PAIR", 2, 2), ("OVER", 1, None)])
+def test_a_step_takes_as_many_pictures_as_its_type_says(kind: str, least: int, most: int | None) -> None:
+    for count in range(1, 5):
+        nodes = (Node("clips", "SOURCE_LIST", {"cids": CLIPS[:1] * count}), Node("out", kind, {}, ("clips",)))
+        graph = Graph("r", "1", "", "", nodes, (), "out")
+        if least <= count and (most is None or count <= most):
+            assert len(compile_plan(graph, (), "").steps[-1].inputs) == count
+        else:
+            with pytest.raises(InvalidInputsError, match=rf"out \({kind}\) takes at least {least}.* give it {count}"):
+                compile_plan(graph, (), "")
+
+
+# --- entries for inputs ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "clips", "message"),
+    [
+        ("LAYER", {"inputs": [{}, {}, {}]}, 2, "inputs: there are 3 entries for 2 inputs; leave out the last one"),
+        ("LAYER", {"inputs": [{}] * 4}, 1, "inputs: there are 4 entries for 1 input; leave out the last 3"),
+        ("AUDIO_MIX", {"gains": [1, 1, 1]}, 2, "gains: there are 3 for 2 inputs; give one for each, or none"),
+        ("AUDIO_MIX", {"gains": [1]}, 3, "gains: there is 1 for 3 inputs; give one for each, or none"),
+    ],
+)  # fmt: skip
+def test_entries_that_do_not_fit_the_inputs_are_refused(
+    kind: str, config: dict[str, Any], clips: int, message: str
+) -> None:
+    """A list that a run binds shows only here how long it is."""
+    nodes = (Node("clips", "SOURCE_LIST", {}), Node("out", kind, config, ("clips",)))
+    graph = Graph("r", "1", "", "", nodes, (Variable("clips", "clips", many=True),), "out")
+    with pytest.raises(StepConfigError) as refused:
+        compile_plan(graph, (InputBinding("clips", tuple(CLIPS[:clips])),), "")
+    assert refused.value.message == f"out ({kind}): {message}"
+
+
+def test_entries_that_fit_are_planned() -> None:
+    for kind, config in (
+        ("LAYER", {"inputs": [{}]}),
+        ("LAYER", {}),
+        ("AUDIO_MIX", {}),
+        ("AUDIO_MIX", {"gains": [1, 2]}),
+    ):
+        nodes = (Node("clips", "SOURCE_LIST", {"cids": CLIPS[:2]}), Node("out", kind, config, ("clips",)))
+        assert compile_plan(Graph("r", "1", "", "", nodes, (), "out"), (), "").steps[-1].inputs == (0, 1)
 
 
 # --- what people get ---

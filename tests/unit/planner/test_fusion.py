@@ -25,9 +25,9 @@ def draft_of(*steps: Step, output: int = -1) -> list[PlannedStep]:
     for i, (name, inputs) in enumerate(steps):
         kind = find_step_type(name)
         config = {"cid": f"{i}"} if name == "SOURCE" else {}
-        if name in ("TINT", "HOLD"):
+        if name in ("TINT", "HOLD", "OVER", "PAIR"):
             config = {"amount": i + 0.5}
-            if len(inputs) > 1:
+            if name in ("TINT", "HOLD") and len(inputs) > 1:
                 config["bind"] = {"amount": {"input": 1, "feature": "energy"}}
         canonical = canonical_json(config).decode() if name == "SOURCE" else kind.canonical_config(config)
         draft.add(f"n{i}", kind, canonical, inputs, output_cid=f"c{i}" if name == "SOURCE" else "", deliver=i == last)
@@ -127,6 +127,54 @@ def test_a_picture_that_is_an_analysis_too_is_not_taken_from_between() -> None:
     assert [s.type for s in found] == ["SOURCE", "TINT", "TINT"]
 
 
+def test_pictures_laid_above_are_inputs_of_the_chain() -> None:
+    _, found, _ = fused(
+        ("SOURCE", ()),
+        ("SOURCE", ()),
+        ("ANALYZE", (1,)),
+        ("TINT", (0,)),
+        ("PAIR", (3, 1)),
+        ("OVER", (4, 1, 0, 1, 2)),  # one of them twice, one that is the chain's own first input, an analysis
+        ("TINT", (5, 2)),
+    )
+    assert [s.type for s in found] == ["SOURCE", "SOURCE", "ANALYZE", "CHAIN"]
+    assert found[-1].inputs == (0, 1, 0, 2)
+    assert [link["inputs"] for link in links_of(found[-1])] == [[], [1], [1, 2, 1, 3], [3]]
+
+
+def test_a_picture_laid_above_is_not_fused_even_if_it_is_made_by_frame() -> None:
+    _, found, _ = fused(
+        ("SOURCE", ()),
+        ("TINT", (0,)),
+        ("TINT", (1,)),
+        ("SOURCE", ()),
+        ("TINT", (3,)),
+        ("PAIR", (4, 2)),
+        ("OVER", (5, 2)),
+    )
+    assert [(s.node, s.type, s.inputs) for s in found] == [
+        ("n0", "SOURCE", ()),
+        ("n2", "CHAIN", (0,)),
+        ("n3", "SOURCE", ()),
+        ("n6", "CHAIN", (2, 1)),
+    ]
+    assert [link["inputs"] for link in links_of(found[-1])] == [[], [1], [1]]
+
+
+def test_a_picture_laid_above_itself_is_kept() -> None:
+    _, found, _ = fused(("SOURCE", ()), ("TINT", (0,)), ("PAIR", (1, 1)), ("TINT", (2,)))
+    assert [(s.node, s.type, s.inputs) for s in found[1:]] == [("n1", "TINT", (0,)), ("n3", "CHAIN", (1, 1))]
+    assert [link["inputs"] for link in links_of(found[-1])] == [[1], []]
+
+
+def test_what_lies_above_is_part_of_what_a_chain_is() -> None:
+    def key(*pictures: int) -> str:
+        _, found, _ = fused(("SOURCE", ()), ("SOURCE", ()), ("SOURCE", ()), ("TINT", (0,)), ("OVER", (3, *pictures)))
+        return found[-1].cache_id
+
+    assert len({key(), key(1), key(2), key(1, 2), key(2, 1), key(1, 1)}) == 6
+
+
 def test_the_version_of_each_link_enters_the_cache_id(monkeypatch: pytest.MonkeyPatch) -> None:
     chain: tuple[Step, ...] = (("SOURCE", ()), ("TINT", (0,)), ("TINT", (1,)))
     _, before, _ = fused(*chain)
@@ -151,11 +199,14 @@ def plans(draw: st.DrawFn) -> list[Step]:
     steps: list[Step] = [("SOURCE", ()), ("ANALYZE", (0,))]
     pictures = [0]
     for i in range(2, draw(st.integers(3, 16))):
-        name = draw(st.sampled_from(["TINT", "TINT", "TINT", "TINT", "SAME", "SEGMENT", "SEQUENCE", "ANALYZE"]))
+        name = draw(st.sampled_from(["TINT", "TINT", "TINT", "OVER", "PAIR", "SAME", "SEGMENT", "SEQUENCE", "ANALYZE"]))
         source = pictures[-1] if draw(st.integers(0, 3)) else draw(st.sampled_from(pictures))
         inputs = [source]
         if name == "SEQUENCE":
             inputs += draw(st.lists(st.sampled_from(pictures), max_size=2))
+        elif name in ("OVER", "PAIR"):
+            least, most = {"OVER": (0, 3), "PAIR": (1, 1)}[name]
+            inputs += draw(st.lists(st.sampled_from(pictures), min_size=least, max_size=most))
         elif name == "TINT" and draw(st.booleans()):
             inputs.append(draw(st.sampled_from([n for n, step in enumerate(steps) if step[0] == "ANALYZE"])))
         steps.append((name, tuple(inputs)))

@@ -71,7 +71,7 @@ def greys(path: Path, lumas: list[int]) -> Path:
 def blended(mode: BlendMode, opacity: float, top: Path, frames: int, curve: list[float] | None = None) -> list[int]:
     """Blend frames of the grey 128 with ``top``; give the red of each."""
     bridge = RgbBridge(TAGS)
-    pictures = (Picture(bridge, array=np.full((36, 64, 3), 128, np.uint8)) for _ in range(frames))
+    pictures = (Picture(bridge, n, array=np.full((36, 64, 3), 128, np.uint8)) for n in range(frames))
     shape = PictureShape((64, 36), Fraction(30), TAGS)
     stage = blend_stage(mode, opacity, top, shape, {} if curve is None else {"opacity": curve})
     return [int(picture.rgb()[18, 32, 0]) for picture in stage.frames(pictures)]

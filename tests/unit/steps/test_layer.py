@@ -46,7 +46,7 @@ def layered(
 ) -> list[list[np.ndarray]]:
     """Lay overlays above frames of luma 50; give the planes of each."""
     bridge = RgbBridge(TAGS)
-    pictures = (Picture(bridge, blank(SIZE, (50, 128, 128))) for _ in range(frames))
+    pictures = (Picture(bridge, n, blank(SIZE, (50, 128, 128))) for n in range(frames))
     stage = layer_stage(layers, overlays, PictureShape(SIZE, Fraction(30), TAGS), curves or {})
     assert stage.shape.size == SIZE
     return [[plane.copy() for plane in planes(picture.yuv())] for picture in stage.frames(pictures)]

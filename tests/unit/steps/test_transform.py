@@ -37,7 +37,7 @@ def adjusted(effects: dict[str, float], *frames: VideoFrame, curves: dict[str, l
     shape = PictureShape((frames[0].width, frames[0].height), Fraction(30), TAGS)
     bridge = RgbBridge(TAGS)
     stage = transform_stage(NEUTRAL | effects, shape, curves or {})
-    pictures: Iterator[Picture] = (Picture(bridge, frame) for frame in frames)
+    pictures: Iterator[Picture] = (Picture(bridge, number, frame) for number, frame in enumerate(frames))
     return [[plane.copy() for plane in planes(picture.yuv())] for picture in stage.frames(pictures)]
 
 
@@ -51,7 +51,7 @@ def random_frame(width: int = 64, height: int = 36, seed: int = 1) -> VideoFrame
 def test_nothing_to_do_leaves_the_picture_itself(tmp_path: Path, silent: Path) -> None:
     frame = random_frame()
     shape = PictureShape((64, 36), Fraction(30), TAGS)
-    picture = Picture(RgbBridge(TAGS), frame)
+    picture = Picture(RgbBridge(TAGS), 0, frame)
     assert list(transform_stage(NEUTRAL, shape, {}).frames(iter([picture]))) == [picture]
     output = run_step(tmp_path / "out", "TRANSFORM", {}, silent, deliver=False)
     assert frames_of(output) == frames_of(silent)
