@@ -34,6 +34,8 @@ OWNERS = {
     "effect": "planner",
     "step": "executor",
     "object": "cache",
+    "storage": "cache",
+    "copy": "cache",
     "token": "auth",
 }
 """The one service that appends to the streams of each kind."""
@@ -156,6 +158,9 @@ def document() -> dict[str, Any]:
             }
     messages["CommandOutcome"] = message("CommandOutcome", "What became of a command: accepted, or refused and why.")
     messages["StepTick"] = message("StepTick", "Frames done by a running step: telemetry, never stored.")
+    messages["CopyTick"] = message("CopyTick", "Content on its way to a storage provider: telemetry, never stored.")
+    messages["ContentQuestion"] = message("ContentQuestion", "Which of these does another node have?")
+    messages["ContentAnswer"] = message("ContentAnswer", "What a node has of them, and where it serves it.")
     messages["EventBatch"] = message("EventBatch", "Ends of steps right after their commit, ahead of the stream.")
     messages["Wake"] = {"name": "Wake", "summary": "Something was committed: the relay need not wait for its poll."}
     messages["Ping"] = {"name": "Ping", "summary": "Whether a service can do work: any answer says yes."}
@@ -166,6 +171,10 @@ def document() -> dict[str, Any]:
     }
     channels["CommandOutcome"] = channel(None, "CommandOutcome", {})
     channels["StepTick"] = channel(subjects.tick("{cacheId}"), "StepTick", {"cacheId": "cache id of the step"})
+    channels["CopyTick"] = channel(subjects.copy_tick("{storageId}"), "CopyTick", {"storageId": "id of the provider"})
+    cluster = {"cluster": "name of the cluster, made of its key"}
+    channels["ContentQuestion"] = channel(subjects.content("{cluster}"), "ContentQuestion", cluster)
+    channels["ContentAnswer"] = channel(subjects.nodes("{cluster}"), "ContentAnswer", cluster)
     channels["EventBatch"] = channel(subjects.STEP_HINTS, "EventBatch", {})
     channels["Wake"] = channel(subjects.WAKE_RELAY, "Wake", {})
     channels["Ping"] = channel(subjects.ping("{service}"), "Ping", {"service": "service that is asked"})
@@ -176,6 +185,9 @@ def document() -> dict[str, Any]:
     )
     for name, service in {
         "StepTick": "executor",
+        "CopyTick": "cache",
+        "ContentQuestion": "every service that needs content of another node",
+        "ContentAnswer": "cache",
         "EventBatch": "executor",
         "Wake": "every service that appends",
         "DeadLetter": "every service that takes commands",

@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from artdag_cli import bench, demo, effect, render, replay, testing, up
+from artdag_cli import bench, cache, demo, effect, garbage, render, replay, run, testing, up
 from artdag_common.errors import ArtdagError
 
 app = typer.Typer(
@@ -22,6 +22,9 @@ for command in (up.up, up.down, up.status, up.token, demo.demo, render.render, r
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(testing.run_tests)
 app.add_typer(bench.app, name="bench")
 app.add_typer(effect.app, name="effect")
+cache.app.command("gc")(garbage.gc)
+app.add_typer(cache.app, name="cache")
+app.add_typer(run.app, name="run")
 
 
 def main() -> None:

@@ -45,6 +45,14 @@ def effects(context: typer.Context) -> None:
     raise typer.Exit(subprocess.call([sys.executable, str(ROOT / "benchmarks" / "effects.py"), *context.args]))
 
 
+@app.command(context_settings=PASSED_ON)
+def content(context: typer.Context, state: State = None) -> None:
+    """What naming content costs, beside plain SHA-256; with ``--state``, also uploads to the system that runs there."""
+    place = ["--state", str(state_folder(state))] if state else []
+    command = [sys.executable, str(ROOT / "benchmarks" / "content.py"), *place, *context.args]
+    raise typer.Exit(subprocess.call(command))
+
+
 @app.callback()
 def _measure() -> None:
     """Measure, beside a named peer, in the same run."""

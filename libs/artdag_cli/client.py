@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import mimetypes
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -114,12 +114,25 @@ class Client:
 
     def download(self, cid: str, target: Path) -> None:
         """Write content to a file."""
-        with self._http.stream("GET", f"/cache/{quote(cid)}/raw") as response, target.open("wb") as file:
-            if response.is_error:
-                response.read()
-                raise RequestFailedError(_problem(response), status=response.status_code)
-            for chunk in response.iter_bytes():
-                file.write(chunk)
+        self.save(f"/cache/{quote(cid)}/raw", target)
+
+    def save(self, path: str, target: Path, progress: Callable[[int, int], object] = lambda done, total: None) -> None:
+        """Write the answer to a GET request to a file; ``progress`` is told bytes done and in all (0: unknown).
+
+        Raises:
+            RequestFailedError: the server refused, with its own words, or broke off.
+        """
+        try:
+            with self._http.stream("GET", path) as response, target.open("wb") as file:
+                if response.is_error:
+                    response.read()
+                    raise RequestFailedError(_problem(response), status=response.status_code)
+                total = int(response.headers.get("content-length") or 0)
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+                    progress(response.num_bytes_downloaded, total)
+        except httpx.HTTPError as error:
+            raise RequestFailedError(f"GET {path}: {error or type(error).__name__}") from error
 
     def events(self, run_id: str) -> Generator[ServerEvent]:
         """Yield a run's events until it is over; goes on where it was after a lost connection."""

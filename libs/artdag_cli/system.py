@@ -11,24 +11,32 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
 from artdag_cli import backing
 from artdag_cli.supervisor import Child, Supervisor
+from artdag_common.blobs.endpoints import HOSTS_SETTING, parse_endpoint
 from artdag_common.errors import ArtdagError, BackingServerError, ConfigurationError
 from artdag_common.tasks import end
 
+Server = Callable[[Path], tuple[str, backing.Launch]]
+
 SERVICES = ("auth", "cache", "planner", "executor", "gateway")
-BACKING = {
+BACKING: dict[str, Server] = {
     "NATS_URL": backing.nats_server,
     "DATABASE_URL": backing.postgres_server,
     "REDIS_URL": backing.redis_server,
+}
+EXTRAS: dict[str, tuple[str, Server]] = {
+    "s3": ("ARTDAG_S3_URL", backing.s3_server),
+    "ipfs": ("IPFS_API", backing.ipfs_server),
 }
 READY_SECONDS = 60.0
 SOCKET_PATH_BYTES = 107
@@ -119,6 +127,7 @@ async def system(
     *,
     logs_to_files: bool = False,
     services: bool = True,
+    extras: Collection[str] = (),
     stopping: asyncio.Event | None = None,
 ) -> AsyncIterator[System]:
     """Run the whole system until the block is left.
@@ -127,6 +136,7 @@ async def system(
         port: of the gateway; 0: any free one.
         logs_to_files: services log to ``<state>/logs`` instead of standard error.
         services: False: backing servers only.
+        extras: names of :data:`EXTRAS` to start besides.
         stopping: once set, starting is given up and the block entered with what there is.
 
     Raises:
@@ -153,7 +163,7 @@ async def system(
         it = System(state, url, token, {}, supervisor, port)
         supervisor.on_change(it.write_facts)
         try:
-            await _unless(stopping or asyncio.Event(), _start(it, host, services, logs_to_files))
+            await _unless(stopping or asyncio.Event(), _start(it, host, extras, services, logs_to_files))
             yield it
         finally:
             await supervisor.stop()
@@ -172,13 +182,15 @@ async def _unless(stopping: asyncio.Event, start: Coroutine[Any, Any, None]) -> 
         await end(starting, told)
 
 
-async def _start(it: System, host: str, services: bool, logs_to_files: bool) -> None:
-    it.environment = await _start_backing(it)
+async def _start(it: System, host: str, extras: Collection[str], services: bool, logs_to_files: bool) -> None:
+    it.environment = await _start_backing(it, extras)
     it.environment |= {
         "HOST": host,
         "PORT": str(it.port),
         "L1_PUBLIC_URL": os.environ.get("L1_PUBLIC_URL", it.url),
         "CACHE_DIR": os.environ.get("CACHE_DIR", str(it.state / "cache")),
+        "ARTDAG_SECRET_KEY": os.environ.get("ARTDAG_SECRET_KEY")
+        or backing.kept(it.state / "secret.key", lambda: secrets.token_hex(32)),
         "ARTDAG_OWNER_TOKEN_HASH": hashlib.sha256(it.token.encode()).hexdigest(),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "libs")]),
         **_temporary_files(it.state),
@@ -200,23 +212,41 @@ def _temporary_files(state: Path) -> dict[str, str]:
     return {"TMPDIR": str(folder)}
 
 
-async def _start_backing(it: System) -> dict[str, str]:
-    async def one(variable: str) -> tuple[str, str]:
+async def _start_backing(it: System, extras: Collection[str]) -> dict[str, str]:
+    started = []
+
+    async def one(variable: str, server: Server) -> tuple[str, str]:
         if os.environ.get(variable):
             it.adopted.append(variable)
             return variable, os.environ[variable]
-        url, launch = await asyncio.to_thread(BACKING[variable], it.state)
+        url, launch = await asyncio.to_thread(server, it.state)
+        started.append(variable)
         child = Child(launch.name, launch.command, launch.log, launch.stop_signal)
         await it.supervisor.start(child)
         assert child.process
         await backing.wait_until_ready(launch, child.process)
         return variable, url
 
-    starts = [asyncio.create_task(one(variable), name=f"start {variable}") for variable in BACKING]
+    servers = {**BACKING, **dict(EXTRAS[name] for name in extras)}
+    starts = [
+        asyncio.create_task(one(variable, server), name=f"start {variable}") for variable, server in servers.items()
+    ]
     try:
-        return dict(await asyncio.gather(*starts))
+        environment = dict(await asyncio.gather(*starts))
     finally:
         await end(*starts)  # where one failed, the others are not to go on
+    # What was started for them people may use as storage of their own too, although it is on this machine.
+    ours = [_host_and_port(environment[variable]) for variable, _ in EXTRAS.values() if variable in started]
+    if ours:
+        environment[HOSTS_SETTING] = ",".join(filter(None, (os.environ.get(HOSTS_SETTING), *ours)))
+    return environment
+
+
+def _host_and_port(address: str) -> str:
+    """Return ``host:port`` of a multiaddr or a URL."""
+    if address.startswith("/"):
+        return parse_endpoint(address).netloc
+    return urlsplit(address).netloc.rpartition("@")[2]
 
 
 async def _start_services(it: System, logs_to_files: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import difflib
 import json
 import os
 import select
@@ -17,10 +18,11 @@ from rich.console import Console
 from rich.table import Table
 
 from artdag_cli.options import DEFAULT_PORT, Json, Port, State, state_folder
-from artdag_cli.system import SERVICES, System, owner_token, prepare, running, system
+from artdag_cli.system import EXTRAS, SERVICES, System, owner_token, prepare, running, system
 from artdag_common.errors import ConfigurationError
 
 STOP_SECONDS = 60
+NAMES = {"s3": "S3", "ipfs": "IPFS"}
 
 console = Console(stderr=True)
 Host = Annotated[
@@ -28,23 +30,51 @@ Host = Annotated[
 ]
 
 
-def up(state: State = None, port: Port = DEFAULT_PORT, host: Host = "127.0.0.1") -> None:
+With = Annotated[
+    str,
+    typer.Option(
+        "--with",
+        help="Servers to start besides, by commas: s3 (SeaweedFS), ipfs (Kubo). Their programs are installed at the"
+        " first time.",
+        show_default=False,
+    ),
+]
+
+
+def up(state: State = None, port: Port = DEFAULT_PORT, host: Host = "127.0.0.1", with_: With = "") -> None:
     """Run the whole system until Ctrl-C.
 
     Starts NATS, Postgres and Redis (those whose NATS_URL, DATABASE_URL or REDIS_URL is set are used instead) and the
-    five services, and starts again whatever dies.
+    five services, and starts again whatever dies. With s3, all content goes to a bucket too (ARTDAG_S3_URL names one
+    of your own instead); with ipfs, content is read from an IPFS node (IPFS_API).
     """
-    asyncio.run(_up(state_folder(state), port, host))
+    asyncio.run(_up(state_folder(state), port, host, extras(with_)))
 
 
-async def _up(state: Path, port: int, host: str) -> None:
+def extras(text: str) -> list[str]:
+    """Return the names of servers to start besides, each once.
+
+    Raises:
+        ConfigurationError: one is unknown; names the nearest.
+    """
+    names = list(dict.fromkeys(filter(None, (name.strip().lower() for name in text.split(",")))))
+    for name in names:
+        if name not in EXTRAS:
+            near = difflib.get_close_matches(name, EXTRAS, n=1, cutoff=0.5)
+            meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(EXTRAS)}"
+            raise ConfigurationError(f"--with: {name!r} is no server that can be started besides; {meant}")
+    return names
+
+
+async def _up(state: Path, port: int, host: str, besides: list[str]) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with contextlib.AsyncExitStack() as stack:
-        with console.status("starting NATS, Postgres, Redis and the five services"):
-            it = await stack.enter_async_context(system(state, port, host, stopping=stopping))
+        servers = ", ".join(["NATS", "Postgres", "Redis", *(NAMES[name] for name in besides)])
+        with console.status(f"starting {servers} and the five services"):
+            it = await stack.enter_async_context(system(state, port, host, extras=besides, stopping=stopping))
         if not stopping.is_set():
             _greet(it)
         await stopping.wait()

@@ -2,7 +2,8 @@
 
 The import profile is Kubo's default: chunks of 262,144 bytes, UnixFS file leaves in dag-pb, balanced DAG of at most
 174 links a node, SHA2-256. ``ipfs add`` prints it as CIDv0 (``Qm…``); the same multihash as CIDv1 in base32
-(``bafybei…``) is the form used here. See https://specs.ipfs.tech/unixfs/ and https://github.com/multiformats/cid.
+(``bafybei…``) is the form used here. The other profile is that of ``ipfs add --cid-version=1``, whose leaves are the
+bytes themselves. See https://specs.ipfs.tech/unixfs/ and https://github.com/multiformats/cid.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from artdag_common.errors import InvalidCidError
+from artdag_common.ipld.dag_pb import Link, file_node, leaf_frame, read_varint
 
 CHUNK = 262_144
 WIDTH = 174
@@ -22,56 +26,35 @@ DAG_PB, RAW = 0x70, 0x55
 SHA2_256 = b"\x12\x20"
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
+Version = Literal[0, 1]
+"""Import profile: 0, leaves in dag-pb, links as CIDv0; 1, leaves of bare bytes, links as CIDv1."""
 
-def _varint(n: int) -> bytes:
-    out = bytearray()
-    while n > 127:
-        out.append(n & 127 | 128)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
-
-
-def _field(number: int, data: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(data)) + data
+Taker = Callable[[bytes, bytes], object]
+"""Takes a block: its binary CID, its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
-    """A node of the DAG: its multihash, the file bytes below it, and the size of all blocks below it."""
+class Dag:
+    """A file or folder as blocks: the binary CID of its root, the file bytes, and the size of all blocks together."""
 
-    multihash: bytes
+    root: bytes
     size: int
     total: int
 
-
-def _leaf(data: bytes | memoryview) -> _Block:
-    size = len(data)
-    head = b"\x08\x02" + (b"\x12" + _varint(size) if size else b"")
-    tail = b"\x18" + _varint(size)
-    prefix = b"\x0a" + _varint(len(head) + size + len(tail)) + head
-    digest = hashlib.sha256(prefix)
-    digest.update(data)
-    digest.update(tail)
-    return _Block(SHA2_256 + digest.digest(), size, len(prefix) + size + len(tail))
-
-
-def _parent(children: list[_Block]) -> _Block:
-    size = sum(child.size for child in children)
-    links = b"".join(
-        _field(2, _field(1, child.multihash) + b"\x12\x00\x18" + _varint(child.total)) for child in children
-    )
-    unixfs = b"\x08\x02\x18" + _varint(size) + b"".join(b"\x20" + _varint(child.size) for child in children)
-    block = links + _field(1, unixfs)
-    total = len(block) + sum(child.total for child in children)
-    return _Block(SHA2_256 + hashlib.sha256(block).digest(), size, total)
+    @property
+    def cid(self) -> str:
+        """The CID of the root, in the form used here."""
+        return cid_text(self.root)
 
 
 class CidHasher:
     """Computes the CID of bytes given piece by piece. Memory: one chunk and a few links."""
 
-    def __init__(self) -> None:
-        self._levels: list[list[_Block]] = [[]]
+    def __init__(self, version: Version = 0, take: Taker | None = None) -> None:
+        """``take`` is given every block, leaves first, as soon as it is complete."""
+        self._version = version
+        self._take = take
+        self._levels: list[list[Dag]] = [[]]
         self._rest = bytearray()
         self.size = 0
 
@@ -84,31 +67,55 @@ class CidHasher:
             start = min(CHUNK - len(self._rest), len(view))
             self._rest += view[:start]
             if len(self._rest) == CHUNK:
-                self._push(0, _leaf(bytes(self._rest)))
+                self._push(0, self._leaf(bytes(self._rest)))
                 self._rest.clear()
         while len(view) - start >= CHUNK:
-            self._push(0, _leaf(view[start : start + CHUNK]))
+            self._push(0, self._leaf(view[start : start + CHUNK]))
             start += CHUNK
         if start < len(view):
             self._rest += view[start:]
 
-    def cid(self) -> str:
-        """Return the CID of all bytes given; the hasher is spent."""
+    def finish(self) -> Dag:
+        """Return the DAG of all bytes given; the hasher is spent."""
         if self._rest or not self.size:
-            self._push(0, _leaf(bytes(self._rest)))
+            self._push(0, self._leaf(bytes(self._rest)))
         level = 0
         while level < len(self._levels) - 1 or len(self._levels[level]) > 1:
-            self._push(level + 1, _parent(self._levels[level]))
+            self._push(level + 1, self._parent(self._levels[level]))
             level += 1
-        return _v1(DAG_PB, self._levels[level][0].multihash)
+        return self._levels[level][0]
 
-    def _push(self, level: int, block: _Block) -> None:
+    def cid(self) -> str:
+        """Return the CID of all bytes given; the hasher is spent."""
+        return self.finish().cid
+
+    def _push(self, level: int, dag: Dag) -> None:
         if level == len(self._levels):
             self._levels.append([])
         if len(self._levels[level]) == WIDTH:
-            self._push(level + 1, _parent(self._levels[level]))
+            self._push(level + 1, self._parent(self._levels[level]))
             self._levels[level] = []
-        self._levels[level].append(block)
+        self._levels[level].append(dag)
+
+    def _leaf(self, data: bytes | memoryview) -> Dag:
+        size = len(data)
+        head, tail = (b"", b"") if self._version else leaf_frame(size)
+        digest = hashlib.sha256(head)
+        digest.update(data)
+        digest.update(tail)
+        root = binary_cid(SHA2_256 + digest.digest(), self._version, RAW)
+        if self._take:
+            self._take(root, b"".join((head, data, tail)))
+        return Dag(root, size, len(head) + size + len(tail))
+
+    def _parent(self, children: list[Dag]) -> Dag:
+        links = [Link(child.root, "", child.total) for child in children]
+        sizes = [child.size for child in children]
+        block = file_node(links, sizes)
+        root = binary_cid(SHA2_256 + hashlib.sha256(block).digest(), self._version, DAG_PB)
+        if self._take:
+            self._take(root, block)
+        return Dag(root, sum(sizes), len(block) + sum(child.total for child in children))
 
 
 def cid_of(data: bytes) -> str:
@@ -163,8 +170,68 @@ def is_cid(text: str) -> bool:
     return True
 
 
+def binary_cid(multihash: bytes, version: Version, codec: int) -> bytes:
+    """Return a binary CID. Version 0 is the bare multihash, and always dag-pb."""
+    return b"\x01" + bytes((codec,)) + multihash if version else multihash
+
+
+def cid_text(binary: bytes) -> str:
+    """Return a binary CID as text, version 1 in base32."""
+    if binary[:2] == SHA2_256:
+        binary = binary_cid(binary, 1, DAG_PB)
+    return "b" + base64.b32encode(binary).decode().lower().rstrip("=")
+
+
+def cid_bytes(cid: str, version: Version = 1) -> bytes:
+    """Return a CID in binary.
+
+    Raises:
+        InvalidCidError: not a CID, or for version 0, one of bare bytes.
+    """
+    binary = base64.b32decode(parse_cid(cid)[1:].upper() + "=" * 6)
+    if version:
+        return binary
+    if binary[1] != DAG_PB:
+        raise InvalidCidError(
+            f"{cid} names bare bytes, which CIDv0 cannot; only those that begin with 'bafy' can", cid=cid
+        )
+    return binary[2:]
+
+
+def cid_v0(cid: str) -> str:
+    """Return the ``Qm…`` form of a CID, as ``ipfs add`` prints it.
+
+    Raises:
+        InvalidCidError: not a CID, or one of bare bytes.
+    """
+    number, text = int.from_bytes(cid_bytes(cid, 0), "big"), ""
+    while number:
+        number, digit = divmod(number, 58)
+        text = BASE58[digit] + text
+    return text
+
+
+def read_cid(data: bytes, at: int) -> tuple[bytes, int]:
+    """Return the binary CID at ``at``, and where it ends.
+
+    Raises:
+        InvalidCidError: none is there, or one with another hash than SHA2-256.
+    """
+    end = at
+    if data[at : at + 2] != SHA2_256:
+        version, end = read_varint(data, at)
+        _, end = read_varint(data, end)
+        if version != 1:
+            raise InvalidCidError(f"a CID of version {version}: only 0 and 1 are known")
+    if data[end : end + 2] != SHA2_256 or len(data) < end + 34:
+        raise InvalidCidError(
+            f"the CID {data[at : at + 36].hex()} has no SHA2-256 hash, the only kind that is read here"
+        )
+    return data[at : end + 34], end + 34
+
+
 def _v1(codec: int, multihash: bytes) -> str:
-    return "b" + base64.b32encode(b"\x01" + bytes([codec]) + multihash).decode().lower().rstrip("=")
+    return cid_text(binary_cid(multihash, 1, codec))
 
 
 def _sha256_multihash(data: bytes) -> bytes:

@@ -130,6 +130,162 @@ class ImportObject(Command):
 
 @command
 @dataclass(frozen=True, slots=True)
+class DescribeObject(Command):
+    """Say what content is, in an owner's words.
+
+    Attributes:
+        fields: which of name, description and tags are said anew; the others stay as they are.
+        expected: version of the object's stream that the owner has seen; 0: any.
+    """
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "cid"
+    cid: str
+    owner: str
+    fields: tuple[str, ...]
+    name: str
+    description: str
+    tags: tuple[str, ...]
+    expected: int = 0
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class PublishObject(Command):
+    """Make content public in an owner's name. The run, recipe and provenance that made it are empty where none did."""
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "cid"
+    cid: str
+    owner: str
+    name: str
+    description: str
+    run_id: str
+    recipe_cid: str
+    provenance_cid: str
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSecret:
+    """One secret of a storage provider, sealed by the gateway. Empty ``sealed``: it is set no more."""
+
+    field: str
+    sealed: bytes
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class AddStorage(Command):
+    """Copy what is a user's to a place of the user's own. ``settings``: JSON of what is no secret."""
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "storage_id"
+    storage_id: str
+    owner: str
+    kind: str
+    name: str
+    settings: str
+    secrets: tuple[SealedSecret, ...]
+    capacity_bytes: int = 0
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class EditStorage(Command):
+    """Change a storage provider. Secrets that are not named stay as they are."""
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "storage_id"
+    storage_id: str
+    owner: str
+    name: str
+    settings: str
+    secrets: tuple[SealedSecret, ...]
+    capacity_bytes: int = 0
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class SwitchStorage(Command):
+    """Let a storage provider have copies, or no more for now."""
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "storage_id"
+    storage_id: str
+    owner: str
+    enabled: bool
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class RemoveStorage(Command):
+    """Forget a storage provider and its secrets. ``purge``: remove our copies there first."""
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "storage_id"
+    storage_id: str
+    owner: str
+    purge: bool = False
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class CheckStorage(Command):
+    """Store something small at a storage provider, read it back and remove it."""
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "storage_id"
+    storage_id: str
+    owner: str
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class CopyObject(Command):
+    """Copy content to a storage provider again where that failed. Empty ``cid``: all that failed there."""
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "storage_id"
+    storage_id: str
+    owner: str
+    cid: str = ""
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class DeleteObject(Command):
+    """Delete content, or no longer keep it for one of several who have it.
+
+    Attributes:
+        operator: ``by`` runs this system, and may delete what is nobody's.
+    """
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "cid"
+    cid: str
+    by: str
+    operator: bool = False
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class CollectGarbage(Command):
+    """Remove what nobody needs and has not been used for a while.
+
+    Attributes:
+        dry_run: remove nothing, and say what would be.
+        older_than_s: seconds since it was used last; -1: as configured.
+    """
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "by"
+    by: str
+    dry_run: bool
+    older_than_s: int = -1
+
+
+@command
+@dataclass(frozen=True, slots=True)
 class AttachToken(Command):
     """Let a token sign its holder in. ``token_hash`` is the SHA-256 of the token, hexadecimal."""
 

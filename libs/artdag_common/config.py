@@ -45,6 +45,69 @@ class Settings(BaseModel):
     max_upload_bytes: int = Field(
         20 * 2**30, alias="ARTDAG_MAX_UPLOAD_BYTES", gt=0, description="Largest file that an upload may hold"
     )
+    import_dirs: tuple[Path, ...] = Field(
+        (),
+        alias="ARTDAG_IMPORT_DIRS",
+        description="Folders that files may be imported from, separated by colons; none: no import",
+    )
+    ipfs_gateway_url: str = Field(
+        "https://ipfs.io/ipfs",
+        alias="IPFS_GATEWAY_URL",
+        pattern="^(https?://[^/?#]+.*)?$",
+        description="Public IPFS gateway that /ipfs/{cid} leads to; empty: this server itself",
+    )
+    secret_key: str = Field(
+        "",
+        alias="ARTDAG_SECRET_KEY",
+        repr=False,
+        description="Seals secrets of storage providers: 64 hex digits; of several, by commas, the first seals",
+    )
+    storage_hosts: str = Field(
+        "",
+        alias="ARTDAG_STORAGE_HOSTS",
+        description="Hosts and networks besides public ones that users may have storage on, separated by commas",
+    )
+    storage_dirs: tuple[Path, ...] = Field(
+        (),
+        alias="ARTDAG_STORAGE_DIRS",
+        description="Folders in which users may have storage of kind local, separated by colons; none: no such storage",
+    )
+    quota_bytes: int = Field(
+        0, alias="ARTDAG_QUOTA_BYTES", ge=0, description="What a user's uploads and outputs may take; 0: no limit"
+    )
+    retention_days: float = Field(
+        30.0,
+        alias="ARTDAG_RETENTION_DAYS",
+        ge=0,
+        description="Days after their last use that intermediates are kept; 0: for ever",
+    )
+    content_host: str = Field(
+        "127.0.0.1", alias="ARTDAG_CONTENT_HOST", description="Address on which content is served to the other nodes"
+    )
+    content_port: int = Field(0, alias="ARTDAG_CONTENT_PORT", ge=0, le=65535, description="Port of it; 0: any free one")
+    content_url: str = Field(
+        "",
+        alias="ARTDAG_CONTENT_URL",
+        pattern="^(https?://[^/?#@]+)?$",
+        description="Address at which other nodes reach it; empty: made of the two above",
+    )
+    s3_url: str = Field(
+        "",
+        alias="ARTDAG_S3_URL",
+        repr=False,
+        description="Bucket that gets all content: s3://KEY:SECRET@host:port/bucket?tls=false; empty: none",
+    )
+    ipfs_api: str = Field(
+        "",
+        alias="IPFS_API",
+        description="IPFS node to read from: /dns/localhost/tcp/5001 or a URL; empty: none, with IPFS_PRIMARY that one",
+    )
+    ipfs_primary: bool = Field(
+        False, alias="IPFS_PRIMARY", description="Content is on IPFS, and pinned, before anything names it"
+    )
+    cache_limit: int = Field(
+        0, alias="ARTDAG_CACHE_LIMIT", ge=0, description="Bytes that the local content may take; 0: no limit"
+    )
     log_format: str = Field(
         "auto", alias="ARTDAG_LOG_FORMAT", pattern="^(auto|pretty|json)$", description="auto: pretty on a terminal"
     )
@@ -56,6 +119,20 @@ class Settings(BaseModel):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("import_dirs", "storage_dirs", mode="before")
+    @classmethod
+    def _folders(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return [Path(each).expanduser() for each in value.split(os.pathsep) if each]
+
+    @field_validator("import_dirs", "storage_dirs")
+    @classmethod
+    def _rooted(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        if wrong := [str(each) for each in value if not each.is_absolute()]:
+            raise ValueError(f"every folder has to be an absolute path; not so: {', '.join(wrong)}")
+        return value
 
     @classmethod
     def read(cls) -> Settings:

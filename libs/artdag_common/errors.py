@@ -37,6 +37,14 @@ class CidMismatchError(ArtdagError):
     """Bytes do not hash to the CID they were asked for by. They are never served; fetch them from another source."""
 
 
+class MalformedBlockError(ArtdagError):
+    """A block, a CAR file or the folder in it is not what its format says, or breaks a limit. Get it from elsewhere."""
+
+
+class FolderTooLargeError(ArtdagError):
+    """A folder has more entries than one block holds. Spread them over folders below it."""
+
+
 class ContentNotFoundError(ArtdagError):
     """No content with this CID or name is stored here. Upload it, or check the name in the media list."""
 
@@ -53,10 +61,46 @@ class ContentInUseError(ArtdagError):
     """Content cannot be deleted: it is published, or an input or output of a run. Delete those first."""
 
 
+class NotYoursError(ArtdagError):
+    """The content is somebody else's: only who uploaded or named it, or the operator, may delete it."""
+
+
+class QuotaExceededError(ArtdagError):
+    """It would take more than your quota (ARTDAG_QUOTA_BYTES). Delete what you no longer need; nothing was kept."""
+
+
+class UploadNotFoundError(ArtdagError):
+    """No upload of yours has this id, or it is over. Begin another with ``POST /cache/uploads``."""
+
+
+class UploadExpiredError(UploadNotFoundError):
+    """The upload was abandoned for so long that it was removed. Begin another with ``POST /cache/uploads``."""
+
+
+class UploadOffsetError(ArtdagError):
+    """An upload does not go on where it stands. Ask with ``HEAD`` how far it is, and send what follows."""
+
+
+class UploadBusyError(ArtdagError):
+    """Somebody else writes to this upload now. Wait until they are done, then ask with ``HEAD`` how far it is."""
+
+
+class ChecksumMismatchError(ArtdagError):
+    """What arrived is not what was sent: its checksum differs. Nothing of it was kept; send it again."""
+
+
 class StorageFullError(ArtdagError):
     """The disk is full. Free space or raise the quota; nothing was stored."""
 
     retryable = True
+
+
+class StorageRefusedError(ArtdagError):
+    """A storage provider says no: wrong credentials, no such bucket, no room. Change its settings, or make room."""
+
+
+class StorageNotFoundError(ArtdagError):
+    """No storage provider of yours has this id, or it was removed. List yours with ``GET /storage``."""
 
 
 # --- recipes --------------------------------------------------------------------------------------------------------
@@ -117,6 +161,10 @@ class RunActiveError(ArtdagError):
 
 class RunNotPlannedError(ArtdagError):
     """The run has no plan that waits for execution."""
+
+
+class BrokenHistoryError(ArtdagError):
+    """A run's file does not prove what it states: events changed or missing, or another outcome. Export it again."""
 
 
 class OutputPublishedError(ArtdagError):
@@ -190,11 +238,23 @@ class IdempotencyConflictError(ArtdagError):
     """An ``Idempotency-Key`` was used before with a different request. Use a new key."""
 
 
+class PreconditionFailedError(ArtdagError):
+    """What a request depends on no longer holds: ``If-Match`` names an older state. Read it, then decide again."""
+
+
+class UnsupportedContentTypeError(ArtdagError):
+    """A request's body is of a kind that its route does not take; the message names those that it does."""
+
+
 class RangeNotSatisfiableError(ArtdagError):
     """A ``Range`` header asks for bytes behind the content's end. Ask for less, or for all of it."""
 
 
 # --- machinery ------------------------------------------------------------------------------------------------------
+
+
+class AppendRefusedError(ArtdagError):
+    """What belongs to an append cannot be written with it now, so nothing was. ``rule``: gone, quota or changed."""
 
 
 class VersionConflictError(ArtdagError):
@@ -222,4 +282,4 @@ class ConfigurationError(ArtdagError):
 
 
 class BackingServerError(ArtdagError):
-    """A backing server (NATS, Postgres, Redis) did not start; the message shows the end of its log."""
+    """A backing server (NATS, Postgres, Redis, S3, IPFS) did not start; the message shows the end of its log."""

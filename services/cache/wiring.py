@@ -6,24 +6,80 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from artdag_common.application import Application
-from artdag_common.blobs.local import LocalBlobStore
+from artdag_common.blobs.endpoints import Hosts
+from artdag_common.blobs.layered import LayeredBlobStore, Place
+from artdag_common.blobs.node import Membership, node_id
+from artdag_common.blobs.wiring import layered_blobs
 from artdag_common.config import Settings
+from artdag_common.errors import ConfigurationError
 from artdag_common.eventstore import postgres
+from artdag_common.eventstore.holds import Holds
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.commands import CommandConsumer
 from artdag_common.messaging.follower import Follower
 from artdag_common.messaging.relay import Relay
 from artdag_common.process import cleanup
+from artdag_common.sealing import Sealer
+from artdag_common.serving import listen, serving
+from services.cache import replication
+from services.cache.app import address, create_app
+from services.cache.deletion import Deletion
+from services.cache.garbage import DAY, Garbage
 from services.cache.handlers import CONSUMER, FOLLOWED, Books
+from services.cache.keeping import Keeping
+from services.cache.limit import Limit
+from services.cache.makers import makers
+from services.cache.neighbours import Neighbours
+from services.cache.opening import Opening
+from services.cache.places import Places
+from services.cache.queue import CopyQueue
+from services.cache.replication import Replicator
+from services.cache.storage import Providers
+
+
+def places(settings: Settings) -> Places:
+    """What users may name as a place of their own.
+
+    Raises:
+        ConfigurationError: the hosts that the operator allows cannot be read.
+    """
+    try:
+        hosts = Hosts.parse(settings.storage_hosts)
+    except ValueError as error:
+        raise ConfigurationError(f"ARTDAG_STORAGE_HOSTS: {error}") from error
+    return Places(makers(settings), hosts, settings.storage_dirs)
+
+
+def lasting(blobs: LayeredBlobStore) -> list[Place]:
+    """Return the places that keep what they have."""
+    return [layer for layer in blobs.layers if isinstance(layer, Place)]
+
+
+@asynccontextmanager
+async def neighbourhood(settings: Settings, bus: Bus, blobs: LayeredBlobStore) -> AsyncIterator[None]:
+    """Be there for the other nodes, where there is a cluster key."""
+    if not settings.cluster_key:
+        yield
+        return
+    membership = Membership(settings.cluster_key)
+    listener = listen(settings.content_host, settings.content_port, "ARTDAG_CONTENT_")
+    async with serving(create_app(blobs.local, membership), listener):
+        url = address(listener, settings.content_host, settings.content_url)
+        neighbours = Neighbours(bus, blobs.local, node_id(blobs.folder), membership.cluster, url)
+        await neighbours.start()
+        try:
+            yield
+        finally:
+            await neighbours.stop()
 
 
 @asynccontextmanager
 async def cache(settings: Settings) -> AsyncIterator[None]:
     """The cache service, from connected to closed. Also a candidate for the relay."""
     async with cleanup() as close:
-        blobs = LocalBlobStore(settings.cache_dir)
         bus = await Bus.connect(settings.nats_url, "cache")
         close(bus.close)
+        blobs = await layered_blobs(settings, bus, close)
         pool = await postgres.connect(settings.database_url)
         close(pool.close)
         store = postgres.PostgresEventStore(pool, bus.committed)
@@ -31,12 +87,38 @@ async def cache(settings: Settings) -> AsyncIterator[None]:
         relay = Relay(settings.database_url, bus)
         await relay.start()
         close(relay.stop)
-        books = Books(Application(store), blobs)
+        app = Application(store)
+        holds = Holds(pool)
+        books = Books(app, blobs, holds, settings.quota_bytes)
+        deletion = Deletion(app, blobs, holds, books.alone)
+        garbage = Garbage(app, blobs.local, holds, settings.retention_days * DAY, blobs.local)
+        await garbage.start()
+        close(garbage.stop)
         follower = Follower(bus, CONSUMER, FOLLOWED, books.note_arrivals)
         await follower.start()
         close(follower.stop)
-        commands = CommandConsumer(bus, store, CONSUMER, books.handlers())
+        queue, allowed = CopyQueue(pool), places(settings)
+        opening = Opening(allowed, queue, Sealer(settings.secret_key))
+        close(opening.close)
+        replicator = Replicator(app, queue, blobs, opening, bus.copy_tick)
+        await replicator.start()
+        close(replicator.stop)
+        owned = Follower(bus, replication.FOLLOWER, replication.FOLLOWED, replicator.note_owned)
+        await owned.start()
+        close(owned.stop)
+        providers = Providers(app, queue, allowed, opening, replicator.wake)
+        handlers = [part.handlers() for part in (books, deletion, garbage, providers)]
+        commands = CommandConsumer(bus, store, CONSUMER, {k: v for each in handlers for k, v in each.items()})
         await commands.start()
         close(commands.stop)
-        await bus.answer_pings("cache")
-        yield
+        complete = [place for place in lasting(blobs) if place.complete]
+        for keeping in (Keeping(bus, pool, blobs, place) for place in (None, *complete)):
+            await keeping.start()
+            close(keeping.stop)
+        if settings.cache_limit:
+            limit = Limit(blobs.local, lasting(blobs), pool, settings.cache_limit)
+            await limit.start()
+            close(limit.stop)
+        async with neighbourhood(settings, bus, blobs):
+            await bus.answer_pings("cache")
+            yield

@@ -7,6 +7,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -18,12 +19,13 @@ from nats.aio.msg import Msg
 from pydantic import ValidationError
 
 from artdag_common.application import Application
-from artdag_common.blobs.local import LocalBlobStore
+from artdag_common.blobs.layered import LayeredBlobStore
 from artdag_common.blobs.port import Blob
 from artdag_common.codec import decode_command
 from artdag_common.commands import ExecuteStep, ExecuteSteps
 from artdag_common.domain.aggregate import Aggregate
 from artdag_common.domain.step import Step
+from artdag_common.effects.named import have_effects
 from artdag_common.errors import (
     ArtdagError,
     ContentNotFoundError,
@@ -60,7 +62,7 @@ class StepHandler:
         name: str,
         bus: Bus,
         app: Application,
-        blobs: LocalBlobStore,
+        blobs: LayeredBlobStore,
         pool: MediaPool,
         division: Division,
         heartbeat: float,
@@ -153,7 +155,9 @@ class StepHandler:
         """Return after how many seconds a step is to be tried again; 0: not at all."""
         if isinstance(result, ArtdagError):
             log.warning("step is tried again later", step=command.label, error=result.code, reason=result.message)
-            return BROKEN_DELAY if isinstance(result, StorageFullError) else RETRY_DELAY
+            if isinstance(result, StorageFullError):
+                return BROKEN_DELAY
+            return float(result.values.get("retry_after", RETRY_DELAY))
         if isinstance(result, Exception):
             log.error("step broke", step=command.label, exc_info=result)
             return BROKEN_DELAY
@@ -172,6 +176,8 @@ class StepHandler:
         try:
             passed = await self._passed_on(command)
         except ArtdagError as error:
+            if error.retryable:
+                raise
             return await self._refuse(command, error)
         if passed:
             return await self._pass_on(command, passed)
@@ -214,7 +220,9 @@ class StepHandler:
         Raises:
             StepError: that input is gone, or the configuration is not one that this version knows.
             UnknownStepTypeError: it does not even know the type.
+            ServiceUnavailableError: the input, or an effect, lies where nobody answers now.
         """
+        await have_effects(self._blobs, [command.config])
         kind = find_step_type(command.step_type)
         try:
             passes = kind.passes(kind.params.model_validate_json(command.config))
@@ -298,14 +306,28 @@ class StepHandler:
         return True
 
     async def _render(self, command: ExecuteStep, step: Step, folder: Path, began: float) -> None:
+        async with AsyncExitStack() as stack:
+            paths = await self._held(stack, command.inputs)
+            await self._render_from(paths, command, step, folder, began)
+
+    async def _held(self, stack: AsyncExitStack, cids: Sequence[str]) -> list[Path]:
+        """Return local files that stay until the stack is left.
+
+        Raises:
+            StepError: one is gone.
+        """
         try:
-            paths = [str(await self._blobs.path(cid)) for cid in command.inputs]
+            return await stack.enter_async_context(self._blobs.held(cids))
         except ContentNotFoundError as error:
             raise StepError(f"an input is gone: {error.message}") from error
+
+    async def _render_from(
+        self, paths: Sequence[Path], command: ExecuteStep, step: Step, folder: Path, began: float
+    ) -> None:
         order = WorkOrder(
             command.step_type,
             command.config,
-            tuple(paths),
+            tuple(map(str, paths)),
             str(folder),
             seed=int(command.cache_id[:16], 16),
             deliver=command.deliver,
@@ -334,9 +356,11 @@ class StepHandler:
         made = await self._division.make(divided(command, film), tick)
         if isinstance(made, Broken):
             return made
-        paths = [str(await self._blobs.path(cid)) for cid in made]
-        join = replace(order, step_type=JOIN, config="{}", inputs=(order.inputs[0], *paths), divide=False)
-        result = await self._pool.run(join, tick)
+        async with AsyncExitStack() as stack:
+            paths = await self._held(stack, made)
+            inputs = (order.inputs[0], *map(str, paths))
+            join = replace(order, step_type=JOIN, config="{}", inputs=inputs, divide=False)
+            result = await self._pool.run(join, tick)
         assert not isinstance(result, Long)
         return result
 

@@ -12,7 +12,8 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from artdag_common.application import Application
-from artdag_common.blobs.local import LocalBlobStore, stored_in
+from artdag_common.blobs.local import stored_in
+from artdag_common.blobs.wiring import layered_blobs
 from artdag_common.config import Settings
 from artdag_common.effects import uploaded
 from artdag_common.eventstore import postgres
@@ -70,10 +71,10 @@ def consumer(work_class: str) -> ConsumerConfig:
 async def executor(settings: Settings) -> AsyncIterator[None]:
     """The executor, from connected to closed."""
     async with cleanup() as close:
-        blobs = LocalBlobStore(settings.cache_dir)
-        uploaded.look_in(stored_in(blobs.folder))
         bus = await Bus.connect(settings.nats_url, "executor")
         close(bus.close)
+        blobs = await layered_blobs(settings, bus, close)
+        uploaded.look_in(stored_in(blobs.folder))
         pool = await postgres.connect(settings.database_url)
         close(pool.close)
         store = postgres.PostgresEventStore(pool, bus.committed)

@@ -18,7 +18,23 @@ from artdag_common import errors
 from artdag_common.errors import ArtdagError, ServiceUnavailableError
 from artdag_common.version import VERSION
 from services.gateway.access import Addresses, OwnAddressOnly
-from services.gateway.api import cache, derived, effects, events, health, pipeline, recipes, runs
+from services.gateway.api import (
+    cache,
+    deletion,
+    derived,
+    effects,
+    events,
+    export,
+    health,
+    ipfs,
+    media,
+    pipeline,
+    recipes,
+    runs,
+    storage,
+    uploading,
+    usage,
+)
 from services.gateway.api.documentation import PROBLEM_SCHEMA
 from services.gateway.issuing import Pending
 from services.gateway.parts import Gateway
@@ -28,10 +44,23 @@ STATUS: dict[type[ArtdagError], int] = {
     ArtdagError: 409,
     errors.InvalidCidError: 400,
     errors.CidMismatchError: 502,
+    errors.MalformedBlockError: 422,
+    errors.FolderTooLargeError: 422,
     errors.ContentNotFoundError: 404,
     errors.ContentTooLargeError: 413,
     errors.ContentInUseError: 409,
     errors.StorageFullError: 507,
+    errors.NotYoursError: 403,
+    errors.QuotaExceededError: 507,
+    errors.UploadNotFoundError: 404,
+    errors.UploadExpiredError: 410,
+    errors.UploadOffsetError: 409,
+    errors.UploadBusyError: 423,
+    errors.ChecksumMismatchError: 460,
+    errors.PreconditionFailedError: 412,
+    errors.UnsupportedContentTypeError: 415,
+    errors.StorageRefusedError: 422,
+    errors.StorageNotFoundError: 404,
     errors.InvalidRecipeError: 422,
     errors.RecipeNotFoundError: 404,
     errors.InvalidInputsError: 422,
@@ -44,6 +73,7 @@ STATUS: dict[type[ArtdagError], int] = {
     errors.RunAlreadyFinishedError: 409,
     errors.RunActiveError: 409,
     errors.RunNotPlannedError: 409,
+    errors.BrokenHistoryError: 422,
     errors.OutputPublishedError: 409,
     errors.StepError: 422,
     errors.UnauthenticatedError: 401,
@@ -52,6 +82,7 @@ STATUS: dict[type[ArtdagError], int] = {
     errors.InvalidRequestError: 422,
     errors.IdempotencyConflictError: 422,
     errors.RangeNotSatisfiableError: 416,
+    errors.AppendRefusedError: 409,
     errors.VersionConflictError: 409,
     errors.UnknownEventTypeError: 500,
     errors.MalformedMessageError: 500,
@@ -86,7 +117,23 @@ def create_app(gateway: Gateway) -> FastAPI:
         redoc_url=None,
     )
     app.state.gateway = gateway
-    for module in (health, runs, events, recipes, effects, cache, derived, pipeline):
+    for module in (
+        health,
+        runs,
+        export,
+        events,
+        recipes,
+        effects,
+        uploading,
+        deletion,
+        usage,
+        cache,
+        derived,
+        media,
+        ipfs,
+        pipeline,
+        storage,
+    ):
         app.include_router(module.router)
     app.add_exception_handler(ArtdagError, _refuse)
     app.add_exception_handler(Pending, _pending)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,10 +15,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from artdag_common.errors import RangeNotSatisfiableError
+from artdag_common.errors import ContentNotFoundError, PreconditionFailedError, RangeNotSatisfiableError
+from artdag_common.media.types import EXTENSIONS
 
 CHUNK_BYTES = 1 << 20
 RANGE = re.compile(r"bytes\s*=\s*(\d*)\s*-\s*(\d*)", re.IGNORECASE)
+SHOWN = frozenset({*EXTENSIONS.values(), "text/x-python"})
+"""Media types that a browser may show in its window: none of them can carry a script that runs."""
+
 UNSAFE = re.compile(r"[\x00-\x1f\x7f\"\\/;]+")
 
 
@@ -47,14 +53,32 @@ def _unsatisfiable(header: str, size: int) -> RangeNotSatisfiableError:
 
 def matches(header: str, etag: str) -> bool:
     """Return whether an ``If-None-Match`` names this entity tag (weak comparison)."""
-    return header.strip() == "*" or etag in [each.strip().removeprefix("W/") for each in header.split(",")]
+    return names_tag(header, etag, weak=True)
 
 
-def disposition(filename: str) -> str:
-    """Return a Content-Disposition that no file name can break out of."""
+def names_tag(header: str, etag: str, *, weak: bool = False) -> bool:
+    """Return whether a list of entity tags, or ``*``, names this one. ``weak``: those marked as weak count too."""
+    tags = [each.strip() for each in header.split(",")]
+    return tags == ["*"] or etag in ([each.removeprefix("W/") for each in tags] if weak else tags)
+
+
+def check_unchanged(headers: Headers, etag: str) -> None:
+    """Raise if ``If-Match`` names other states than this one.
+
+    Raises:
+        PreconditionFailedError: it does.
+    """
+    wanted = headers.get("if-match")
+    if wanted is not None and not names_tag(wanted, etag):
+        raise PreconditionFailedError(f"If-Match is {wanted[:80]}, the ETag is {etag} now", etag=etag)
+
+
+def disposition(filename: str, media_type: str) -> str:
+    """Return a Content-Disposition that no file name can break out of; only what is safe to look at is shown."""
+    kind = "inline" if media_type in SHOWN else "attachment"
     safe = UNSAFE.sub("_", filename).strip(" .") or "content"
     ascii_name = safe.encode("ascii", "replace").decode().replace("?", "_").replace("%", "_")
-    return f"inline; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(safe, safe='')}"
+    return f"{kind}; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(safe, safe='')}"
 
 
 class ContentResponse(Response):
@@ -67,25 +91,33 @@ class ContentResponse(Response):
             etag: without quotation marks.
 
         Raises:
+            ContentNotFoundError: it was removed just now.
+            PreconditionFailedError: ``If-Match`` names other content.
             RangeNotSatisfiableError: the range asked for is not there.
         """
-        size = path.stat().st_size
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError as error:
+            raise _gone(etag) from error
         tag = f'"{etag}"'
+        check_unchanged(request.headers, tag)
         headers = {
             "etag": tag,
             "accept-ranges": "bytes",
             "cache-control": "public, max-age=31536000, immutable",
-            "content-disposition": disposition(filename),
+            "content-disposition": disposition(filename, media_type),
             "x-content-type-options": "nosniff",
             # Content is anybody's: whatever it claims to be, it may not act in this server's name.
             "content-security-policy": "sandbox; default-src 'none'",
             "cross-origin-resource-policy": "same-origin",
         }
-        self._path = path
+        self._path, self._etag = path, etag
         self._first, self._count, status = 0, size, 200
-        if matches(request.headers.get("if-none-match", ""), tag):
+        if "if-none-match" in request.headers and matches(request.headers["if-none-match"], tag):
             status, self._count = 304, 0
-        elif part := self._part(request.headers, tag, size):
+        elif request.method == "GET" and (
+            part := self._part(request.headers, tag, size)
+        ):  # of HEAD, ranges say nothing
             first, last = part
             self._first, self._count, status = first, last - first + 1, 206
             headers["content-range"] = f"bytes {first}-{last}/{size}"
@@ -100,19 +132,49 @@ class ContentResponse(Response):
         return requested_range(wanted, size)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         left = 0 if scope["method"] == "HEAD" else self._count
-        if left:
-            descriptor = await asyncio.to_thread(os.open, self._path, os.O_RDONLY)
+        if not left:
+            await send(start)
+        else:
+            try:  # before the answer begins: what is removed later is still read to its end
+                descriptor = await asyncio.to_thread(os.open, self._path, os.O_RDONLY)
+            except FileNotFoundError as error:
+                raise _gone(self._etag) from error
             try:
-                place = self._first
-                while left:
-                    data = await asyncio.to_thread(os.pread, descriptor, min(left, CHUNK_BYTES), place)
-                    if not data:
-                        raise OSError(f"{self._path.name} is shorter than it was")
-                    place += len(data)
-                    left -= len(data)
-                    await send({"type": "http.response.body", "body": data, "more_body": True})
+                await send(start)
+                async with aclosing(_pieces(descriptor, self._first, left)) as pieces:
+                    async for data in pieces:
+                        await send({"type": "http.response.body", "body": data, "more_body": True})
             finally:
                 os.close(descriptor)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _pieces(descriptor: int, first: int, count: int) -> AsyncGenerator[bytes, None]:
+    """Give bytes of a file; while one piece is sent, the next one is read.
+
+    Raises:
+        OSError: the file is shorter than it was.
+    """
+    end = first + count
+    places = range(first, end, CHUNK_BYTES)
+
+    def read(place: int) -> asyncio.Future[bytes]:
+        return asyncio.ensure_future(asyncio.to_thread(os.pread, descriptor, min(CHUNK_BYTES, end - place), place))
+
+    coming = read(first)
+    try:
+        for place in places:
+            data = await coming
+            if len(data) < min(CHUNK_BYTES, end - place):
+                raise OSError(f"the file ends at {place + len(data)}, it had {end} bytes and more")
+            if place + CHUNK_BYTES < end:
+                coming = read(place + CHUNK_BYTES)
+            yield data
+    finally:  # before the descriptor is closed
+        await asyncio.wait([coming])
+
+
+def _gone(cid: str) -> ContentNotFoundError:
+    return ContentNotFoundError(f"{cid} was removed just now", cid=cid)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +26,10 @@ from artdag_common.errors import (
     UnknownStepTypeError,
 )
 from artdag_common.steps import registry  # noqa: F401  (the step types that recipes may name become known)
-from services.gateway.projections import objects, recipes
+from services.gateway.projections import effects, objects, recipes
 
 NAMED_AT_MOST = 200
+CID = re.compile(r"\bba[a-z2-7]{57}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,9 @@ class Names:
             InvalidRecipeError: with all its problems.
         """
         assets = await objects.by_name(self._pool, owner)
+        for cid in await effects.known(self._pool, CID.findall(source.decode(errors="replace"))):
+            with contextlib.suppress(ContentNotFoundError):  # named by whoever reads the recipe
+                await self._blobs.path(cid)  # it may have come to another node
         return Sketch(await asyncio.to_thread(parse_recipe, source, assets), source)
 
     async def recipe_or_sketch(self, reference: str, owner: str) -> recipes.RecipeRow | Sketch:

@@ -14,7 +14,9 @@ from artdag_common.blobs.port import BlobStore
 from artdag_common.config import Settings
 from artdag_common.eventstore.port import EventStore
 from artdag_common.messaging.bus import Bus
+from artdag_common.sealing import Sealer
 from services.gateway.access import Access
+from services.gateway.copying import Copying
 from services.gateway.issuing import Issuer
 from services.gateway.naming import Names
 from services.gateway.projections.projector import Projector
@@ -38,6 +40,8 @@ class Gateway:
     access: Access
     issuer: Issuer
     names: Names
+    sealer: Sealer
+    copying: Copying
 
 
 def _parts(request: Request) -> Gateway:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -60,6 +61,7 @@ class _File:
     head: bytes = b""
     waiting: bytearray = dataclasses.field(default_factory=bytearray)
     size_bytes: int = 0
+    writing: asyncio.Task[None] | None = None
 
     async def take(self, data: bytes) -> None:
         if len(self.head) < SIGNATURE_BYTES:
@@ -70,9 +72,17 @@ class _File:
             await self.flush()
 
     async def flush(self) -> None:
+        """Have what came written and hashed, in a thread, while more comes."""
+        await self.settle()
         if self.waiting:
-            await self.writer.write(bytes(self.waiting))
+            self.writing = asyncio.create_task(self.writer.write(bytes(self.waiting)))
             self.waiting.clear()
+
+    async def settle(self) -> None:
+        """Wait until what came is written."""
+        writing, self.writing = self.writing, None
+        if writing:
+            await writing
 
 
 class _Pieces:
@@ -149,6 +159,7 @@ class _Receiver:
             case "end":
                 if isinstance(self._current, _File):
                     await self._current.flush()
+                    await self._current.settle()
                 self._current = None
             case "over":
                 self.over = True
@@ -166,6 +177,7 @@ class _Receiver:
             filename = options[b"filename"].decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
             writer = await self._stack.enter_async_context(self._blobs.writer())
             self._current = _File(name, filename, writer)
+            self._stack.push_async_callback(self._current.settle)  # before the writer is left
             self.files.append(self._current)
         else:
             self._current = name

@@ -11,7 +11,6 @@ import orjson
 
 from artdag_common.domain.graph import Graph
 from artdag_common.errors import InvalidRequestError
-from services.gateway.projections.objects import ObjectRow
 from services.gateway.projections.recipes import RecipeRow
 from services.gateway.projections.runs import RunRow
 
@@ -178,19 +177,6 @@ def recipe_detail(recipe: RecipeRow, graph: Graph) -> dict[str, Any]:
     view["nodes"] = [{"id": n.id, "type": n.type, "config": n.config, "inputs": list(n.inputs)} for n in graph.nodes]
     view["output"] = graph.output
     return view
-
-
-def object_view(row: ObjectRow, names: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """Return what is known of content."""
-    return {
-        "cid": row.cid,
-        "size_bytes": row.size_bytes,
-        "media_type": row.media_type,
-        "origin": row.origin or None,
-        "names": [dict(each) for each in names],
-        "stored_at": time_view(row.stored_at),
-        "links": {"raw": raw_url(row.cid), "meta": f"/cache/{row.cid}/meta"},
-    }
 
 
 def time_view(moment: datetime | None) -> str | None:

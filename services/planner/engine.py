@@ -25,15 +25,27 @@ from artdag_common.commands import ExecuteStep
 from artdag_common.domain.graph import Graph
 from artdag_common.domain.plan import PlannedStep, canonical_json, plan_document, plan_id
 from artdag_common.domain.provenance import Infrastructure, provenance_record
+from artdag_common.domain.retention import OUTPUT, Hold
 from artdag_common.domain.run import AnalysisResult, Run
 from artdag_common.domain.step import Step
-from artdag_common.errors import ArtdagError, RunNotFoundError, StepConfigError, VersionConflictError
-from artdag_common.eventstore.port import Call
+from artdag_common.effects.named import have_effects
+from artdag_common.errors import (
+    AppendRefusedError,
+    ArtdagError,
+    InvalidInputsError,
+    QuotaExceededError,
+    RunNotFoundError,
+    StepConfigError,
+    VersionConflictError,
+)
+from artdag_common.eventstore.holds import Holds, Need
 from artdag_common.messaging.bus import Outcome
 from artdag_common.steps.base import EffectUsed
 from artdag_common.steps.registry import find_step_type
 from services.planner.dispatcher import Dispatcher, Due
-from services.planner.planning import Compiled, compile_plan, read_graph, timings
+from services.planner.needs import change_call, needed
+from services.planner.planning import Compiled, compile_plan, timings
+from services.planner.reading import read_recipe
 
 KEPT = 200
 
@@ -56,8 +68,9 @@ class Engine:
         cluster_key: str,
         domain: str,
         withdraw: Callable[[str, str], Awaitable[None]],
+        quota_bytes: int = 0,
     ) -> None:
-        """``withdraw(work class, cache id)`` takes back a step that was sent."""
+        """``withdraw(work class, cache id)`` takes back a step that was sent. ``quota_bytes``: each user's; 0: none."""
         self._app = app
         self._pool = pool
         self._blobs = blobs
@@ -66,6 +79,10 @@ class Engine:
         self._cluster_key = cluster_key
         self._domain = domain
         self._withdraw = withdraw
+        self._quota_bytes = quota_bytes
+        self._holds = Holds(pool)
+        # run → content that was given up while the run was to need it
+        self._lost: dict[str, set[str]] = {}
         self._runs: OrderedDict[str, Run] = OrderedDict()
         # run → cache id → version of the step's stream, of steps that were tried before the run wants them
         self._heads: dict[str, dict[str, int]] = {}
@@ -83,6 +100,7 @@ class Engine:
         consumer: str = "",
         outcome: Callable[[Run], Outcome] | None = None,
         doubt: bool = False,
+        needs: Sequence[Need] = (),
     ) -> Run:
         """Load a run, decide, append; then send what was scheduled.
 
@@ -90,9 +108,11 @@ class Engine:
             create: makes the run where it does not exist.
             consumer, outcome: also note in the inbox that message ``cause`` was handled.
             doubt: where nothing is decided, make sure that the kept run is not an old one.
+            needs: content that the run needs besides what its events name.
 
         Raises:
             RunNotFoundError: no such run, and nothing to create it.
+            InvalidInputsError: what a new run needs was deleted in this moment.
             VersionConflictError: others were faster time and again.
         """
         async with self._locks.setdefault(run_id, asyncio.Lock()):
@@ -126,6 +146,7 @@ class Engine:
                     if early:
                         # Steps are shared by their cache ids and may run twice, so they need not wait for the commit.
                         await self._send(run, scheduled)
+                    found = await self._seen([*needs, *needed(run, self._infrastructure)], run)
                     result = await self._app.append(
                         run,
                         # Another decision on the same grounds, made at another version, is not the same message.
@@ -133,11 +154,16 @@ class Engine:
                         consumer=consumer,
                         outcome=outcome(run).encode() if outcome else b"",
                         inbox=outcome is not None,
-                        also=index_changes(run),
+                        also=change_call(run, found, self._quota_bytes),
                     )
+                except AppendRefusedError as refused:
+                    self._forget(run_id)
+                    decide = await self._after(refused, run_id, decide, new=version == 0)
+                    continue
                 except BaseException:
                     self._forget(run_id)
                     raise
+                self._lost.pop(run_id, None)
                 if result != "appended":  # replayed: by us before, or by another who may have decided otherwise
                     self._forget(run_id)
                 if result == "conflict":
@@ -152,6 +178,50 @@ class Engine:
                 return run
             raise VersionConflictError(f"run {run_id} changed {ATTEMPTS} times meanwhile", run=run_id)
 
+    async def holders(self, cid: str) -> list[Hold]:
+        """Return who needs content."""
+        return (await self._holds.of([cid]))[cid]
+
+    async def _seen(self, needs: Sequence[Need], run: Run) -> list[Need]:
+        """Return needs with the stamps of the files that are here, that of the output with its size."""
+        stamps = await self._blobs.stamps({need.cid for need in needs})
+        found = [replace(need, stamp=stamps.get(need.cid, 0)) for need in needs]
+        return [replace(n, size_bytes=await self._output_bytes(run)) if n.kind == OUTPUT else n for n in found]
+
+    async def _output_bytes(self, run: Run) -> int:
+        """Return the size of a run's output: as its step says, or the books, where it is content that was given."""
+        step = run.steps[run.output]
+        latest = await self._app.store.latest([Step.stream(step.cache_id)])
+        for recorded in latest.values():
+            event = decode(recorded)
+            if isinstance(event, Step.Completed) and event.output_cid == run.output_cid:
+                return event.size_bytes
+        if book := (await self._holds.books([run.output_cid])).get(run.output_cid):
+            return book.size_bytes
+        return (await self._blobs.path(run.output_cid)).stat().st_size
+
+    async def _after(self, refused: AppendRefusedError, run_id: str, decide: Decision, *, new: bool) -> Decision:
+        """Return what to decide, since content is not what the decision was made on.
+
+        Raises:
+            InvalidInputsError: a new run needs what was given up.
+        """
+        match refused.values["rule"]:
+            case "gone":
+                gone: dict[str, int] = refused.values["gone"]
+                if new:
+                    missing = sorted(gone)
+                    raise InvalidInputsError(
+                        f"not stored here any more: {', '.join(missing)}; upload with POST /cache/upload first",
+                        missing=missing,
+                    ) from refused
+                for cid, stamp in gone.items():  # what was given up and is still there would pass for stored
+                    await self._blobs.remove(cid, stamp)
+                self._lost.setdefault(run_id, set()).update(gone)
+            case "quota":
+                return _beyond_quota(self._app, refused)
+        return decide
+
     async def _withdraw_steps(self, run: Run) -> None:
         """Break off the steps of a run that gave up, where no other run waits for them."""
         asked = {run.steps[i].cache_id: run.steps[i] for i in run.outstanding()}
@@ -165,6 +235,7 @@ class Engine:
     async def _load(self, run_id: str) -> Run | None:
         run = self._runs.get(run_id)
         if run is None and (run := await self._app.find(Run, run_id)) and not run.finished:
+            await have_effects(self._blobs, [step.config for step in run.steps])  # it may have begun on another node
             pending = {step.cache_id for step, state in zip(run.steps, run.states, strict=True) if state == "pending"}
             latest = await self._app.store.latest([Step.stream(cache_id) for cache_id in pending])
             self._heads[run_id] = {stream.partition("-")[2]: last.version for stream, last in latest.items()}
@@ -211,7 +282,7 @@ class Engine:
     async def _plan(self, run: Run) -> None:
         """Add the steps that are due: the analysis of the inputs first, all others once that is there."""
         now = self._app.clock()
-        graph = read_graph(await self._blobs.read(run.recipe_cid))
+        graph = await read_recipe(self._blobs, run.recipe_cid)
         compiled = self._compile(graph, run)
         if not run.steps:
             run.plan_steps(await self._found(compiled.steps[: compiled.analysis], run), now)
@@ -238,7 +309,7 @@ class Engine:
 
     async def _found(self, steps: Sequence[PlannedStep], run: Run) -> list[PlannedStep]:
         """Return steps with the outputs that exist already."""
-        found = await self._completed([step.cache_id for step in steps], self._heads_of(run))
+        found = await self._completed([step.cache_id for step in steps], self._heads_of(run), self._lost.get(run.key))
         return [replace(s, output_cid=found[s.cache_id]) if s.cache_id in found else s for s in steps]
 
     def _compile(self, graph: Graph, run: Run, analyses: Mapping[str, Any] | None = None) -> Compiled:
@@ -258,8 +329,14 @@ class Engine:
             log.error("planning broke", run=run.key, exc_info=error)
             raise StepConfigError(f"the recipe cannot be planned: {type(error).__name__}: {error}") from error
 
-    async def _completed(self, cache_ids: Sequence[str], heads: dict[str, int]) -> dict[str, str]:
-        """Return the outputs that exist, by cache id: completed, and present. Note the ``heads`` of the others."""
+    async def _completed(
+        self, cache_ids: Sequence[str], heads: dict[str, int], lost: Collection[str] | None
+    ) -> dict[str, str]:
+        """Return the outputs that exist, by cache id: completed, and present. Note the ``heads`` of the others.
+
+        Args:
+            lost: content that was given up in this moment.
+        """
         latest = await self._app.store.latest([Step.stream(c) for c in set(cache_ids)])
         outputs = {}
         for stream, recorded in latest.items():
@@ -268,7 +345,7 @@ class Engine:
             if isinstance(event, Step.Completed):
                 outputs[cache_id] = event.output_cid
             heads[cache_id] = recorded.version
-        present = await self._blobs.present(set(outputs.values()))
+        present = await self._blobs.present(set(outputs.values()).difference(lost or ()))
         found = {cache_id: cid for cache_id, cid in outputs.items() if cid in present}
         for cache_id in found:
             del heads[cache_id]
@@ -341,6 +418,11 @@ class Engine:
         async def decide(run: Run) -> None:
             now = self._app.clock()
             outputs = {c: e.output_cid for c, e in ended.items() if isinstance(e, Step.Completed)}
+            if lost := self._lost.get(run.key, set()) & set(outputs.values()):
+                lost -= await self._blobs.present(lost)
+                again = [c for c, cid in outputs.items() if cid in lost and run.awaits(c)]
+                await self._send(run, [i for c in again for i in run.places[c]], again=True)
+                outputs = {c: cid for c, cid in outputs.items() if cid not in lost}
             if run.after:  # completed before the run asked for it: its output was gone then, and may be still
                 early = {c: cid for c, cid in outputs.items() if run.asked_after(c, ended[c].originator_version)}
                 present = await self._blobs.present(early.values())
@@ -396,23 +478,15 @@ def _due(run: Run, index: int) -> Due:
     return find_step_type(step.type).work_class(step.config), command
 
 
-def index_changes(run: Run) -> Call:
-    """Return what the run's new events change in the planner's tables: who waits for which step, who is active."""
-    waits: list[str] = []
-    got: list[str] = []
-    for event in run.pending_events:
-        if isinstance(event, Run.StepsScheduled):
-            waits += [scheduled.cache_id for scheduled in event.steps]
-        elif isinstance(event, Run.StepsSatisfied):
-            got += [run.steps[satisfied.step].cache_id for satisfied in event.steps]
-    begins = any(isinstance(e, Run.Requested) for e in run.pending_events)
-    return Call(
-        "planner_index",
-        (
-            (run.key, "text"),
-            (begins, "boolean"),
-            (waits, "text[]"),
-            (got, "text[]"),
-            (run.finished, "boolean"),
-        ),
-    )
+def _beyond_quota(app: Application, refused: AppendRefusedError) -> Decision:
+    """Return the decision that a run fails, since its owner has no room for what it gave."""
+    used, more, quota = (refused.values[f"{name}_bytes"] for name in ("used", "more", "quota"))
+
+    async def decide(run: Run) -> None:
+        reason = (
+            f"the output has {more} bytes, and {run.owner} uses {used} of {quota} (ARTDAG_QUOTA_BYTES); delete what is"
+            " no longer needed, then start the run again: its steps are kept"
+        )
+        run.fail(-1, QuotaExceededError("").code, reason, app.clock())
+
+    return decide

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from artdag_common.application import Application
@@ -22,19 +23,27 @@ from artdag_common.commands import (
 from artdag_common.domain.effect import Effect
 from artdag_common.domain.graph import Graph
 from artdag_common.domain.recipe import Recipe
+from artdag_common.domain.retention import EFFECT, decide_run_deletion
 from artdag_common.domain.run import Run
 from artdag_common.effects import uploaded
 from artdag_common.errors import (
+    AppendRefusedError,
     ContentNotFoundError,
     InvalidInputsError,
+    OutputPublishedError,
     RecipeNotFoundError,
     RunNotFoundError,
     VersionConflictError,
 )
+from artdag_common.eventstore import holds
+from artdag_common.eventstore.holds import Need
+from artdag_common.eventstore.port import Call
 from artdag_common.messaging.bus import Outcome
 from artdag_common.messaging.commands import CommandHandler
 from services.planner.engine import Engine
-from services.planner.planning import bind, fixed_cids, read_graph
+from services.planner.needs import recipe_needs, run_needs
+from services.planner.planning import bind, fixed_cids
+from services.planner.reading import read_recipe
 
 CONSUMER = "planner"
 
@@ -64,8 +73,8 @@ class Commands:
         recipe = await self._app.find(Recipe, command.recipe_cid)
         if recipe is None or recipe.deleted:
             raise RecipeNotFoundError(f"no recipe {command.recipe_cid}", recipe=command.recipe_cid)
-        graph = read_graph(await self._blobs.read(command.recipe_cid))
-        await self._check_inputs(graph, command)
+        graph = await read_recipe(self._blobs, command.recipe_cid)
+        needs = run_needs(graph, command, await self._check_inputs(graph, command))
         now = self._app.clock()
 
         def create() -> Run:
@@ -82,12 +91,13 @@ class Commands:
             )
 
         await self._engine.change(
-            command.run_id, _as_it_is, command_id, create=create, consumer=CONSUMER, outcome=_named
+            command.run_id, _as_it_is, command_id, create=create, consumer=CONSUMER, outcome=_named, needs=needs
         )
         await self._proceed(command.run_id, f"{command_id}/plan")
         return Outcome.of(run_id=command.run_id)
 
-    async def _check_inputs(self, graph: Graph, command: StartRun) -> None:
+    async def _check_inputs(self, graph: Graph, command: StartRun) -> set[str]:
+        """Return the content that is bound to the recipe's inputs."""
         bound = bind(graph, command.inputs)
         wanted = {cid for node in graph.nodes for cid in fixed_cids(node)}.union(*bound.values())
         missing = sorted(wanted - await self._blobs.present(wanted))
@@ -95,6 +105,7 @@ class Commands:
             raise InvalidInputsError(
                 f"not stored here: {', '.join(missing)}; upload with POST /cache/upload first", missing=missing
             )
+        return set().union(*bound.values())
 
     async def execute_run(self, command: ExecuteRun, command_id: str) -> Outcome:
         """Let a held run execute."""
@@ -120,9 +131,20 @@ class Commands:
         return Outcome.of(run_id=command.run_id)
 
     async def delete_run(self, command: DeleteRun, command_id: str) -> Outcome:
-        """Delete a finished run."""
+        """Delete a finished run; what it needed and gave is kept only where others need it."""
 
         async def delete(run: Run) -> None:
+            held = await self._engine.holders(run.output_cid) if run.output_cid else []
+            verdict = decide_run_deletion(run.status, held)
+            if verdict.action == "refuse":
+                by = [holder.holder.removeprefix("user-") for holder in verdict.holders]
+                raise OutputPublishedError(
+                    f"run {run.key} cannot be deleted: {verdict.reason}, by {', '.join(by)}",
+                    run=run.key,
+                    output_cid=run.output_cid,
+                    rule=verdict.rule,
+                    published_by=by,
+                )
             run.delete(self._app.clock())
 
         await self._engine.change(command.run_id, delete, command_id, consumer=CONSUMER, outcome=_named)
@@ -133,7 +155,7 @@ class Commands:
         for cid in (command.recipe_cid, command.source_cid):
             if not await self._blobs.present([cid]):
                 raise ContentNotFoundError(f"the recipe's content {cid} is not stored here", cid=cid)
-        read_graph(await self._blobs.read(command.recipe_cid))
+        graph = await read_recipe(self._blobs, command.recipe_cid)
         now = self._app.clock()
         recipe = await self._app.find(Recipe, command.recipe_cid)
         if recipe is None:
@@ -149,7 +171,8 @@ class Commands:
             )
         else:
             recipe.register(command.owner, now)
-        return await self._keep(recipe, command_id, recipe_cid=command.recipe_cid)
+        needs = recipe_needs(graph, command.recipe_cid, recipe.source_cid)
+        return await self._keep(recipe, command_id, await self._hold(recipe.id, needs), recipe_cid=command.recipe_cid)
 
     async def delete_recipe(self, command: DeleteRecipe, command_id: str) -> Outcome:
         """Take a recipe off the list."""
@@ -157,12 +180,13 @@ class Commands:
         if recipe is None:
             raise RecipeNotFoundError(f"no recipe {command.recipe_cid}", recipe=command.recipe_cid)
         recipe.delete(self._app.clock())
-        return await self._keep(recipe, command_id, recipe_cid=command.recipe_cid)
+        return await self._keep(recipe, command_id, holds.release(recipe.id), recipe_cid=command.recipe_cid)
 
     async def register_effect(self, command: RegisterEffect, command_id: str) -> Outcome:
         """Make an effect known; the same bytes again change nothing, whoever brings them."""
         if not await self._blobs.present([command.effect_cid]):
             raise ContentNotFoundError(f"the effect's file {command.effect_cid} is not stored here")
+        await self._blobs.path(command.effect_cid)  # it may have come to another node
         found = await asyncio.to_thread(uploaded.find, command.effect_cid)
         effect = await self._app.find(Effect, command.effect_cid)
         if effect is None:
@@ -177,11 +201,23 @@ class Commands:
                 kind=found.kind,
                 owner=command.owner,
             )
-        return await self._keep(effect, command_id, effect_cid=command.effect_cid)
+        also = await self._hold(effect.id, [Need(command.effect_cid, EFFECT)])
+        return await self._keep(effect, command_id, also, effect_cid=command.effect_cid)
 
-    async def _keep(self, recipe: Recipe | Effect, command_id: str, **values: Any) -> Outcome:
+    async def _hold(self, holder: str, needs: Sequence[Need]) -> Call:
+        stamps = await self._blobs.stamps({need.cid for need in needs})
+        seen = [replace(need, stamp=stamps.get(need.cid, 0)) for need in needs]
+        return holds.hold(holder, seen, arrived=True)
+
+    async def _keep(self, recipe: Recipe | Effect, command_id: str, also: Call, **values: Any) -> Outcome:
         outcome = Outcome.of(**values)
-        result = await self._app.append(recipe, command_id, consumer=CONSUMER, outcome=outcome.encode(), inbox=True)
+        try:
+            result = await self._app.append(
+                recipe, command_id, consumer=CONSUMER, outcome=outcome.encode(), also=also, inbox=True
+            )
+        except AppendRefusedError as refused:
+            gone = ", ".join(sorted(refused.values["gone"]))
+            raise ContentNotFoundError(f"{gone} was deleted in this moment; upload it again", gone=gone) from refused
         if result == "conflict":
             raise VersionConflictError(f"{recipe.id} changed meanwhile", stream=recipe.id)
         return outcome

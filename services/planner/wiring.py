@@ -9,12 +9,15 @@ from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from artdag_common.application import Application
-from artdag_common.blobs.local import LocalBlobStore, stored_in
+from artdag_common.blobs.local import stored_in
 from artdag_common.blobs.port import BlobStore
+from artdag_common.blobs.wiring import layered_blobs
 from artdag_common.config import Settings
 from artdag_common.domain.provenance import Infrastructure, hardware_document, software_document
+from artdag_common.domain.retention import PROVENANCE
 from artdag_common.effects import uploaded
 from artdag_common.eventstore import postgres
+from artdag_common.eventstore.holds import Holds, Need
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.commands import CommandConsumer
 from artdag_common.process import cleanup
@@ -39,28 +42,38 @@ async def describe_infrastructure(blobs: BlobStore) -> Infrastructure:
     return Infrastructure(software.cid, hardware.cid, host)
 
 
+async def keep_described(holds: Holds, blobs: BlobStore, infrastructure: Infrastructure) -> None:
+    """Keep the descriptions for the runs to come, each of which names them when it is over."""
+    cids = (infrastructure.software_cid, infrastructure.hardware_cid)
+    stamps = await blobs.stamps(cids)
+    await holds.keep("system-planner", [Need(cid, PROVENANCE, stamps.get(cid, 0)) for cid in cids])
+
+
 @asynccontextmanager
 async def planner(settings: Settings) -> AsyncIterator[None]:
     """The planner, from connected to closed."""
     async with cleanup() as close:
-        blobs = LocalBlobStore(settings.cache_dir)
-        uploaded.look_in(stored_in(blobs.folder))
         bus = await Bus.connect(settings.nats_url, "planner")
         close(bus.close)
+        blobs = await layered_blobs(settings, bus, close)
+        uploaded.look_in(stored_in(blobs.folder))
         pool = await postgres.connect(settings.database_url)
         close(pool.close)
         store = postgres.PostgresEventStore(pool, bus.committed)
         close(store.close)
         app = Application(store)
+        infrastructure = await describe_infrastructure(blobs)
+        await keep_described(Holds(pool), blobs, infrastructure)
         engine = Engine(
             app,
             pool,
             blobs,
             Dispatcher(bus.dispatch),
-            await describe_infrastructure(blobs),
+            infrastructure,
             settings.cluster_key,
             settings.l2_domain or "localhost",
             bus.withdraw,
+            settings.quota_bytes,
         )
         following = Following(bus, pool, engine)
         await following.start()

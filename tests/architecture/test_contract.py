@@ -193,6 +193,7 @@ def test_every_subject_is_in_the_document(asyncapi: dict[str, Any]) -> None:
         subjects.WAKE_RELAY,
         subjects.STEP_HINTS,
         subjects.tick("abc"),
+        subjects.copy_tick("abc"),
         subjects.ping("planner"),
         subjects.dead_letter("planner", "StartRun"),
         subjects.work("cpu", "abc"),

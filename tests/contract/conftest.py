@@ -7,11 +7,27 @@ from pathlib import Path
 
 import pytest
 
+from artdag_common.blobs.layered import LayeredBlobStore
 from artdag_common.blobs.local import LocalBlobStore
 from artdag_common.blobs.port import BlobStore
+from tests.contract.places import FakePlace, layer
+
+
+def layered(folder: Path) -> BlobStore:
+    """A store with two far places that have nothing."""
+    return LayeredBlobStore(LocalBlobStore(folder), [layer("one", FakePlace()), layer("two", FakePlace())])
+
+
+def primary(folder: Path) -> BlobStore:
+    """A store whose content is in a far place before it is seen."""
+    first = layer("primary", FakePlace())
+    return LayeredBlobStore(LocalBlobStore(folder), [first], first)
+
 
 BLOB_STORES: dict[str, Callable[[Path], BlobStore]] = {
+    "layered": layered,
     "local": LocalBlobStore,
+    "primary": primary,
 }
 
 

@@ -8,8 +8,9 @@ import errno
 import fcntl
 import os
 import shutil
+import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -17,10 +18,18 @@ from uuid import uuid4
 
 from artdag_common.blobs.port import Blob
 from artdag_common.cid import CidHasher, cid_of, cid_of_file, is_cid, parse_cid
-from artdag_common.errors import ContentNotFoundError, StorageFullError
+from artdag_common.errors import CidMismatchError, ContentNotFoundError, StorageFullError
 
 SHELVES = ("plans", "analysis")
 PRIVATE = 0o700
+CID_END = 2
+"""Last characters of a CID, which name the folder it is in."""
+
+UNKNOWN_STAMP = 1
+"""Of a copy that came from where no stamps are kept: older than all others."""
+
+First = Callable[[Path, str], Awaitable[object]]
+Announce = Callable[[str], Awaitable[None]]
 
 
 class LocalBlobStore:
@@ -40,6 +49,8 @@ class LocalBlobStore:
             each.mkdir(exist_ok=True, mode=PRIVATE)
         self._remove_leftovers()
         self._writer = self._sign_in()
+        self.announce: Announce | None = None
+        """Told of content before anybody can see it here, by those who take it in for people."""
 
     def writer(self) -> LocalWriter:
         """See :class:`BlobStore`."""
@@ -47,15 +58,39 @@ class LocalBlobStore:
 
     async def put(self, data: bytes, shelf: str = "") -> Blob:
         """See :class:`BlobStore`."""
+        if self.announce:
+            await self.announce(await asyncio.to_thread(cid_of, data))
         return await asyncio.to_thread(self._put, data, shelf)
 
     async def adopt(self, path: Path, shelf: str = "") -> Blob:
         """See :class:`BlobStore`."""
-        return await asyncio.to_thread(self._adopt, path, shelf)
+        cid = await asyncio.to_thread(cid_of_file, path)
+        if self.announce:
+            await self.announce(cid)
+        return await asyncio.to_thread(self._adopt, path, cid, shelf)
 
     async def present(self, cids: Iterable[str]) -> set[str]:
         """See :class:`BlobStore`."""
         return {cid for cid in cids if is_cid(cid) and self._place(parse_cid(cid)).exists()}
+
+    async def stamps(self, cids: Iterable[str]) -> dict[str, int]:
+        """See :class:`BlobStore`."""
+        found = {cid: _stamp(self._place(parse_cid(cid))) for cid in cids if is_cid(cid)}
+        return {cid: stamp for cid, stamp in found.items() if stamp}
+
+    async def remove(self, cid: str, stamp: int) -> bool:
+        """See :class:`BlobStore`."""
+        return await asyncio.to_thread(self._remove, parse_cid(cid), stamp)
+
+    def files(self) -> Iterator[tuple[str, int, int]]:
+        """Yield all content that is stored: CID, size in bytes, stamp."""
+        for folder in sorted(self._folder.iterdir()):
+            if len(folder.name) != CID_END:
+                continue
+            for file in sorted(folder.iterdir()):
+                with contextlib.suppress(FileNotFoundError):
+                    facts = file.stat()
+                    yield file.name, facts.st_size, facts.st_mtime_ns
 
     async def path(self, cid: str) -> Path:
         """See :class:`BlobStore`."""
@@ -109,7 +144,7 @@ class LocalBlobStore:
 
     def _put(self, data: bytes, shelf: str) -> Blob:
         cid = cid_of(data)
-        if not self._place(cid).exists():
+        if not self._again(cid):
             temporary = self.temporary()
             try:
                 with _full_disk_is_named():
@@ -120,16 +155,20 @@ class LocalBlobStore:
         self._show(cid, shelf)
         return Blob(cid, len(data))
 
-    def _adopt(self, path: Path, shelf: str) -> Blob:
-        cid, size = cid_of_file(path), path.stat().st_size
+    def _adopt(self, path: Path, cid: str, shelf: str) -> Blob:
+        size = path.stat().st_size
         if path.stat().st_dev != self._folder.stat().st_dev:
             raise ValueError(f"{path} is on another file system")
         self.keep(path, cid)
         self._show(cid, shelf)
         return Blob(cid, size)
 
-    def keep(self, temporary: Path, cid: str) -> None:
-        """Make a finished file durable under its CID; it is known to hash to it."""
+    def keep(self, temporary: Path, cid: str, stamp: int | None = None) -> None:
+        """Make a finished file durable under its CID; it is known to hash to it.
+
+        Args:
+            stamp: of the content elsewhere that this is a copy of: what is here already stays. None: it is stored now.
+        """
         place = self._place(cid)
         with _full_disk_is_named():
             if not place.parent.exists():
@@ -137,8 +176,30 @@ class LocalBlobStore:
                 _make_durable(self._folder)
             _make_durable(temporary)
             temporary.chmod(0o444)
-            temporary.replace(place)
+            with _lock(place.parent, fcntl.LOCK_SH):
+                _restamp(temporary, stamp)
+                if stamp is None or not place.exists():
+                    temporary.replace(place)
             _make_durable(place.parent)
+
+    def _again(self, cid: str) -> bool:
+        """Note that content is stored again; False: it is not there."""
+        place = self._place(cid)
+        with contextlib.suppress(FileNotFoundError), _lock(place.parent, fcntl.LOCK_SH):
+            _restamp(place)
+            return True
+        return False
+
+    def _remove(self, cid: str, stamp: int) -> bool:
+        place = self._place(cid)
+        with contextlib.suppress(FileNotFoundError), _lock(place.parent, fcntl.LOCK_EX):
+            if _stamp(place) > stamp:
+                return False
+            for shelf in SHELVES:
+                (self._folder / shelf / f"{cid}.json").unlink(missing_ok=True)
+            place.unlink(missing_ok=True)
+            _make_durable(place.parent)
+        return True
 
     def _show(self, cid: str, shelf: str) -> None:
         if shelf:
@@ -190,10 +251,29 @@ class LocalWriter:
         """See :class:`BlobWriter`."""
         await asyncio.to_thread(self._write, data)
 
-    async def commit(self) -> Blob:
-        """See :class:`BlobWriter`."""
+    async def commit(self, first: First | None = None) -> Blob:
+        """See :class:`BlobWriter`. ``first`` is called with the finished file and its CID before anybody can see it."""
         cid = self._hasher.cid()
+        if first:
+            await first(self._path, cid)
+        if self._store.announce:
+            await self._store.announce(cid)
         await asyncio.to_thread(self._store.keep, self._path, cid)
+        return Blob(cid, self._hasher.size)
+
+    async def commit_copy(self, cid: str, stamp: int) -> Blob:
+        """Make bytes durable that came from elsewhere for a CID, in its canonical form.
+
+        Args:
+            stamp: the one of where they come from; 0: not known.
+
+        Raises:
+            CidMismatchError: the bytes are others; nothing was stored.
+        """
+        found = self._hasher.cid()
+        if found != cid:
+            raise CidMismatchError(f"{self._hasher.size} bytes came for {cid}, they are {found}", cid=cid)
+        await asyncio.to_thread(self._store.keep, self._path, cid, max(stamp, UNKNOWN_STAMP))
         return Blob(cid, self._hasher.size)
 
     def _write(self, data: bytes) -> None:
@@ -203,6 +283,31 @@ class LocalWriter:
             while view:
                 view = view[self._file.write(view) :]
         self._hasher.update(data)
+
+
+def _stamp(place: Path) -> int:
+    """Return when a file was stored last, in nanoseconds; 0: it is not there."""
+    try:
+        return place.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _restamp(path: Path, stamp: int | None = None) -> None:
+    """Give a file a stamp, or the time of now, to the nanosecond: the kernel's own stamps are milliseconds coarse."""
+    now = time.time_ns()
+    os.utime(path, ns=(now, now if stamp is None else stamp))
+
+
+@contextlib.contextmanager
+def _lock(folder: Path, how: int) -> Iterator[None]:
+    """Hold the lock of a folder of content: shared to store in it, alone to remove from it. Other processes heed it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

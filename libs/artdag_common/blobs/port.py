@@ -48,6 +48,15 @@ class BlobStore(Protocol):
     async def present(self, cids: Iterable[str]) -> set[str]:
         """Return those of ``cids`` that are stored."""
 
+    async def stamps(self, cids: Iterable[str]) -> dict[str, int]:
+        """Return when those of ``cids`` that are stored were stored last, in nanoseconds since 1970.
+
+        Storing content again gives it a new stamp.
+        """
+
+    async def remove(self, cid: str, stamp: int) -> bool:
+        """Remove content, unless it was stored again after ``stamp``: then it stays, and the answer is False."""
+
     async def path(self, cid: str) -> Path:
         """Return a local file with the bytes, to be read only.
 

@@ -8,9 +8,10 @@ from importlib.resources import files
 from typing import Any
 
 import asyncpg
+import orjson
 import structlog
 
-from artdag_common.errors import ServiceUnavailableError
+from artdag_common.errors import AppendRefusedError, ServiceUnavailableError
 from artdag_common.eventstore.port import Append, AppendResult, Call, Recorded
 from artdag_common.tasks import end
 
@@ -39,6 +40,9 @@ ITS_EVENT = """CROSS JOIN LATERAL (
 without statistics the planner takes it for the cheaper one."""
 
 SCHEMA_LOCK = 74_120_000
+REFUSALS = {"AD001": "gone", "AD002": "quota", "AD003": "changed"}
+"""Errors by which a function of the schema refuses what it was called for, and with it the whole append."""
+
 SINCE = f"""SELECT e.stream, e.version, e.event_id, e.type, e.data, l.position, e.recorded_at
 FROM (
     SELECT * FROM es_log WHERE stream = ANY ($1::text[]) AND position > $2 ORDER BY position LIMIT 1000
@@ -71,6 +75,14 @@ async def _leave(_: object) -> None:
 
 def _recorded(row: asyncpg.Record) -> Recorded:
     return Recorded(*row)
+
+
+def refusal(error: asyncpg.PostgresError) -> AppendRefusedError | None:
+    """Return what a function of the schema says by an error, or None where the error is another."""
+    rule = REFUSALS.get(error.sqlstate or "")
+    if rule is None:
+        return None
+    return AppendRefusedError(str(error), rule=rule, **orjson.loads(getattr(error, "detail", None) or "{}"))
 
 
 def _columns(batch: Sequence[Append]) -> list[list[Any]]:
@@ -195,6 +207,8 @@ class PostgresEventStore:
                     raise ServiceUnavailableError(f"Postgres does not answer: {error}") from error
                 log.warning("append is asked again", error=str(error))
                 await asyncio.sleep(0.1)
+            except asyncpg.PostgresError as error:
+                raise refusal(error) or error from None
         done = [a for a, result in zip(batch, results, strict=True) if result in ("appended", "replayed") and a.events]
         if done and self._committed is not None:
             await self._committed(done)

@@ -121,3 +121,313 @@ BEGIN
     RETURN true;
 END
 $$;
+
+-- Content that was ever taken in. A file's stamp is the time in nanoseconds at which it was stored last; ``stamp`` is the
+-- newest that the books heard of. ``gone``: the content was given up, with every file up to this stamp; a newer one was
+-- stored since. ``removed``: those files are no more.
+CREATE TABLE IF NOT EXISTS content_books (
+    cid        text        PRIMARY KEY,
+    size_bytes bigint      NOT NULL,
+    origin     text        NOT NULL,
+    stamp      bigint      NOT NULL,
+    gone       bigint,
+    removed    boolean     NOT NULL DEFAULT false,
+    used_at    timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS content_books_gone ON content_books (cid) WHERE gone IS NOT NULL AND NOT removed;
+
+-- Who needs content, and as what. Written in the transaction of the append that creates or ends the need. ``holder`` is
+-- the stream of a run, recipe or effect, or ``user-`` and a name; ``owner`` is whose quota it counts for.
+CREATE TABLE IF NOT EXISTS content_holds (
+    cid    text NOT NULL,
+    kind   text NOT NULL,
+    holder text NOT NULL,
+    owner  text NOT NULL,
+    since  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (cid, kind, holder)
+);
+CREATE INDEX IF NOT EXISTS content_holds_arriving ON content_holds (since) WHERE kind = 'arriving';
+CREATE INDEX IF NOT EXISTS content_holds_holder ON content_holds (holder);
+CREATE INDEX IF NOT EXISTS content_holds_owner ON content_holds (owner, cid) WHERE owner <> '';
+
+-- Lock content until the transaction ends: whoever needs it shares the lock, whoever gives it up has it alone. There
+-- are 256 locks for all content, so that a plan of ten thousand steps fits in Postgres's table of locks; they are taken
+-- in order, after all rows of streams, so nobody waits in a circle.
+CREATE OR REPLACE FUNCTION content_lock(cids text[], alone boolean) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    place int;
+BEGIN
+    FOR place IN SELECT DISTINCT hashtext(c) & 255 FROM unnest(cids) c ORDER BY 1 LOOP
+        IF alone THEN
+            PERFORM pg_advisory_xact_lock(74120001, place);
+        ELSE
+            PERFORM pg_advisory_xact_lock_shared(74120001, place);
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- What a user's uploads and the outputs of their runs take, each content once.
+CREATE OR REPLACE FUNCTION content_used(by_owner text) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT coalesce(sum(b.size_bytes), 0)::bigint FROM content_books b
+    WHERE b.cid IN (SELECT h.cid FROM content_holds h WHERE h.owner = by_owner AND by_owner <> '')
+$$;
+
+-- Take content into the books, or back into them. Refused, as all below are, by an error of class AD.
+-- AD001: it was given up, and the file seen (``stamps``; 0: none) is not one that was stored since.
+CREATE OR REPLACE FUNCTION content_stored(
+    cids text[], sizes bigint[], origins text[], stamps bigint[]
+) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    lost jsonb;
+BEGIN
+    PERFORM content_lock(cids, false);
+    SELECT jsonb_object_agg(b.cid, b.gone) INTO lost
+    FROM unnest(cids, stamps) s (cid, stamp) JOIN content_books b USING (cid) WHERE s.stamp <= b.gone;
+    IF lost IS NOT NULL THEN
+        RAISE EXCEPTION 'content was given up' USING ERRCODE = 'AD001', DETAIL = jsonb_build_object('gone', lost)::text;
+    END IF;
+    INSERT INTO content_books (cid, size_bytes, origin, stamp)
+    SELECT DISTINCT ON (s.cid) s.* FROM unnest(cids, sizes, origins, stamps) s (cid, size_bytes, origin, stamp)
+    ORDER BY s.cid
+    ON CONFLICT (cid) DO UPDATE SET stamp = greatest(content_books.stamp, EXCLUDED.stamp), gone = NULL, used_at = now();
+    RETURN true;
+END
+$$;
+
+-- Note that somebody is about to store content and then to enter it: it is not given up meanwhile.
+CREATE OR REPLACE FUNCTION content_announce(of_cid text, by_upload text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM content_lock(ARRAY[of_cid], false);
+    INSERT INTO content_holds (cid, kind, holder, owner) VALUES (of_cid, 'arriving', by_upload, '');
+END
+$$;
+
+-- Note that one of those who were about to has entered it, or been refused; which one makes no difference.
+CREATE OR REPLACE FUNCTION content_arrived(cids text[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM content_holds h USING (
+        SELECT (
+            SELECT holder FROM content_holds a WHERE a.cid = c.cid AND a.kind = 'arriving'
+            ORDER BY since, holder LIMIT 1 FOR UPDATE SKIP LOCKED
+        ) AS holder, c.cid FROM (SELECT DISTINCT unnest(cids) AS cid) c
+    ) one
+    WHERE h.cid = one.cid AND h.kind = 'arriving' AND h.holder = one.holder;
+END
+$$;
+
+-- Note that ``of_holder`` needs content. With sizes it goes into the books too, as ``origin``.
+-- ``arrived``: it was announced. AD001: see above. AD002: with it the owner has more than the quota; 0: there is none.
+CREATE OR REPLACE FUNCTION content_hold(
+    of_holder text, by_owner text, quota bigint,
+    cids text[], kinds text[], stamps bigint[], sizes bigint[], from_origin text, arrived boolean
+) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    lost jsonb;
+    used bigint;
+    more bigint;
+BEGIN
+    IF cids = '{}' THEN
+        RETURN true;
+    END IF;
+    PERFORM content_lock(cids, false);
+    SELECT jsonb_object_agg(b.cid, b.gone) INTO lost
+    FROM unnest(cids, stamps) s (cid, stamp) JOIN content_books b USING (cid) WHERE s.stamp <= b.gone;
+    IF lost IS NOT NULL THEN
+        RAISE EXCEPTION 'content was given up' USING ERRCODE = 'AD001', DETAIL = jsonb_build_object('gone', lost)::text;
+    END IF;
+    IF quota > 0 AND by_owner <> '' AND EXISTS (SELECT FROM unnest(sizes) size WHERE size >= 0) THEN
+        PERFORM pg_advisory_xact_lock(74120002, hashtext(by_owner));
+        SELECT coalesce(sum(n.size), 0) INTO more
+        FROM (SELECT DISTINCT cid, size FROM unnest(cids, sizes) s (cid, size) WHERE size >= 0) n
+        WHERE NOT EXISTS (SELECT FROM content_holds h WHERE h.cid = n.cid AND h.owner = by_owner);
+        used := content_used(by_owner);
+        IF more > 0 AND used + more > quota THEN
+            RAISE EXCEPTION 'beyond the quota' USING ERRCODE = 'AD002',
+                DETAIL = jsonb_build_object('used_bytes', used, 'more_bytes', more, 'quota_bytes', quota)::text;
+        END IF;
+    END IF;
+    INSERT INTO content_books (cid, size_bytes, origin, stamp)
+    SELECT DISTINCT ON (s.cid) s.cid, s.size, from_origin, s.stamp
+    FROM unnest(cids, sizes, stamps) s (cid, size, stamp) WHERE s.size >= 0 ORDER BY s.cid
+    ON CONFLICT (cid) DO UPDATE SET stamp = greatest(content_books.stamp, EXCLUDED.stamp), gone = NULL, used_at = now();
+    WITH again AS (  -- stored again since the books heard of it, perhaps since it was given up
+        SELECT b.cid, s.stamp
+        FROM content_books b JOIN (
+            SELECT cid, max(stamp) AS stamp FROM unnest(cids, stamps) u (cid, stamp) GROUP BY cid
+        ) s USING (cid)
+        WHERE b.stamp < s.stamp ORDER BY b.cid FOR UPDATE OF b
+    )
+    UPDATE content_books SET gone = NULL, stamp = again.stamp FROM again WHERE content_books.cid = again.cid;
+    INSERT INTO content_holds (cid, kind, holder, owner)
+    SELECT DISTINCT s.cid, s.kind, of_holder, CASE WHEN s.size >= 0 THEN by_owner ELSE '' END
+    FROM unnest(cids, kinds, sizes) s (cid, kind, size)
+    ON CONFLICT DO NOTHING;
+    IF arrived THEN
+        PERFORM content_arrived(cids);
+    END IF;
+    RETURN true;
+END
+$$;
+
+-- Note that ``of_holder`` no longer needs content: of these kinds (none: of all), this one (none: all of it).
+CREATE OR REPLACE FUNCTION content_release(of_holder text, of_kinds text[], of_cid text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    WITH released AS (
+        DELETE FROM content_holds
+        WHERE holder = of_holder AND (of_kinds = '{}' OR kind = ANY (of_kinds)) AND (of_cid = '' OR cid = of_cid)
+        RETURNING cid
+    ), used AS (  -- whoever else notes the same does it in our place
+        SELECT cid FROM content_books WHERE cid IN (SELECT cid FROM released) ORDER BY cid FOR UPDATE SKIP LOCKED
+    )
+    UPDATE content_books SET used_at = now() WHERE cid IN (SELECT cid FROM used);
+    RETURN true;
+END
+$$;
+
+-- AD003: who holds content is not what the decision was made on. ``of_kinds``: only these matter; none: all.
+CREATE OR REPLACE FUNCTION content_expect(of_cid text, of_kinds text[], known text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    actual text[];
+BEGIN
+    PERFORM content_lock(ARRAY[of_cid], true);
+    SELECT coalesce(array_agg(kind || ' ' || holder), '{}') INTO actual FROM content_holds
+    WHERE cid = of_cid AND (of_kinds = '{}' OR kind = ANY (of_kinds));
+    IF NOT (actual <@ known AND known <@ actual) THEN
+        RAISE EXCEPTION 'somebody began or ceased to need %', of_cid USING ERRCODE = 'AD003', DETAIL = '{}';
+    END IF;
+END
+$$;
+
+-- Give content up: all its holds, and its files up to ``of_stamp``.
+CREATE OR REPLACE FUNCTION content_evict(of_cid text, known text[], of_stamp bigint) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM content_expect(of_cid, '{}', known);
+    IF EXISTS (SELECT FROM content_books WHERE cid = of_cid AND stamp > of_stamp AND of_stamp > 0) THEN
+        RAISE EXCEPTION '% was stored again', of_cid USING ERRCODE = 'AD003', DETAIL = '{}';
+    END IF;
+    DELETE FROM content_holds WHERE cid = of_cid;
+    UPDATE content_books SET gone = greatest(of_stamp, stamp), removed = false WHERE cid = of_cid;
+    RETURN true;
+END
+$$;
+
+-- Take one owner's holds off content that others hold.
+CREATE OR REPLACE FUNCTION content_disown(of_cid text, known text[], of_holder text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM content_expect(of_cid, '{}', known);
+    RETURN content_release(of_holder, '{}', of_cid);
+END
+$$;
+
+-- Give a file up that nobody ever took into the books. False: somebody did, or holds it.
+CREATE OR REPLACE FUNCTION content_orphan(of_cid text, size bigint, of_stamp bigint) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM content_lock(ARRAY[of_cid], true);
+    IF EXISTS (SELECT FROM content_books WHERE cid = of_cid) OR EXISTS (SELECT FROM content_holds WHERE cid = of_cid) THEN
+        RETURN false;
+    END IF;
+    INSERT INTO content_books (cid, size_bytes, origin, stamp, gone) VALUES (of_cid, size, '', of_stamp, of_stamp);
+    RETURN true;
+END
+$$;
+
+-- What a change of a run means for the planner's index and for content: what it needs from now on, what no longer.
+-- A run is deleted only while nothing that it gave (``given``) is published.
+CREATE OR REPLACE FUNCTION planner_change(
+    of_run text, begins boolean, waits text[], got text[], finished boolean,
+    by_owner text, quota bigint, cids text[], kinds text[], stamps bigint[], sizes bigint[],
+    released text[], deleted boolean, given text
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM planner_index(of_run, begins, waits, got, finished);
+    IF deleted THEN
+        IF given <> '' THEN
+            PERFORM content_expect(given, ARRAY['published'], '{}');
+        END IF;
+        RETURN content_release('run-' || of_run, '{}', '');
+    END IF;
+    PERFORM content_hold('run-' || of_run, by_owner, quota, cids, kinds, stamps, sizes, 'step', false);
+    IF released <> '{}' THEN
+        PERFORM content_release('run-' || of_run, released, '');
+    END IF;
+    RETURN true;
+END
+$$;
+
+-- Storage providers of users, in use or being emptied: the cache service's own index, written in the transaction of
+-- the append that changes one. asked: grows when what failed there may work now. failures, resume_at: since when it does
+-- not answer, and when it is tried again.
+CREATE TABLE IF NOT EXISTS storage_providers (
+    storage_id text        PRIMARY KEY,
+    owner      text        NOT NULL,
+    state      text        NOT NULL CHECK (state IN ('enabled', 'disabled', 'purging')),
+    refusing   boolean     NOT NULL,
+    asked      bigint      NOT NULL DEFAULT 1,
+    failures   integer     NOT NULL DEFAULT 0,
+    resume_at  timestamptz NOT NULL DEFAULT '-infinity'
+);
+CREATE INDEX IF NOT EXISTS storage_providers_owner ON storage_providers (owner);
+
+-- What opens them, sealed by the gateway. The only place where it is kept; never in an event.
+CREATE TABLE IF NOT EXISTS storage_secrets (
+    storage_id text  NOT NULL,
+    field      text  NOT NULL,
+    sealed     bytea NOT NULL,
+    PRIMARY KEY (storage_id, field)
+);
+
+-- What is whose, as far as copies are concerned.
+CREATE TABLE IF NOT EXISTS storage_owned (
+    owner text NOT NULL,
+    cid   text NOT NULL,
+    PRIMARY KEY (owner, cid)
+);
+
+-- The queue of copies, one row for each copy- stream; due_at of one that is being made: when its maker counts as dead.
+CREATE TABLE IF NOT EXISTS storage_copies (
+    storage_id text        NOT NULL,
+    cid        text        NOT NULL,
+    state      text        NOT NULL CHECK (state IN ('waiting', 'copying', 'made', 'failed')),
+    size_bytes bigint      NOT NULL DEFAULT 0,
+    attempt    integer     NOT NULL DEFAULT 0,
+    asked      bigint      NOT NULL,
+    due_at     timestamptz NOT NULL,
+    PRIMARY KEY (storage_id, cid)
+);
+CREATE INDEX IF NOT EXISTS storage_copies_due ON storage_copies (storage_id, state, due_at);
+
+-- What a change of a provider means for its rows. An empty new_state: it is gone. pace: '', 'resume' (try it now) or
+-- 'again' (try it now, also what failed). An empty sealed: that secret is set no more.
+CREATE OR REPLACE FUNCTION storage_change(
+    of_storage text, of_owner text, new_state text, is_refusing boolean, pace text, fields text[], seals bytea[]
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF new_state = '' THEN
+        DELETE FROM storage_secrets WHERE storage_id = of_storage;
+        DELETE FROM storage_copies WHERE storage_id = of_storage;
+        DELETE FROM storage_providers WHERE storage_id = of_storage;
+        RETURN true;
+    END IF;
+    INSERT INTO storage_providers (storage_id, owner, state, refusing)
+    VALUES (of_storage, of_owner, new_state, is_refusing)
+    ON CONFLICT (storage_id) DO UPDATE SET state = new_state, refusing = is_refusing;
+    IF new_state = 'purging' THEN  -- what never came there need not go
+        DELETE FROM storage_copies WHERE storage_id = of_storage AND state IN ('waiting', 'failed');
+    END IF;
+    IF pace <> '' THEN
+        UPDATE storage_providers SET failures = 0, resume_at = '-infinity', asked = asked + (pace = 'again')::int
+        WHERE storage_id = of_storage;
+        UPDATE storage_copies SET due_at = now() WHERE storage_id = of_storage AND state = 'waiting';
+    END IF;
+    DELETE FROM storage_secrets WHERE storage_id = of_storage AND field = ANY (fields);
+    INSERT INTO storage_secrets (storage_id, field, sealed)
+    SELECT of_storage, s.field, s.sealed FROM unnest(fields, seals) AS s (field, sealed) WHERE s.sealed <> '';
+    RETURN true;
+END
+$$;

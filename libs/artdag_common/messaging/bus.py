@@ -22,7 +22,7 @@ from artdag_common.errors import ArtdagError, MalformedMessageError, ServiceUnav
 from artdag_common.eventstore.port import Append
 from artdag_common.messaging import subjects
 from artdag_common.messaging.client import QuickClient
-from artdag_common.pb.commands_pb2 import CommandOutcome, StepTick
+from artdag_common.pb.commands_pb2 import CommandOutcome, CopyTick, StepTick
 from artdag_common.pb.events_pb2 import EventBatch, StoredEvent
 
 DAY = 86_400.0
@@ -302,6 +302,12 @@ class Bus:
         message = StepTick(cache_id=cache_id, done=done, total=total)
         with contextlib.suppress(nats.errors.Error):  # no step fails because nobody can watch it
             await self.nc.publish(subjects.tick(cache_id), message.SerializeToString())
+
+    async def copy_tick(self, storage_id: str, cid: str, done: int, total: int) -> None:
+        """Tell how far content is on its way to a storage provider, in bytes."""
+        message = CopyTick(storage_id=storage_id, cid=cid, done=done, total=total)
+        with contextlib.suppress(nats.errors.Error):  # nor does a copy
+            await self.nc.publish(subjects.copy_tick(storage_id), message.SerializeToString())
 
     async def answer_pings(self, service: str) -> None:
         """Tell whoever asks that this service can do work."""

@@ -37,6 +37,11 @@ def tick(cache_id: str) -> str:
     return f"tick.step.{cache_id}"
 
 
+def copy_tick(storage_id: str) -> str:
+    """Subject of the progress of copies to a storage provider."""
+    return f"tick.storage.{storage_id}"
+
+
 def stop(cache_id: str) -> str:
     """Subject that tells executors that nobody waits for a step any more."""
     return f"stop.step.{cache_id}"
@@ -45,3 +50,13 @@ def stop(cache_id: str) -> str:
 def ping(service: str) -> str:
     """Subject on which a service that can do work answers."""
     return f"rpc.ping.{service}"
+
+
+def content(cluster: str) -> str:
+    """Subject on which the nodes of a cluster are asked what they have."""
+    return f"rpc.content.{cluster}"
+
+
+def nodes(cluster: str) -> str:
+    """Subject on which the nodes of a cluster tell that they are there."""
+    return f"rpc.nodes.{cluster}"

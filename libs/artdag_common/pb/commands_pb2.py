@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from artdag_common.pb import events_pb2 as artdag_dot_v1_dot_events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61rtdag/v1/commands.proto\x12\tartdag.v1\x1a\x16\x61rtdag/v1/events.proto\"\x89\x01\n\x08StartRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nrecipe_cid\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\'\n\x06inputs\x18\x04 \x03(\x0b\x32\x17.artdag.v1.InputBinding\x12\x13\n\x0boutput_name\x18\x05 \x01(\t\x12\x0c\n\x04hold\x18\x06 \x01(\x08\"\x1c\n\nExecuteRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"+\n\tCancelRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1b\n\tDeleteRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"{\n\x0eRegisterRecipe\x12\x12\n\nrecipe_cid\x18\x01 \x01(\t\x12\x12\n\nsource_cid\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\r\n\x05owner\x18\x06 \x01(\t\"\"\n\x0c\x44\x65leteRecipe\x12\x12\n\nrecipe_cid\x18\x01 \x01(\t\"3\n\x0eRegisterEffect\x12\x12\n\neffect_cid\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\"p\n\x0cImportObject\x12\x0b\n\x03\x63id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x0e\n\x06origin\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\t\x12\x0c\n\x04name\x18\x06 \x01(\t\"/\n\x0b\x41ttachToken\x12\x12\n\ntoken_hash\x18\x01 \x01(\t\x12\x0c\n\x04user\x18\x02 \x01(\t\"!\n\x0bRevokeToken\x12\x12\n\ntoken_hash\x18\x01 \x01(\t\"\x83\x01\n\x0b\x45xecuteStep\x12\x10\n\x08\x63\x61\x63he_id\x18\x01 \x01(\t\x12\x11\n\tstep_type\x18\x02 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\t\x12\x0e\n\x06inputs\x18\x05 \x03(\t\x12\x0f\n\x07version\x18\x06 \x01(\x03\x12\x0f\n\x07\x64\x65liver\x18\x07 \x01(\x08\"5\n\x0c\x45xecuteSteps\x12%\n\x05steps\x18\x01 \x03(\x0b\x32\x16.artdag.v1.ExecuteStep\"Q\n\x0e\x43ommandOutcome\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0e\n\x06values\x18\x04 \x01(\t\"9\n\x08StepTick\x12\x10\n\x08\x63\x61\x63he_id\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61rtdag/v1/commands.proto\x12\tartdag.v1\x1a\x16\x61rtdag/v1/events.proto\"\x89\x01\n\x08StartRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nrecipe_cid\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\'\n\x06inputs\x18\x04 \x03(\x0b\x32\x17.artdag.v1.InputBinding\x12\x13\n\x0boutput_name\x18\x05 \x01(\t\x12\x0c\n\x04hold\x18\x06 \x01(\x08\"\x1c\n\nExecuteRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"+\n\tCancelRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1b\n\tDeleteRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"{\n\x0eRegisterRecipe\x12\x12\n\nrecipe_cid\x18\x01 \x01(\t\x12\x12\n\nsource_cid\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\r\n\x05owner\x18\x06 \x01(\t\"\"\n\x0c\x44\x65leteRecipe\x12\x12\n\nrecipe_cid\x18\x01 \x01(\t\"3\n\x0eRegisterEffect\x12\x12\n\neffect_cid\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\"p\n\x0cImportObject\x12\x0b\n\x03\x63id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x0e\n\x06origin\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\t\x12\x0c\n\x04name\x18\x06 \x01(\t\"\x7f\n\x0e\x44\x65scribeObject\x12\x0b\n\x03\x63id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0e\n\x06\x66ields\x18\x03 \x03(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12\x10\n\x08\x65xpected\x18\x07 \x01(\x03\"\x8a\x01\n\rPublishObject\x12\x0b\n\x03\x63id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0e\n\x06run_id\x18\x05 \x01(\t\x12\x12\n\nrecipe_cid\x18\x06 \x01(\t\x12\x16\n\x0eprovenance_cid\x18\x07 \x01(\t\"-\n\x0cSealedSecret\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06sealed\x18\x02 \x01(\x0c\"\x9f\x01\n\nAddStorage\x12\x12\n\nstorage_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x10\n\x08settings\x18\x05 \x01(\t\x12(\n\x07secrets\x18\x06 \x03(\x0b\x32\x17.artdag.v1.SealedSecret\x12\x16\n\x0e\x63\x61pacity_bytes\x18\x07 \x01(\x03\"\x92\x01\n\x0b\x45\x64itStorage\x12\x12\n\nstorage_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x10\n\x08settings\x18\x04 \x01(\t\x12(\n\x07secrets\x18\x05 \x03(\x0b\x32\x17.artdag.v1.SealedSecret\x12\x16\n\x0e\x63\x61pacity_bytes\x18\x06 \x01(\x03\"C\n\rSwitchStorage\x12\x12\n\nstorage_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x03 \x01(\x08\"A\n\rRemoveStorage\x12\x12\n\nstorage_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\r\n\x05purge\x18\x03 \x01(\x08\"1\n\x0c\x43heckStorage\x12\x12\n\nstorage_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\"<\n\nCopyObject\x12\x12\n\nstorage_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0b\n\x03\x63id\x18\x03 \x01(\t\"9\n\x0c\x44\x65leteObject\x12\x0b\n\x03\x63id\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\x10\n\x08operator\x18\x03 \x01(\x08\"C\n\x0e\x43ollectGarbage\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\x12\x14\n\x0colder_than_s\x18\x03 \x01(\x03\"/\n\x0b\x41ttachToken\x12\x12\n\ntoken_hash\x18\x01 \x01(\t\x12\x0c\n\x04user\x18\x02 \x01(\t\"!\n\x0bRevokeToken\x12\x12\n\ntoken_hash\x18\x01 \x01(\t\"\x83\x01\n\x0b\x45xecuteStep\x12\x10\n\x08\x63\x61\x63he_id\x18\x01 \x01(\t\x12\x11\n\tstep_type\x18\x02 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\t\x12\x0e\n\x06inputs\x18\x05 \x03(\t\x12\x0f\n\x07version\x18\x06 \x01(\x03\x12\x0f\n\x07\x64\x65liver\x18\x07 \x01(\x08\"5\n\x0c\x45xecuteSteps\x12%\n\x05steps\x18\x01 \x03(\x0b\x32\x16.artdag.v1.ExecuteStep\"Q\n\x0e\x43ommandOutcome\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0e\n\x06values\x18\x04 \x01(\t\"H\n\x08\x43opyTick\x12\x12\n\nstorage_id\x18\x01 \x01(\t\x12\x0b\n\x03\x63id\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\x03\x12\r\n\x05total\x18\x04 \x01(\x03\"9\n\x08StepTick\x12\x10\n\x08\x63\x61\x63he_id\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\"-\n\x0f\x43ontentQuestion\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04\x63ids\x18\x02 \x03(\t\"H\n\rContentAnswer\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x0c\n\x04\x63ids\x18\x03 \x03(\t\x12\x0e\n\x06stamps\x18\x04 \x03(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,16 +48,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTEREFFECT']._serialized_end=519
   _globals['_IMPORTOBJECT']._serialized_start=521
   _globals['_IMPORTOBJECT']._serialized_end=633
-  _globals['_ATTACHTOKEN']._serialized_start=635
-  _globals['_ATTACHTOKEN']._serialized_end=682
-  _globals['_REVOKETOKEN']._serialized_start=684
-  _globals['_REVOKETOKEN']._serialized_end=717
-  _globals['_EXECUTESTEP']._serialized_start=720
-  _globals['_EXECUTESTEP']._serialized_end=851
-  _globals['_EXECUTESTEPS']._serialized_start=853
-  _globals['_EXECUTESTEPS']._serialized_end=906
-  _globals['_COMMANDOUTCOME']._serialized_start=908
-  _globals['_COMMANDOUTCOME']._serialized_end=989
-  _globals['_STEPTICK']._serialized_start=991
-  _globals['_STEPTICK']._serialized_end=1048
+  _globals['_DESCRIBEOBJECT']._serialized_start=635
+  _globals['_DESCRIBEOBJECT']._serialized_end=762
+  _globals['_PUBLISHOBJECT']._serialized_start=765
+  _globals['_PUBLISHOBJECT']._serialized_end=903
+  _globals['_SEALEDSECRET']._serialized_start=905
+  _globals['_SEALEDSECRET']._serialized_end=950
+  _globals['_ADDSTORAGE']._serialized_start=953
+  _globals['_ADDSTORAGE']._serialized_end=1112
+  _globals['_EDITSTORAGE']._serialized_start=1115
+  _globals['_EDITSTORAGE']._serialized_end=1261
+  _globals['_SWITCHSTORAGE']._serialized_start=1263
+  _globals['_SWITCHSTORAGE']._serialized_end=1330
+  _globals['_REMOVESTORAGE']._serialized_start=1332
+  _globals['_REMOVESTORAGE']._serialized_end=1397
+  _globals['_CHECKSTORAGE']._serialized_start=1399
+  _globals['_CHECKSTORAGE']._serialized_end=1448
+  _globals['_COPYOBJECT']._serialized_start=1450
+  _globals['_COPYOBJECT']._serialized_end=1510
+  _globals['_DELETEOBJECT']._serialized_start=1512
+  _globals['_DELETEOBJECT']._serialized_end=1569
+  _globals['_COLLECTGARBAGE']._serialized_start=1571
+  _globals['_COLLECTGARBAGE']._serialized_end=1638
+  _globals['_ATTACHTOKEN']._serialized_start=1640
+  _globals['_ATTACHTOKEN']._serialized_end=1687
+  _globals['_REVOKETOKEN']._serialized_start=1689
+  _globals['_REVOKETOKEN']._serialized_end=1722
+  _globals['_EXECUTESTEP']._serialized_start=1725
+  _globals['_EXECUTESTEP']._serialized_end=1856
+  _globals['_EXECUTESTEPS']._serialized_start=1858
+  _globals['_EXECUTESTEPS']._serialized_end=1911
+  _globals['_COMMANDOUTCOME']._serialized_start=1913
+  _globals['_COMMANDOUTCOME']._serialized_end=1994
+  _globals['_COPYTICK']._serialized_start=1996
+  _globals['_COPYTICK']._serialized_end=2068
+  _globals['_STEPTICK']._serialized_start=2070
+  _globals['_STEPTICK']._serialized_end=2127
+  _globals['_CONTENTQUESTION']._serialized_start=2129
+  _globals['_CONTENTQUESTION']._serialized_end=2174
+  _globals['_CONTENTANSWER']._serialized_start=2176
+  _globals['_CONTENTANSWER']._serialized_end=2248
 # @@protoc_insertion_point(module_scope)

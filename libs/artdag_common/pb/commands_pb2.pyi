@@ -89,6 +89,142 @@ class ImportObject(_message.Message):
     name: str
     def __init__(self, cid: _Optional[str] = ..., size_bytes: _Optional[int] = ..., media_type: _Optional[str] = ..., origin: _Optional[str] = ..., owner: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
+class DescribeObject(_message.Message):
+    __slots__ = ("cid", "owner", "fields", "name", "description", "tags", "expected")
+    CID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    cid: str
+    owner: str
+    fields: _containers.RepeatedScalarFieldContainer[str]
+    name: str
+    description: str
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    expected: int
+    def __init__(self, cid: _Optional[str] = ..., owner: _Optional[str] = ..., fields: _Optional[_Iterable[str]] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., expected: _Optional[int] = ...) -> None: ...
+
+class PublishObject(_message.Message):
+    __slots__ = ("cid", "owner", "name", "description", "run_id", "recipe_cid", "provenance_cid")
+    CID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_CID_FIELD_NUMBER: _ClassVar[int]
+    PROVENANCE_CID_FIELD_NUMBER: _ClassVar[int]
+    cid: str
+    owner: str
+    name: str
+    description: str
+    run_id: str
+    recipe_cid: str
+    provenance_cid: str
+    def __init__(self, cid: _Optional[str] = ..., owner: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., run_id: _Optional[str] = ..., recipe_cid: _Optional[str] = ..., provenance_cid: _Optional[str] = ...) -> None: ...
+
+class SealedSecret(_message.Message):
+    __slots__ = ("field", "sealed")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    sealed: bytes
+    def __init__(self, field: _Optional[str] = ..., sealed: _Optional[bytes] = ...) -> None: ...
+
+class AddStorage(_message.Message):
+    __slots__ = ("storage_id", "owner", "kind", "name", "settings", "secrets", "capacity_bytes")
+    STORAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    SECRETS_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    storage_id: str
+    owner: str
+    kind: str
+    name: str
+    settings: str
+    secrets: _containers.RepeatedCompositeFieldContainer[SealedSecret]
+    capacity_bytes: int
+    def __init__(self, storage_id: _Optional[str] = ..., owner: _Optional[str] = ..., kind: _Optional[str] = ..., name: _Optional[str] = ..., settings: _Optional[str] = ..., secrets: _Optional[_Iterable[_Union[SealedSecret, _Mapping]]] = ..., capacity_bytes: _Optional[int] = ...) -> None: ...
+
+class EditStorage(_message.Message):
+    __slots__ = ("storage_id", "owner", "name", "settings", "secrets", "capacity_bytes")
+    STORAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    SECRETS_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    storage_id: str
+    owner: str
+    name: str
+    settings: str
+    secrets: _containers.RepeatedCompositeFieldContainer[SealedSecret]
+    capacity_bytes: int
+    def __init__(self, storage_id: _Optional[str] = ..., owner: _Optional[str] = ..., name: _Optional[str] = ..., settings: _Optional[str] = ..., secrets: _Optional[_Iterable[_Union[SealedSecret, _Mapping]]] = ..., capacity_bytes: _Optional[int] = ...) -> None: ...
+
+class SwitchStorage(_message.Message):
+    __slots__ = ("storage_id", "owner", "enabled")
+    STORAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    storage_id: str
+    owner: str
+    enabled: bool
+    def __init__(self, storage_id: _Optional[str] = ..., owner: _Optional[str] = ..., enabled: _Optional[bool] = ...) -> None: ...
+
+class RemoveStorage(_message.Message):
+    __slots__ = ("storage_id", "owner", "purge")
+    STORAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    PURGE_FIELD_NUMBER: _ClassVar[int]
+    storage_id: str
+    owner: str
+    purge: bool
+    def __init__(self, storage_id: _Optional[str] = ..., owner: _Optional[str] = ..., purge: _Optional[bool] = ...) -> None: ...
+
+class CheckStorage(_message.Message):
+    __slots__ = ("storage_id", "owner")
+    STORAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    storage_id: str
+    owner: str
+    def __init__(self, storage_id: _Optional[str] = ..., owner: _Optional[str] = ...) -> None: ...
+
+class CopyObject(_message.Message):
+    __slots__ = ("storage_id", "owner", "cid")
+    STORAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    CID_FIELD_NUMBER: _ClassVar[int]
+    storage_id: str
+    owner: str
+    cid: str
+    def __init__(self, storage_id: _Optional[str] = ..., owner: _Optional[str] = ..., cid: _Optional[str] = ...) -> None: ...
+
+class DeleteObject(_message.Message):
+    __slots__ = ("cid", "by", "operator")
+    CID_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    cid: str
+    by: str
+    operator: bool
+    def __init__(self, cid: _Optional[str] = ..., by: _Optional[str] = ..., operator: _Optional[bool] = ...) -> None: ...
+
+class CollectGarbage(_message.Message):
+    __slots__ = ("by", "dry_run", "older_than_s")
+    BY_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    OLDER_THAN_S_FIELD_NUMBER: _ClassVar[int]
+    by: str
+    dry_run: bool
+    older_than_s: int
+    def __init__(self, by: _Optional[str] = ..., dry_run: _Optional[bool] = ..., older_than_s: _Optional[int] = ...) -> None: ...
+
 class AttachToken(_message.Message):
     __slots__ = ("token_hash", "user")
     TOKEN_HASH_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +275,18 @@ class CommandOutcome(_message.Message):
     values: str
     def __init__(self, accepted: _Optional[bool] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., values: _Optional[str] = ...) -> None: ...
 
+class CopyTick(_message.Message):
+    __slots__ = ("storage_id", "cid", "done", "total")
+    STORAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    CID_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    storage_id: str
+    cid: str
+    done: int
+    total: int
+    def __init__(self, storage_id: _Optional[str] = ..., cid: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+
 class StepTick(_message.Message):
     __slots__ = ("cache_id", "done", "total")
     CACHE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -148,3 +296,23 @@ class StepTick(_message.Message):
     done: int
     total: int
     def __init__(self, cache_id: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+
+class ContentQuestion(_message.Message):
+    __slots__ = ("node", "cids")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    CIDS_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    cids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, node: _Optional[str] = ..., cids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ContentAnswer(_message.Message):
+    __slots__ = ("node", "url", "cids", "stamps")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    CIDS_FIELD_NUMBER: _ClassVar[int]
+    STAMPS_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    url: str
+    cids: _containers.RepeatedScalarFieldContainer[str]
+    stamps: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, node: _Optional[str] = ..., url: _Optional[str] = ..., cids: _Optional[_Iterable[str]] = ..., stamps: _Optional[_Iterable[int]] = ...) -> None: ...

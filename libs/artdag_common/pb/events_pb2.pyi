@@ -254,6 +254,74 @@ class ObjectNamed(_message.Message):
     name: str
     def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
+class ObjectDescribed(_message.Message):
+    __slots__ = ("at_us", "owner", "description", "tags")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    owner: str
+    description: str
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., description: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ObjectPublished(_message.Message):
+    __slots__ = ("at_us", "owner", "name", "description", "run_id", "recipe_cid", "provenance_cid")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_CID_FIELD_NUMBER: _ClassVar[int]
+    PROVENANCE_CID_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    owner: str
+    name: str
+    description: str
+    run_id: str
+    recipe_cid: str
+    provenance_cid: str
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., run_id: _Optional[str] = ..., recipe_cid: _Optional[str] = ..., provenance_cid: _Optional[str] = ...) -> None: ...
+
+class ObjectClaimed(_message.Message):
+    __slots__ = ("at_us", "owner")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    owner: str
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ...) -> None: ...
+
+class ObjectDisowned(_message.Message):
+    __slots__ = ("at_us", "owner")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    owner: str
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ...) -> None: ...
+
+class ObjectEvicted(_message.Message):
+    __slots__ = ("at_us", "by", "reason")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    by: str
+    reason: str
+    def __init__(self, at_us: _Optional[int] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ObjectRestored(_message.Message):
+    __slots__ = ("at_us", "size_bytes", "media_type", "origin")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    size_bytes: int
+    media_type: str
+    origin: str
+    def __init__(self, at_us: _Optional[int] = ..., size_bytes: _Optional[int] = ..., media_type: _Optional[str] = ..., origin: _Optional[str] = ...) -> None: ...
+
 class RecipeRegistered(_message.Message):
     __slots__ = ("at_us", "name", "recipe_version", "description", "owner", "source_cid")
     AT_US_FIELD_NUMBER: _ClassVar[int]
@@ -301,6 +369,118 @@ class EffectRegistered(_message.Message):
     kind: str
     owner: str
     def __init__(self, at_us: _Optional[int] = ..., name: _Optional[str] = ..., effect_version: _Optional[str] = ..., author: _Optional[str] = ..., description: _Optional[str] = ..., kind: _Optional[str] = ..., owner: _Optional[str] = ...) -> None: ...
+
+class StorageAdded(_message.Message):
+    __slots__ = ("at_us", "owner", "kind", "name", "settings", "secrets", "capacity_bytes")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    SECRETS_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    owner: str
+    kind: str
+    name: str
+    settings: str
+    secrets: _containers.RepeatedScalarFieldContainer[str]
+    capacity_bytes: int
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., kind: _Optional[str] = ..., name: _Optional[str] = ..., settings: _Optional[str] = ..., secrets: _Optional[_Iterable[str]] = ..., capacity_bytes: _Optional[int] = ...) -> None: ...
+
+class StorageEdited(_message.Message):
+    __slots__ = ("at_us", "name", "settings", "secrets", "dropped", "capacity_bytes")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    SECRETS_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    name: str
+    settings: str
+    secrets: _containers.RepeatedScalarFieldContainer[str]
+    dropped: _containers.RepeatedScalarFieldContainer[str]
+    capacity_bytes: int
+    def __init__(self, at_us: _Optional[int] = ..., name: _Optional[str] = ..., settings: _Optional[str] = ..., secrets: _Optional[_Iterable[str]] = ..., dropped: _Optional[_Iterable[str]] = ..., capacity_bytes: _Optional[int] = ...) -> None: ...
+
+class StorageDisabled(_message.Message):
+    __slots__ = ("at_us",)
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    def __init__(self, at_us: _Optional[int] = ...) -> None: ...
+
+class StorageEnabled(_message.Message):
+    __slots__ = ("at_us",)
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    def __init__(self, at_us: _Optional[int] = ...) -> None: ...
+
+class StorageChecked(_message.Message):
+    __slots__ = ("at_us", "ok", "code", "reason")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OK_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    ok: bool
+    code: str
+    reason: str
+    def __init__(self, at_us: _Optional[int] = ..., ok: _Optional[bool] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class StorageRemoved(_message.Message):
+    __slots__ = ("at_us", "purge")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    PURGE_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    purge: bool
+    def __init__(self, at_us: _Optional[int] = ..., purge: _Optional[bool] = ...) -> None: ...
+
+class StoragePurged(_message.Message):
+    __slots__ = ("at_us", "left")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    left: int
+    def __init__(self, at_us: _Optional[int] = ..., left: _Optional[int] = ...) -> None: ...
+
+class CopyRequested(_message.Message):
+    __slots__ = ("at_us", "owner")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    owner: str
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ...) -> None: ...
+
+class CopyMade(_message.Message):
+    __slots__ = ("at_us", "location", "size_bytes")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    LOCATION_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    location: str
+    size_bytes: int
+    def __init__(self, at_us: _Optional[int] = ..., location: _Optional[str] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+
+class CopyFailed(_message.Message):
+    __slots__ = ("at_us", "attempt", "code", "reason", "again")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    AGAIN_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    attempt: int
+    code: str
+    reason: str
+    again: bool
+    def __init__(self, at_us: _Optional[int] = ..., attempt: _Optional[int] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ..., again: _Optional[bool] = ...) -> None: ...
+
+class CopyRemoved(_message.Message):
+    __slots__ = ("at_us",)
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    def __init__(self, at_us: _Optional[int] = ...) -> None: ...
 
 class TokenAttached(_message.Message):
     __slots__ = ("at_us", "user")

@@ -18,6 +18,7 @@ from artdag_common.steps import (  # noqa: F401
     noop,
     part,
     poster,
+    probe,
     resize,
     segment,
     sequence,

@@ -1,32 +1,54 @@
-"""Content: upload, download, what is known of it, what it is called."""
+"""Content: upload, import, list, look, download, describe, publish."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import asyncio
+import os
+import re
+from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
+from pydantic import ConfigDict, Field, StringConstraints, field_validator
 from starlette.responses import Response
 
-from artdag_common.cid import parse_cid
-from artdag_common.commands import ImportObject
-from artdag_common.errors import InvalidRequestError
-from artdag_common.media.types import extension, media_type_of
-from services.gateway.api.documentation import CID, OBJECT, UPLOADED, answers
-from services.gateway.downloads import ContentResponse
+from artdag_common.commands import DescribeObject, PublishObject
+from artdag_common.errors import UnauthenticatedError
+from artdag_common.media.types import SIGNATURE_BYTES, extension, media_type
+from services.gateway.api.documentation import CID, OBJECT, RUN_ID, TIME, UPLOADED, answers
+from services.gateway.booking import NAME_CHARACTERS, book, check_name
+from services.gateway.contents import (
+    Addressed,
+    Cid,
+    Viewer,
+    copies_view,
+    entity_tag,
+    facts_views,
+    known,
+    meta_views,
+    preview_view,
+    publication_view,
+    title_of,
+    uses_view,
+)
+from services.gateway.deriving import FACTS, has, look_into
+from services.gateway.downloads import ContentResponse, check_unchanged, matches
+from services.gateway.importing import FILES, Found, opened
 from services.gateway.issuing import patience_of
 from services.gateway.launching import OWN_WRITES_SECONDS
 from services.gateway.parts import Gateway, Parts, User
 from services.gateway.problems import Json
 from services.gateway.projections import objects
-from services.gateway.projections.objects import ObjectRow
-from services.gateway.uploads import Uploaded, receive_form, refused
-from services.gateway.views import object_view, page_view, raw_url, read_cursor, time_view
+from services.gateway.projections.objects import Filter, ObjectRow
+from services.gateway.quota import check_room, within_quota
+from services.gateway.uploads import FORM_OVERHEAD, WRITE_BYTES, Uploaded, receive_form, refused, too_large
+from services.gateway.views import page_view, raw_url, read_cursor, time_view
 
-router = APIRouter()
+router = APIRouter(tags=["cache"])
 
-NAME_CHARACTERS = 200
-Cid = Annotated[str, Path(description="CID, also as Qm…", examples=[CID], max_length=128)]
+DESCRIPTION_CHARACTERS = 10_000
+TAGS = 50
+BYTES_ONLY = re.compile(r"^\s*application/octet-stream\s*(;|$)")
 UPLOAD_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -45,11 +67,110 @@ UPLOAD_BODY: dict[str, Any] = {
         },
     }
 }
+PUBLICATION: dict[str, Any] = {
+    "owner": "owner",
+    "name": "Cat",
+    "description": "A cat, dancing",
+    "published_at": TIME,
+    "run_id": RUN_ID,
+    "recipe_cid": CID,
+    "provenance_cid": CID,
+}
+META: dict[str, Any] = OBJECT | {
+    "name": "cat",
+    "description": "A cat, dancing",
+    "tags": ["animal", "dance"],
+    "descriptions": [{"owner": "owner", "description": "A cat, dancing", "tags": ["animal", "dance"]}],
+    "published": [PUBLICATION],
+}
+FOUND: dict[str, Any] = {
+    "status": "known",
+    "duration": 12.0,
+    "video": {
+        "width": 1280,
+        "height": 720,
+        "frame_rate": 30.0,
+        "frames": 360,
+        "codec": "h264",
+        "profile": "High",
+        "pix_fmt": "yuv420p",
+    },
+    "audio": {"sample_rate": 48000, "channels": 2, "codec": "aac"},
+    "playable": True,
+}
+PREVIEW = {"thumbnail": f"/cache/{CID}/thumbnail", "mp4": f"/cache/{CID}/mp4"}
+DETAIL: dict[str, Any] = META | {
+    "facts": FOUND,
+    "preview": PREVIEW,
+    "used": {
+        "runs": [
+            {
+                "run_id": RUN_ID,
+                "as": ["output"],
+                "owner": "owner",
+                "recipe": "beat-sync",
+                "recipe_cid": CID,
+                "status": "completed",
+                "provenance_cid": CID,
+                "links": {"self": f"/runs/{RUN_ID}"},
+            }
+        ],
+        "recipes": [{"recipe_id": CID, "name": "beat-sync", "links": {"self": f"/recipes/{CID}"}}],
+    },
+    "copies": [
+        {
+            "storage_id": "7d0f…",
+            "name": "my bucket",
+            "kind": "s3",
+            "state": "made",
+            "location": f"s3://bucket/{CID}",
+            "reason": None,
+            "updated_at": TIME,
+            "links": {"storage": "/storage/7d0f…"},
+        }
+    ],
+}
+Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
+Limit = Annotated[int, Query(ge=1, le=200)]
+Cursor = Annotated[str | None, Query(description="`next` of the page before")]
+
+
+class Description(Addressed):
+    """What you say of content: JSON merge patch (RFC 7396). What is left out stays, null takes away."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"name": "cat", "description": "A cat, dancing", "tags": ["animal", "dance"]}},
+    )
+
+    name: str | None = Field(None, max_length=NAME_CHARACTERS)
+    description: str | None = Field(None, max_length=DESCRIPTION_CHARACTERS)
+    tags: list[Tag] | None = Field(None, max_length=TAGS, description="Replaces all of them")
+
+    @field_validator("tags")
+    @classmethod
+    def _printable(cls, value: list[str] | None) -> list[str] | None:
+        if wrong := [tag for tag in value or () if not tag.isprintable()]:
+            raise ValueError(f"{wrong[0]!r} has to be made of printable characters only")
+        return value
+
+
+class Publishing(Addressed):
+    """Under what content becomes public. What is left out is as you described it."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"name": "Cat", "description": "A cat, dancing"}}
+    )
+
+    name: str | None = Field(None, max_length=NAME_CHARACTERS)
+    description: str | None = Field(None, max_length=DESCRIPTION_CHARACTERS)
+
+
+# --- in -------------------------------------------------------------------------------------------------------------
 
 
 @router.post(
     "/cache/upload",
-    tags=["cache"],
     summary="Upload a file",
     status_code=201,
     openapi_extra=UPLOAD_BODY,
@@ -58,111 +179,134 @@ UPLOAD_BODY: dict[str, Any] = {
 async def upload(request: Request, parts: Parts, user: User) -> Response:
     """Store files. They are hashed while they come; what does not come whole leaves nothing.
 
-    With several files the answer is `{"files": […]}`, each as in the example.
+    With several files the answer is `{"files": […]}`, each as in the example. For uploads that go on after an
+    interruption see `/cache/uploads`.
     """
-    form = await receive_form(request, parts.blobs, parts.settings.max_upload_bytes)
+    announced = request.headers.get("content-length", "")
+    least = max(0, int(announced) - FORM_OVERHEAD) if announced.isdigit() else 0
+    async with within_quota(parts, user, least) as limit:
+        form = await receive_form(request, parts.blobs, limit)
     if not form.files:
         raise refused("file", "", "there: send at least one file in the form")
     name = form.fields.get("name", "").strip()
-    _check_name(name, len(form.files))
+    check_name(name, len(form.files))
     fingerprint = "\0".join([name, *(file.cid for file in form.files)])
     command_id = await parts.issuer.command_id(request, user, fingerprint.encode())
-    stored = []
-    for index, file in enumerate(form.files):
-        stored.append(await _book(parts, request, file, user, name, f"{command_id}-{index}"))
+    stored = [
+        await book(parts, request, file, "upload", user, name, f"{command_id}-{index}")
+        for index, file in enumerate(form.files)
+    ]
     if len(stored) == 1:
         return Json(stored[0], 201, {"Location": f"/cache/{stored[0]['cid']}"})
     return Json({"files": stored}, 201)
 
 
-async def _book(
-    parts: Gateway, request: Request, file: Uploaded, owner: str, name: str, command_id: str
-) -> dict[str, Any]:
-    command = ImportObject(file.cid, file.size_bytes, file.media_type, "upload", owner, name)
-    await parts.issuer.issue(command, command_id, f"/cache/{file.cid}", patience_of(request))
+@router.post(
+    "/cache/import",
+    summary="Import local files",
+    status_code=201,
+    responses=answers({"files": [UPLOADED]}, 401, 404, 413, 422, 507, status=201, pending=True),
+)
+async def import_files(
+    request: Request,
+    parts: Parts,
+    user: User,
+    path: Annotated[str, Query(max_length=4096, description="Of a file or folder on the server's machine")],
+    name: Annotated[str, Query(max_length=NAME_CHARACTERS, description="What you call it; for a single file")] = "",
+) -> Response:
+    """Store a file that the server can see, or all files in a folder. Only below `ARTDAG_IMPORT_DIRS`, through no link.
 
-    async def check() -> bool:
-        if name:
-            return await objects.has_name(parts.pool, file.cid, owner, name)
-        return await objects.find(parts.pool, file.cid) is not None
-
-    await parts.projector.until(check, OWN_WRITES_SECONDS)
-    return {
-        "cid": file.cid,
-        "size_bytes": file.size_bytes,
-        "media_type": file.media_type,
-        "name": name or None,
-        "filename": file.filename or None,
-        "links": {"raw": raw_url(file.cid), "meta": f"/cache/{file.cid}/meta"},
-    }
-
-
-def _check_name(name: str, files: int) -> None:
-    rule = ""
-    if name and files > 1:
-        rule = "for a single file; upload several one by one to name them"
-    elif len(name) > NAME_CHARACTERS:
-        rule = f"at most {NAME_CHARACTERS} characters"
-    elif not name.isprintable():
-        rule = "made of printable characters only"
-    if rule:
-        raise InvalidRequestError(
-            f"name: {name[:80]!r} has to be {rule}",
-            problems=[{"field": "name", "value": name[:80], "problem": rule}],
-        )
-
-
-async def known(parts: Gateway, reference: str) -> tuple[ObjectRow, list[dict[str, str]]]:
-    """Return what is known of content that is stored here, and its names.
-
-    Raises:
-        InvalidCidError: not a CID.
-        ContentNotFoundError: it is not stored here.
+    With a folder the answer is `{"files": […]}`, `filename` being the path in the folder; else it is that of the file.
+    Where one of them is refused, those before it stay.
     """
-    cid = parse_cid(reference)
-    path = await parts.blobs.path(cid)
-    row = await objects.find(parts.pool, cid)
-    if row is None:  # stored a moment ago: the books follow
-        facts = path.stat()
-        stored_at = datetime.fromtimestamp(facts.st_mtime, UTC)
-        row = ObjectRow(cid, facts.st_size, media_type_of(path), "", stored_at)
-    return row, await objects.names_of(parts.pool, cid)
+    check_name(name)
+    command_id = await parts.issuer.command_id(request, user, f"{path}\0{name}".encode())
+    stored: list[dict[str, Any]] = []
+    with opened(path, parts.settings.import_dirs) as (folder, found):
+        if folder and name:
+            raise refused("name", name, "for a single file; a folder's files are named one by one")
+        while file := await asyncio.to_thread(_next, found):
+            if len(stored) == FILES:
+                raise refused("path", path[:200], f"a folder of at most {FILES} files")
+            await check_room(parts, user, file.size_bytes)
+            kept = await _keep(parts, file)
+            stored.append(await book(parts, request, kept, "import", user, name, f"{command_id}-{len(stored)}"))
+    if not folder:
+        return Json(stored[0], 201, {"Location": f"/cache/{stored[0]['cid']}"})
+    return Json({"files": stored}, 201)
 
 
-@router.get("/cache/{cid}", tags=["cache"], summary="Get content details", responses=answers(OBJECT, 400, 404))
-@router.get("/cache/{cid}/meta", tags=["cache"], summary="Get content metadata", responses=answers(OBJECT, 400, 404))
-async def get_meta(cid: Cid, parts: Parts) -> Response:
-    """Size, media type, where it came from and what it is called."""
-    return Json(object_view(*await known(parts, cid)))
+def _next(found: Iterator[Found]) -> Found | None:
+    return next(found, None)
+
+
+async def _keep(parts: Gateway, file: Found) -> Uploaded:
+    most = parts.settings.max_upload_bytes
+    if file.size_bytes > most:
+        raise too_large(most)
+    head, size = b"", 0
+    async with parts.blobs.writer() as writer:
+        while data := await asyncio.to_thread(os.read, file.descriptor, WRITE_BYTES):
+            head = head or data[:SIGNATURE_BYTES]
+            size += len(data)
+            if size > most:  # it grows while it is read
+                raise too_large(most)
+            await writer.write(data)
+        blob = await writer.commit()
+    return Uploaded("path", file.name, blob.cid, blob.size_bytes, media_type(head))
+
+
+# --- lists ----------------------------------------------------------------------------------------------------------
 
 
 @router.get(
-    "/cache/{cid}/raw",
-    tags=["cache"],
-    summary="Download raw content",
-    responses=answers("(bytes)", 400, 404, 416, media_type="application/octet-stream"),
+    "/cache",
+    summary="List content, newest first",
+    responses=answers({"objects": [META], "total": 1, "next": None}, 401, 422),
 )
-@router.head("/cache/{cid}/raw", tags=["cache"], summary="Ask for size and type", responses=answers("", 400, 404, 416))
-async def get_raw(request: Request, cid: Cid, parts: Parts) -> Response:
-    """The bytes, whole or a range of them (`Range`, `If-Range`); the CID is the `ETag` (`If-None-Match`)."""
-    row, names = await known(parts, cid)
-    end = extension(row.media_type)
-    name = names[0]["name"] if names else row.cid
-    filename = name if name.endswith(f".{end}") else f"{name}.{end}"
-    return ContentResponse(request, await parts.blobs.path(row.cid), row.cid, row.media_type, filename)
+async def list_objects(
+    parts: Parts,
+    viewer: Viewer,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    type: Annotated[  # noqa: A002  (the name of the parameter)
+        str | None, Query(max_length=100, description="Media type, or its first half", examples=["video"])
+    ] = None,
+    name: Annotated[str | None, Query(max_length=NAME_CHARACTERS, description="Part of a name")] = None,
+    tag: Annotated[str | None, Query(max_length=64)] = None,
+    origin: Annotated[str | None, Query(max_length=40, description="upload, import, step, plan …")] = None,
+    owner: Annotated[
+        str | None, Query(max_length=200, description="Who described, used or rendered it; `me`: you")
+    ] = None,
+) -> Response:
+    """One page of all content; `next` is the cursor of the following page."""
+    chosen = Filter((type,) if type else None, name or None, tag or None, origin or None, _owner(owner, viewer))
+    rows, total, following = await page_of(parts, limit, cursor, chosen)
+    return Json(page_view("objects", await meta_views(parts, rows, viewer), total, following))
+
+
+def _owner(owner: str | None, viewer: str) -> str | None:
+    if owner != "me":
+        return owner or None
+    if not viewer:
+        raise UnauthenticatedError("owner=me needs a token: send Authorization: Bearer <token>")
+    return viewer
+
+
+async def page_of(
+    parts: Gateway, limit: int, cursor: str | None, chosen: Filter
+) -> tuple[list[ObjectRow], int, int | None]:
+    """Return a page of content, how much there is, and the cursor of the following page."""
+    rows, total = await objects.newest(parts.pool, limit + 1, read_cursor(cursor), chosen)
+    return rows[:limit], total, rows[limit - 1].position if len(rows) > limit else None
 
 
 @router.get(
     "/assets",
-    tags=["cache"],
     summary="List known assets",
     responses=answers({"assets": [OBJECT | {"name": "cat", "owner": "owner"}], "total": 1, "next": None}, 422),
 )
-async def list_assets(
-    parts: Parts,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
-) -> Response:
+async def list_assets(parts: Parts, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """Content that has a name, named last first. Recipes and runs may use these names instead of CIDs."""
     rows, total = await objects.named(parts.pool, limit + 1, read_cursor(cursor))
     page = rows[:limit]
@@ -181,3 +325,120 @@ async def list_assets(
         for row in page
     ]
     return Json(page_view("assets", items, total, following))
+
+
+# --- one ------------------------------------------------------------------------------------------------------------
+
+
+@router.get("/cache/{cid}", summary="Get content details", responses=answers(DETAIL, 400, 404))
+async def get_details(request: Request, cid: Cid, parts: Parts, viewer: Viewer) -> Response:
+    """All that is known: what it is and is called, what it holds, where it can be seen, which runs and recipes use it.
+
+    `copies`: at your storage providers.
+
+    Asked for as `application/octet-stream`, the bytes themselves, as this address gave them earlier.
+    """
+    if BYTES_ONLY.match(request.headers.get("accept", "")):
+        return await get_raw(request, cid, parts)
+    row = await known(parts, cid)
+    (meta,), (facts,), used, copies = await asyncio.gather(
+        meta_views(parts, [row], viewer),
+        facts_views(parts, [row]),
+        uses_view(parts, row.cid),
+        copies_view(parts, row.cid, viewer),
+    )
+    if facts is None and row.media_type.partition("/")[0] in FACTS.of and has(row, FACTS):
+        await look_into(parts, request, row.cid, row.media_type)
+        facts = {"status": "pending"}
+    return Json(meta | {"facts": facts, "preview": preview_view(row, facts), "used": used, "copies": copies})
+
+
+@router.get("/cache/{cid}/meta", summary="Get content metadata", responses=answers(META, 400, 404))
+async def get_meta(request: Request, cid: Cid, parts: Parts, viewer: Viewer) -> Response:
+    """What it is, where it came from, and what is said of it. The `ETag` is what `If-Match` of a change takes."""
+    return await _meta(request, parts, await known(parts, cid), viewer)
+
+
+async def _meta(request: Request, parts: Gateway, row: ObjectRow, viewer: str) -> Response:
+    tag = entity_tag(row, viewer)
+    headers = {"ETag": tag, "Vary": "Authorization, Cookie", "Cache-Control": "no-cache"}
+    if request.method == "GET" and matches(request.headers.get("if-none-match", ""), tag):
+        return Response(None, 304, headers)
+    return Json((await meta_views(parts, [row], viewer))[0], 200, headers)
+
+
+@router.patch(
+    "/cache/{cid}/meta",
+    summary="Update metadata",
+    responses=answers(META, 400, 401, 404, 412, 422, pending=True),
+)
+async def patch_meta(request: Request, cid: Cid, body: Description, parts: Parts, user: User) -> Response:
+    """Name, description and tags are yours: others keep theirs. With `If-Match`, only if nothing changed since."""
+    row = await known(parts, cid)
+    body.check(row.cid)
+    check_unchanged(request.headers, entity_tag(row, user))
+    expected = row.version if request.headers.get("if-match", "*").strip() != "*" else 0
+    name = (body.name or "").strip()
+    check_name(name)
+    fields = tuple(each for each in ("name", "description", "tags") if each in body.model_fields_set)
+    command_id = await parts.issuer.command_id(request, user, await request.body())
+    command = DescribeObject(
+        row.cid, user, fields, name, body.description or "", tuple(sorted(set(body.tags or ()))), expected
+    )
+    done = await parts.issuer.issue(command, command_id, f"/cache/{row.cid}/meta", patience_of(request))
+    return await _meta(request, parts, await _at(parts, row, int(done.get("version", 0))), user)
+
+
+async def _at(parts: Gateway, row: ObjectRow, version: int) -> ObjectRow:
+    """Return content as the read models show it at a version, or later."""
+
+    async def check() -> ObjectRow | None:
+        found = await objects.find(parts.pool, row.cid)
+        return found if found is not None and found.version >= version else None
+
+    return await parts.projector.until(check, OWN_WRITES_SECONDS) or row
+
+
+@router.post(
+    "/cache/{cid}/publish",
+    summary="Publish",
+    responses=answers({"cid": CID, "published": PUBLICATION}, 400, 401, 404, 422, pending=True),
+)
+async def publish(request: Request, cid: Cid, parts: Parts, user: User, body: Publishing | None = None) -> Response:
+    """Make content public in your name, with the provenance of the run that made it. The same again changes nothing.
+
+    What is published cannot be deleted.
+    """
+    row = await known(parts, cid)
+    given = body or Publishing.model_validate({})
+    given.check(row.cid)
+    (meta,) = await meta_views(parts, [row], user)
+    name = (given.name if given.name is not None else meta["name"] or "").strip()
+    check_name(name)
+    if not name:
+        raise refused("name", "", "there: content is published under a name; send one, or name it first")
+    description = given.description if given.description is not None else meta["description"]
+    made = await objects.origin_of(parts.pool, row.cid, user)
+    origin = (made["run_id"], made["recipe_cid"], made["provenance_cid"]) if made else ("", "", "")
+    command_id = await parts.issuer.command_id(request, user, await request.body())
+    command = PublishObject(row.cid, user, name, description, *origin)
+    done = await parts.issuer.issue(command, command_id, f"/cache/{row.cid}", patience_of(request))
+    await _at(parts, row, int(done.get("version", 0)))
+    published = (await objects.publications_of(parts.pool, [row.cid])).get(row.cid, [])
+    own = next((publication_view(each) for each in published if each.owner == user), None)
+    return Json({"cid": row.cid, "published": own or {"owner": user, "name": name, "description": description}})
+
+
+@router.get(
+    "/cache/{cid}/raw",
+    summary="Download raw content",
+    responses=answers("(bytes)", 400, 404, 412, 416, media_type="application/octet-stream"),
+)
+@router.head("/cache/{cid}/raw", summary="Ask for size and type", responses=answers("", 400, 404, 412))
+async def get_raw(request: Request, cid: Cid, parts: Parts) -> Response:
+    """The bytes, whole or a range of them (`Range`, `If-Range`); the CID is the `ETag` (`If-None-Match`)."""
+    row = await known(parts, cid)
+    end = extension(row.media_type)
+    name = await title_of(parts, row)
+    filename = name if name.endswith(f".{end}") else f"{name}.{end}"
+    return ContentResponse(request, await parts.blobs.path(row.cid), row.cid, row.media_type, filename)

@@ -85,6 +85,12 @@ async def apply(connection: Any, facts: Sequence[Fact]) -> None:
 # --- questions ------------------------------------------------------------------------------------------------------
 
 
+async def known(pool: asyncpg.Pool, cids: Sequence[str]) -> list[str]:
+    """Return those of ``cids`` that are uploaded effects."""
+    rows = await pool.fetch("SELECT cid FROM rm_effects WHERE cid = ANY ($1::text[]) ORDER BY cid", cids)
+    return [row["cid"] for row in rows]
+
+
 async def find(pool: asyncpg.Pool, cid: str) -> EffectRow | None:
     """Return an uploaded effect by its CID."""
     row = await pool.fetchrow("SELECT * FROM rm_effects WHERE cid = $1", cid)

@@ -27,14 +27,14 @@ from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.consumer import QuickPull
 from artdag_common.tasks import end
-from services.gateway.projections import effects, objects, recipes, runs, tokens
+from services.gateway.projections import effects, objects, recipes, runs, storage, tokens
 from services.gateway.projections.fact import Fact, fact
 
 NAME = "gateway"
-SHAPE = 1
+SHAPE = 2
 """Raised when a table or its meaning changes: the read models are then made anew from the events."""
 
-PROJECTIONS: tuple[ModuleType, ...] = (runs, recipes, effects, objects, tokens)
+PROJECTIONS: tuple[ModuleType, ...] = (runs, recipes, effects, objects, storage, tokens)
 AT_ONCE = 2000
 IDLE = 0.5
 RETRY = 0.2

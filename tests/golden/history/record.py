@@ -13,12 +13,14 @@ from datetime import UTC, datetime, timedelta
 
 from artdag_common.domain.access import Token
 from artdag_common.domain.aggregate import Aggregate
-from artdag_common.domain.content import Object
+from artdag_common.domain.content import Object, Publication, Words
+from artdag_common.domain.copy import Copy
 from artdag_common.domain.effect import Effect
 from artdag_common.domain.plan import PlannedStep
 from artdag_common.domain.recipe import Recipe
 from artdag_common.domain.run import AnalysisResult, InputBinding, Run
 from artdag_common.domain.step import Step
+from artdag_common.domain.storage import Storage
 from tests.golden.history.histories import FOLDER, state_of, stored
 
 RUN = "0190b5f2c3d47e8f9a0b1c2d3e4f5a6b"
@@ -189,6 +191,66 @@ def object_named(clock: Iterator[datetime]) -> Object:
     return content
 
 
+def object_published(clock: Iterator[datetime]) -> Object:
+    """Named and described, renamed by taking the name away, published by one owner."""
+    content = Object.create(Object.Stored, cid("o"), next(clock), size_bytes=1, media_type="video/mp4", origin="step")
+    content.describe("owner", Words("cat", "Eine Katze.", ("animal", "näher")), next(clock))
+    content.describe("owner", Words(name=""), next(clock))
+    content.publish("owner", Publication("Cat", "A cat.", RUN, cid("r"), cid("w")), next(clock))
+    return content
+
+
+def object_evicted(clock: Iterator[datetime]) -> Object:
+    """Uploaded by two, deleted by one and then by the other, computed again by a step."""
+    content = Object.create(
+        Object.Stored, cid("v"), next(clock), size_bytes=2**40, media_type="video/mp4", origin="upload"
+    )
+    for owner in ("owner", "other"):
+        content.claim(owner, next(clock))
+        content.name(owner, "Kätzchen", next(clock))
+    content.disown("owner", next(clock))
+    content.evict("other", "deleted", next(clock))
+    content.restore("video/mp4", "step", next(clock))
+    return content
+
+
+STORAGE = "2b1f6f0e-5d0c-5f43-9c86-0f6a3a6f7a10"
+
+
+def storage_purged(clock: Iterator[datetime]) -> Storage:
+    """Added, edited, switched, tested, given up and emptied."""
+    storage = Storage.create(
+        Storage.Added,
+        STORAGE,
+        next(clock),
+        owner="owner",
+        kind="ipfs",
+        name="Knoten",
+        settings='{"endpoint":"https://ipfs.example.org"}',
+        secrets=("token",),
+        capacity_bytes=0,
+    )
+    storage.edit("Knoten", '{"endpoint":"https://ipfs.example.com"}', (), ("token",), 2**40, next(clock))
+    storage.switch(False, next(clock))
+    storage.switch(True, next(clock))
+    storage.check("service-unavailable", "it does not answer", next(clock))
+    storage.check("", "", next(clock))
+    storage.remove(True, next(clock))
+    storage.end_purge(1, next(clock))
+    return storage
+
+
+def copy_removed(clock: Iterator[datetime]) -> Copy:
+    """Tried twice, failed, asked for again, made, removed."""
+    copy = Copy.request(STORAGE, cid("o"), "owner", next(clock))
+    copy.fail("service-unavailable", "it does not answer", True, next(clock))
+    copy.fail("storage-refused", "the bucket is gone", False, next(clock))
+    copy.ask_again(next(clock))
+    copy.make(f"s3://bucket/oo/{cid('o')}", 2**40, next(clock))
+    copy.remove(next(clock))
+    return copy
+
+
 def token_revoked(clock: Iterator[datetime]) -> Token:
     """Attached, then revoked."""
     token = Token.create(Token.Attached, "ab" * 32, next(clock), user="owner")
@@ -208,6 +270,10 @@ HISTORIES: tuple[Callable[[Iterator[datetime]], Aggregate], ...] = (
     recipe_restored,
     effect_registered,
     object_named,
+    object_evicted,
+    object_published,
+    storage_purged,
+    copy_removed,
     token_revoked,
 )
 

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from artdag_common.application import Application
+from artdag_common.blobs.layered import LayeredBlobStore
 from artdag_common.blobs.local import LocalBlobStore
 from artdag_common.codec import encode_command
 from artdag_common.commands import ExecuteStep, ExecuteSteps
@@ -83,6 +84,13 @@ class Hints:
         self.again += events
 
 
+class Undivided:
+    """In place of the division of long films: there is none."""
+
+    async def pays(self, command: ExecuteStep) -> bool:
+        return False
+
+
 class World:
     """Executors that share an event store and a cache folder."""
 
@@ -96,7 +104,15 @@ class World:
     def executor(self, renderer: Renderer, heartbeat: float = 3600.0) -> StepHandler:
         app = Application(PostgresEventStore(self.pool))
         name = next(self.names)
-        return StepHandler(name, self.hints, app, self.blobs, renderer, heartbeat)  # type: ignore[arg-type]
+        return StepHandler(
+            name,
+            self.hints,  # type: ignore[arg-type]
+            app,
+            LayeredBlobStore(self.blobs),
+            renderer,  # type: ignore[arg-type]
+            Undivided(),  # type: ignore[arg-type]
+            heartbeat,
+        )
 
     async def command(self, version: int = 0) -> ExecuteStep:
         source = await self.blobs.put(b"source")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +23,12 @@ from artdag_common.eventstore import postgres
 from artdag_common.messaging.bus import Bus
 
 Event = dict[str, Any]
+
+IMPORTS = Path(tempfile.mkdtemp(prefix="artdag-imports-"))
+"""The one folder that the running system may import from, and in which its users may have local storage."""
+
+os.environ["ARTDAG_IMPORT_DIRS"] = os.environ["ARTDAG_STORAGE_DIRS"] = str(IMPORTS)
+atexit.register(shutil.rmtree, IMPORTS, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +68,12 @@ async def events(live: System, bus: Bus) -> AsyncIterator[Application]:
     yield Application(store)
     await store.close()
     await pool.close()
+
+
+@pytest.fixture
+def imports() -> Path:
+    """A new folder that the running system may import from."""
+    return Path(tempfile.mkdtemp(dir=IMPORTS))
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from artdag_common.cid import cid_of
-from tests.unit.media.counted import RATE_HZ, write_counted, write_wav
+from artdag_common.media.probe import probe
+from tests.unit.media.counted import RATE_HZ, numbers_of, write_counted, write_wav
 
 PENDING = {"Prefer": "wait=0"}
 
@@ -112,6 +113,70 @@ async def test_what_only_the_step_can_know_is_said_too(api, tmp_path, problem):
     noise = await api.post("/cache/upload", files={"file": ("a.bin", b"\x01" + uuid4().bytes * 50)})
     said = problem(await picture(api, f"/cache/{noise.json()['cid']}/thumbnail"), 404, "nothing-to-show")
     assert "cannot be read" in said["detail"]
+
+
+async def test_what_browsers_play_is_given_as_it_is(api, film):
+    whole = await picture(api, f"/cache/{film}/mp4")
+    assert (whole.status_code, cid_of(whole.content)) == (200, film)
+    assert whole.headers["content-type"] == "video/mp4"
+    assert whole.headers["etag"] == f'"{film}"'
+    part = await api.get(f"/cache/{film}/mp4", headers={"Range": "bytes=5-9", "If-Range": f'"{film}"'})
+    assert (part.status_code, part.content) == (206, whole.content[5:10])
+    head = await api.head(f"/cache/{film}/mp4")
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(whole.content)))
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("a.mkv", {}),
+        ("a.mp4", {"pix_fmt": "yuv444p"}),
+        ("a.avi", {"codec": "mjpeg", "pix_fmt": "yuvj420p"}),
+    ],
+)
+async def test_all_else_is_made_to_play_once(api, tmp_path, name, how):
+    path = write_counted(tmp_path / name, 12, first=uuid4().int % 200, size=(160, 90), **how)
+    path.write_bytes(path.read_bytes() + uuid4().bytes)
+    cid = await stored(api, path)
+    made = await picture(api, f"/cache/{cid}/mp4")
+    assert made.status_code == 200, made.text
+    assert made.headers["content-type"] == "video/mp4"
+    assert made.headers["content-disposition"].endswith(f"''{cid}.mp4")
+    shown = tmp_path / "shown.mp4"
+    shown.write_bytes(made.content)
+    facts = probe(shown)
+    assert (facts.video_codec, facts.pix_fmt, facts.frames) == ("h264", "yuv420p", 12)
+    assert (facts.width, facts.height) == (160, 90)
+    assert numbers_of(shown) == numbers_of(path), "each frame is there"
+    tag = made.headers["etag"]
+    assert tag == f'"{cid_of(made.content)}"'
+    assert (await api.get(f"/cache/{cid}/mp4", headers={"If-None-Match": tag})).status_code == 304
+    part = await api.get(f"/cache/{cid}/mp4", headers={"Range": "bytes=-7"})
+    assert (part.status_code, part.content) == (206, made.content[-7:])
+
+
+async def test_sound_is_made_to_play_and_a_still_is_not(api, tmp_path, problem):
+    sound = await stored(api, write_wav(tmp_path / "a.wav", fresh_sound(0.5)))
+    made = await picture(api, f"/cache/{sound}/mp4")
+    assert (made.status_code, made.headers["content-type"]) == (200, "audio/mp4")
+    pixels = np.random.default_rng(uuid4().int).integers(0, 255, (30, 40, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    still = await stored(api, tmp_path / "a.png")
+    assert "is a still" in problem(await picture(api, f"/cache/{still}/mp4"), 404, "nothing-to-show")["detail"]
+    text = await api.post("/cache/upload", files={"file": ("a.json", b'{"a": "' + uuid4().hex.encode() + b'"}')})
+    problem(await api.get(f"/cache/{text.json()['cid']}/mp4"), 404, "nothing-to-show")
+
+
+async def test_whoever_does_not_wait_is_told_where_to_look(api, tmp_path, held, follow):
+    cid = await stored(api, write_wav(tmp_path / "a.wav", fresh_sound(0.5)))
+    told = await api.get(f"/cache/{cid}/mp4", headers=PENDING)
+    assert (told.status_code, told.headers["retry-after"]) == (202, "1")
+    links = told.json()["links"]
+    assert links["resource"] == f"/cache/{cid}/mp4"
+    held()
+    async for _ in follow(links["run"].rpartition("/")[2]):
+        pass
+    assert (await picture(api, f"/cache/{cid}/mp4")).status_code == 200
 
 
 async def test_requests_that_break_a_rule_are_refused(api, asset, problem):

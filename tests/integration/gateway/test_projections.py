@@ -13,7 +13,7 @@ import pytest
 from artdag_cli.system import System, system
 from artdag_common.application import Application
 from artdag_common.domain.access import Token
-from artdag_common.domain.content import Object
+from artdag_common.domain.content import Object, Publication, Words
 from artdag_common.domain.plan import PlannedStep
 from artdag_common.domain.recipe import Recipe
 from artdag_common.domain.run import InputBinding, Run
@@ -22,9 +22,11 @@ from artdag_common.eventstore import postgres
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.relay import Relay
-from services.gateway.projections import projector
+from services.gateway.projections import objects, projector
 from services.gateway.projections.fact import Fact
+from services.gateway.projections.objects import FACTS, Filter
 from services.gateway.projections.projector import Projector
+from services.gateway.projections.rows import UNLISTED
 
 NOW = datetime(2026, 1, 7, 12, tzinfo=UTC)
 
@@ -175,11 +177,60 @@ async def all_that_happens(app: Application) -> None:
     content = Object.create(Object.Stored, "bafyo", NOW, size_bytes=3, media_type="video/mp4", origin="upload")
     content.name("owner", "cat", NOW)
     content.name("owner", "dog", NOW)
+    content.claim("owner", NOW)
     await app.save(content, "object/1")
+    content.describe("owner", Words("cat", "a cat", ("animal", "dance")), NOW)
+    content.describe("other", Words("Katze"), NOW)
+    content.publish("owner", Publication("Cat", "", "good", "bafyrecipe", "bafyprovenance"), NOW)
+    await app.save(content, "object/2")
+    content.disown("other", NOW)
+    content.describe("owner", Words(name=""), NOW)
+    await app.save(content, "object/3")
+    lost = Object.create(Object.Stored, "bafylost", NOW, size_bytes=3, media_type="image/png", origin="upload")
+    lost.claim("owner", NOW)
+    lost.describe("owner", Words("lost", "it goes", ("gone",)), NOW)
+    await app.save(lost, "lost/1")
+    lost.evict("owner", "deleted", NOW)
+    await app.save(lost, "lost/2")
+    back = Object.create(Object.Stored, "bafyback", NOW, size_bytes=3, media_type="image/png", origin="upload")
+    back.name("owner", "back", NOW)
+    back.evict("gc", "old", NOW)
+    back.restore("image/png", "step", NOW)
+    await app.save(back, "back/1")
+    await looked_into(app, "bafyo", "bafyfacts", "")
+    await looked_into(app, "bafyback", "", "no good")
+    await looked_into(app, "bafylost", "", "")
     token = Token.create(Token.Attached, "ab12", NOW, user="owner")
     await app.save(token, "token/1")
     token.revoke(NOW)
     await app.save(token, "token/2")
+
+
+async def looked_into(app: Application, cid: str, document: str, error: str) -> None:
+    """Let a run find out what content holds; without document and error it does not come to an end."""
+    run = Run.create(
+        Run.Requested,
+        f"look-{cid}",
+        NOW,
+        recipe_cid="bafyfactsrecipe",
+        recipe_name=FACTS,
+        owner=UNLISTED,
+        inputs=(InputBinding("media", (cid,)),),
+        output_name="",
+        hold=False,
+    )
+    await app.save(run, f"{cid}/1")
+    source = PlannedStep("media", "SOURCE", cid, "{}", (), "facts.media", 0, cid)
+    run.plan_steps([source, PlannedStep("facts", "PROBE", f"p{cid}", "{}", (0,), "facts.facts", 1)], NOW)
+    run.complete_plan("bafyplan", "plan", 1, NOW)
+    run.schedule(NOW, {})
+    await app.save(run, f"{cid}/2")
+    if error:
+        run.take_failure(f"p{cid}", 1, "step-input", error, NOW)
+    elif document:
+        run.take({f"p{cid}": document}, NOW, {})
+        run.complete("bafyrecord", NOW)
+    await app.save(run, f"{cid}/3")
 
 
 async def dump(pool: asyncpg.Pool) -> dict[str, list[tuple[object, ...]]]:
@@ -210,7 +261,7 @@ async def test_rows_do_not_depend_on_how_events_are_cut_into_batches(pool, histo
 
 async def test_the_rows_say_what_happened(pool, history):
     await projector.rebuild(pool)
-    runs = {row["run_id"]: row for row in await pool.fetch("SELECT * FROM rm_runs")}
+    runs = {row["run_id"]: row for row in await pool.fetch("SELECT * FROM rm_runs WHERE owner = 'owner'")}
     steps = {
         run_id: [
             row["status"]
@@ -240,6 +291,42 @@ async def test_the_rows_say_what_happened(pool, history):
     assert (again["attempt"], again["duration_ms"], again["output_cid"]) == (2, 25, "bafyoutshared")
 
 
+async def test_the_rows_say_what_is_known_of_content(pool, history):
+    await projector.rebuild(pool)
+    rows, total = await objects.newest(pool, 10, None, Filter())
+    assert ([row.cid for row in rows], total) == (["bafyback", "bafyo"], 2)
+    assert await objects.find(pool, "bafylost") is None
+    said = await objects.said_of(pool, ["bafyo", "bafylost", "bafyback"])
+    assert {cid: [(each.owner, each.name, each.tags) for each in words] for cid, words in said.items()} == {
+        "bafyo": [("owner", "", ["animal", "dance"])]
+    }
+    published = (await objects.publications_of(pool, ["bafyo"]))["bafyo"]
+    assert [(each.owner, each.name, each.run_id) for each in published] == [("owner", "Cat", "good")]
+    facts = await objects.facts_of(pool, ["bafyo", "bafylost", "bafyback"])
+    assert {cid: (row.status, row.document_cid, row.error) for cid, row in facts.items()} == {
+        "bafyo": ("known", "bafyfacts", ""),
+        "bafyback": ("unreadable", "", "no good"),
+        "bafylost": ("pending", "", ""),
+    }
+    assert await objects.runs_of(pool, "bafyback") == [], "who looks into content is on no list"
+    used = {row["run_id"]: row["roles"] for row in await objects.runs_of(pool, "bafysource")}
+    assert used == {run: ["input"] for run in ("good", "stopped", "waiting", "shared", "held")}, "bad was deleted"
+    assert (await objects.origin_of(pool, "bafyoutgood-c3", "owner"))["run_id"] == "good"
+    for chosen, found in (
+        (Filter(types=("video",)), ["bafyo"]),
+        (Filter(types=("image/png", "audio")), ["bafyback"]),
+        (Filter(name="CAT"), []),
+        (Filter(tag="dance"), ["bafyo"]),
+        (Filter(tag="dan"), []),
+        (Filter(origin="step"), ["bafyback"]),
+        (Filter(owner="owner"), ["bafyo"]),
+        (Filter(owner="other"), []),
+        (Filter(kept=True), ["bafyo"]),
+    ):
+        rows, total = await objects.newest(pool, 10, None, chosen)
+        assert ([row.cid for row in rows], total) == (found, len(found)), chosen
+
+
 async def test_applied_positions_are_skipped_and_a_gap_is_refused(pool, history):
     await projector.rebuild(pool)
     expected = await dump(pool)
@@ -267,7 +354,7 @@ async def test_an_older_shape_is_made_anew(pool, history):
     columns = await pool.fetch("SELECT column_name FROM information_schema.columns WHERE table_name = 'rm_tokens'")
     assert "old" not in {row["column_name"] for row in columns}
     await projector.rebuild(pool)
-    assert await pool.fetchval("SELECT count(*) FROM rm_runs") == 6
+    assert await pool.fetchval("SELECT count(*) FROM rm_runs") == 9
 
 
 class Watched:

@@ -15,7 +15,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-LOCKS = ["requirements.lock", "requirements-test.lock"]
+LOCKS = ["requirements.lock", "requirements-with.lock", "requirements-test.lock"]
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_the_tests_need_their_own_packages(bootstrap: ModuleType, root: Path, mo
     programs = Programs()
     monkeypatch.setattr(bootstrap, "run", programs)
     monkeypatch.setattr(bootstrap, "pip_index", lambda python: "")
-    bootstrap.environment(".venv", LOCKS[1:])
+    bootstrap.environment(".venv", LOCKS[2:])
     assert str(root / "requirements-test.lock") in programs.started[-1]
 
 
@@ -201,7 +201,16 @@ def test_a_checkout_of_somebody_else(
 
 @pytest.mark.parametrize(
     ("arguments", "locks"),
-    [(["demo"], LOCKS), (["--help"], LOCKS), ([], LOCKS), (["test", "-k", "cid"], LOCKS[1:]), (["bench"], LOCKS[1:])],
+    [
+        (["demo"], LOCKS),
+        (["up"], LOCKS),
+        (["up", "--with", "s3,ipfs"], LOCKS[1:]),
+        (["up", "--with=s3"], LOCKS[1:]),
+        (["--help"], LOCKS),
+        ([], LOCKS),
+        (["test", "-k", "cid"], LOCKS[2:]),
+        (["bench"], LOCKS[2:]),
+    ],
 )
 def test_it_becomes_the_command_line(
     bootstrap: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], locks: list[str]

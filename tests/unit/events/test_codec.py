@@ -31,7 +31,7 @@ SCALARS = {
     bytes: FieldDescriptor.TYPE_BYTES,
     float: FieldDescriptor.TYPE_DOUBLE,
 }
-TRAVELLERS = {"CommandOutcome", "StepTick", "StoredEvent", "EventBatch"}
+TRAVELLERS = {"CommandOutcome", "ContentAnswer", "ContentQuestion", "CopyTick", "EventBatch", "StepTick", "StoredEvent"}
 """Messages that are neither event nor command, nor part of one."""
 
 

@@ -33,8 +33,8 @@ class _Server(uvicorn.Server):
         self.listening.set()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket.
+def listen(host: str, port: int, prefix: str = "") -> socket.socket:
+    """Return a listening socket. ``prefix``: of the settings that name its address, for the error.
 
     Raises:
         ConfigurationError: the address cannot be had.
@@ -43,15 +43,14 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise ConfigurationError(f"HOST={host!r}, PORT={port}: cannot listen there: {error}") from error
+        raise ConfigurationError(f"{prefix}HOST={host!r}, {prefix}PORT={port}: cannot listen there: {error}") from error
 
 
 @asynccontextmanager
 async def serving(
-    app: ASGIApp, host: str, port: int, before_stop: Callable[[], Awaitable[None]]
-) -> AsyncIterator[socket.socket]:
+    app: ASGIApp, listener: socket.socket, before_stop: Callable[[], Awaitable[None]] | None = None
+) -> AsyncIterator[None]:
     """Serve until the block is left. ``before_stop`` ends what would otherwise never end: streams."""
-    listener = listen(host, port)
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -69,9 +68,10 @@ async def serving(
     task.add_done_callback(lambda _: None if server.should_exit else signal.raise_signal(signal.SIGTERM))
     try:
         await server.listening.wait()
-        yield listener
+        yield
     finally:
-        await before_stop()
+        if before_stop:
+            await before_stop()
         server.should_exit = True
         await task
         listener.close()

@@ -1,0 +1,239 @@
+"""Content as people see it: what it is, what is said of it, what was found out, where it is used."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import asyncpg
+import orjson
+from fastapi import Depends, Path, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from artdag_common.cid import is_cid, parse_cid
+from artdag_common.errors import ArtdagError, ContentNotFoundError, InvalidRequestError
+from artdag_common.eventstore.holds import Holds
+from artdag_common.media.types import media_type_of
+from services.gateway.access import COOKIE
+from services.gateway.api.documentation import CID
+from services.gateway.deriving import PICTURES
+from services.gateway.parts import Gateway, Parts
+from services.gateway.playing import moves, plays
+from services.gateway.projections import objects, storage
+from services.gateway.projections.objects import FactsRow, ObjectRow, PublicationRow, Said
+from services.gateway.views import raw_url, run_url, time_view
+
+MEDIA = ("video", "audio", "image")
+"""First parts of the media types that can be seen or heard."""
+
+Cid = Annotated[str, Path(description="CID, also as Qm…", examples=[CID], max_length=128)]
+
+
+class Addressed(BaseModel):
+    """Base of bodies about content that the path names: they may name it too, as ``cid`` or in the earlier word."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cid: str | None = Field(None, max_length=128, description="The content; has to be that of the path")
+    hash: str | None = Field(None, max_length=128, description="Earlier name of `cid`")
+
+    def check(self, cid: str) -> None:
+        """Raise unless the body means this content.
+
+        Raises:
+            InvalidRequestError: it names other content.
+        """
+        for name, value in (("cid", self.cid), ("hash", self.hash)):
+            if value is not None and not (is_cid(value) and parse_cid(value) == cid):
+                raise InvalidRequestError(
+                    f"{name}: {value!r} is not the content of the path, {cid}",
+                    problems=[{"field": name, "value": value, "problem": f"has to be {cid}, as in the path"}],
+                )
+
+
+async def _viewer(request: Request, parts: Parts) -> str:
+    if "authorization" in request.headers or COOKIE in request.cookies:
+        return await parts.access.user(request)
+    return ""
+
+
+Viewer = Annotated[str, Depends(_viewer)]
+"""Who is signed in; empty: nobody, which is enough for looking."""
+
+
+async def known(parts: Gateway, reference: str) -> ObjectRow:
+    """Return what is known of content that is stored here.
+
+    Raises:
+        InvalidCidError: not a CID.
+        ContentNotFoundError: it is not stored here.
+    """
+    cid = parse_cid(reference)
+    row = await objects.find(parts.pool, cid)
+    if row is None:
+        await check_kept(parts, cid)
+    path = await parts.blobs.path(cid)
+    if row is None:  # stored a moment ago: the books follow
+        facts = await asyncio.to_thread(path.stat)
+        kind = await asyncio.to_thread(media_type_of, path)
+        row = ObjectRow(cid, facts.st_size, kind, "", datetime.fromtimestamp(facts.st_mtime, UTC))
+    return row
+
+
+async def check_kept(parts: Gateway, cid: str) -> None:
+    """Refuse content that was deleted, while its bytes are still here or elsewhere.
+
+    Raises:
+        ContentNotFoundError: it was.
+    """
+    book = (await Holds(parts.pool).books([cid])).get(cid)
+    if book and book.gone is not None and (await parts.blobs.stamps([cid])).get(cid, 0) <= book.gone:
+        raise ContentNotFoundError(f"no content {cid} is stored here; it was deleted", cid=cid)
+
+
+async def title_of(parts: Gateway, row: ObjectRow) -> str:
+    """Return what content is called, for a file name."""
+    names = await objects.names_of(parts.pool, row.cid)
+    return names[0]["name"] if names else row.cid
+
+
+def entity_tag(row: ObjectRow, viewer: str) -> str:
+    """Return the ETag of what a viewer is told of content: it changes with every event of the content's stream."""
+    return f'"{row.version}-{hashlib.sha256(viewer.encode()).hexdigest()[:8]}"'
+
+
+async def meta_views(parts: Gateway, rows: Sequence[ObjectRow], viewer: str) -> list[dict[str, Any]]:
+    """Return what content is and what is said of it.
+
+    ``name``, ``description`` and ``tags`` are the viewer's own, else those of whoever named or described it first.
+    """
+    cids = [row.cid for row in rows]
+    said, published = await asyncio.gather(objects.said_of(parts.pool, cids), objects.publications_of(parts.pool, cids))
+    return [_meta(row, said.get(row.cid, []), published.get(row.cid, []), viewer) for row in rows]
+
+
+def _meta(row: ObjectRow, said: Sequence[Said], published: Sequence[PublicationRow], viewer: str) -> dict[str, Any]:
+    own = sorted(said, key=lambda each: each.owner != viewer)
+    return {
+        "cid": row.cid,
+        "size_bytes": row.size_bytes,
+        "media_type": row.media_type,
+        "origin": row.origin or None,
+        "stored_at": time_view(row.stored_at),
+        "name": next((each.name for each in own if each.name), None),
+        "description": next((each.description for each in own if each.description), ""),
+        "tags": next((each.tags for each in own if each.tags), []),
+        "names": [{"owner": each.owner, "name": each.name} for each in said if each.name],
+        "descriptions": [
+            {"owner": each.owner, "description": each.description, "tags": each.tags}
+            for each in said
+            if each.description or each.tags
+        ],
+        "published": [publication_view(each) for each in published],
+        "links": {
+            "self": f"/cache/{row.cid}",
+            "raw": raw_url(row.cid),
+            "meta": f"/cache/{row.cid}/meta",
+            "ipfs": f"/ipfs/{row.cid}",
+        },
+    }
+
+
+def publication_view(row: PublicationRow) -> dict[str, Any]:
+    """Return under what content is public."""
+    return {
+        "owner": row.owner,
+        "name": row.name,
+        "description": row.description,
+        "published_at": time_view(row.published_at),
+        "run_id": row.run_id or None,
+        "recipe_cid": row.recipe_cid or None,
+        "provenance_cid": row.provenance_cid or None,
+    }
+
+
+async def facts_views(parts: Gateway, rows: Sequence[ObjectRow]) -> list[dict[str, Any] | None]:
+    """Return what was found out about content: None for what is no media, or where nobody has looked."""
+    found = await objects.facts_of(parts.pool, [row.cid for row in rows])
+    return list(await asyncio.gather(*(_facts(parts, row, found.get(row.cid)) for row in rows)))
+
+
+async def _facts(parts: Gateway, row: ObjectRow, found: FactsRow | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    if found.status == "unreadable":
+        return {"status": found.status, "error": f"cannot be read: {found.error}"}
+    if found.status == "known":
+        try:
+            document = orjson.loads(await parts.blobs.read(found.document_cid))
+        except ArtdagError:  # cleaned up, or where it is does not answer
+            return None
+        return {"status": found.status, **document, "playable": moves(document) and plays(row.media_type, document)}
+    return {"status": found.status}
+
+
+def preview_view(row: ObjectRow, facts: dict[str, Any] | None) -> dict[str, str]:
+    """Return where content can be seen and heard: kind → address. What the facts rule out is left out."""
+    family = row.media_type.partition("/")[0]
+    if family not in MEDIA or (facts and facts["status"] == "unreadable"):
+        return {}
+    sure = facts if facts and facts["status"] == "known" else None
+    silent = sure is not None and not sure["audio"]
+    blind = sure is not None and not sure["video"]
+    found = {}
+    for kind in PICTURES:
+        needs_sound = "audio" in kind.of
+        if family in kind.of and not (silent if needs_sound else blind):
+            found[kind.name] = f"/cache/{row.cid}/{kind.name}"
+    if moves(sure) if sure else family != "image":
+        found["mp4"] = f"/cache/{row.cid}/mp4"
+    if family == "image":
+        found["image"] = f"/cache/{row.cid}/raw"
+    return found
+
+
+async def copies_view(parts: Gateway, cid: str, viewer: str) -> list[dict[str, Any]]:
+    """Return how it stands with the copies of content at the viewer's storage providers."""
+    if not viewer:
+        return []
+    return [
+        {
+            "storage_id": row["storage_id"],
+            "name": row["name"],
+            "kind": row["kind"],
+            "state": row["state"],
+            "location": row["location"] or None,
+            "reason": row["reason"] or None,
+            "updated_at": time_view(row["updated_at"]),
+            "links": {"storage": f"/storage/{row['storage_id']}"},
+        }
+        for row in await storage.places_of(parts.pool, cid, viewer)
+    ]
+
+
+async def uses_view(parts: Gateway, cid: str) -> dict[str, Any]:
+    """Return the runs and recipes that content has to do with, newest first, at most 100 of each."""
+    of_runs, of_recipes = await asyncio.gather(objects.runs_of(parts.pool, cid), objects.recipes_of(parts.pool, cid))
+    return {
+        "runs": [_run_use(row) for row in of_runs],
+        "recipes": [
+            {"recipe_id": row["cid"], "name": row["name"], "links": {"self": f"/recipes/{row['cid']}"}}
+            for row in of_recipes
+        ],
+    }
+
+
+def _run_use(row: asyncpg.Record) -> dict[str, Any]:
+    return {
+        "run_id": row["run_id"],
+        "as": row["roles"],
+        "owner": row["owner"],
+        "recipe": row["recipe_name"],
+        "recipe_cid": row["recipe_cid"],
+        "status": row["status"],
+        "provenance_cid": row["provenance_cid"] or None,
+        "links": {"self": run_url(row["run_id"])},
+    }

@@ -1,0 +1,127 @@
+"""What a run or a recipe needs of content, read off its events; see :mod:`artdag_common.domain.retention`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from artdag_common.cid import is_cid, parse_cid
+from artdag_common.commands import StartRun
+from artdag_common.domain.graph import Graph
+from artdag_common.domain.plan import canonical_json
+from artdag_common.domain.provenance import Infrastructure
+from artdag_common.domain.retention import (
+    ANALYSIS,
+    DERIVED,
+    EFFECT,
+    FACTS,
+    INPUT,
+    OUTPUT,
+    PICTURE,
+    PLAN,
+    PROVENANCE,
+    RECIPE,
+    SOURCE,
+    STEP,
+)
+from artdag_common.domain.run import Run
+from artdag_common.errors import ArtdagError
+from artdag_common.eventstore.holds import Need, columns
+from artdag_common.eventstore.port import Call
+from artdag_common.steps.bind import BIND
+from artdag_common.steps.mapping import MAP
+from artdag_common.steps.registry import find_step_type
+from services.planner.expansion import SOURCES, fixed_cids
+
+
+def recipe_needs(graph: Graph, recipe_cid: str, source_cid: str) -> list[Need]:
+    """Return what a recipe needs for as long as it is on the list."""
+    return [Need(recipe_cid, RECIPE), Need(source_cid, RECIPE), *_named_in(graph)]
+
+
+def run_needs(graph: Graph, command: StartRun, inputs: Iterable[str]) -> list[Need]:
+    """Return what a run needs from its first moment on: ``inputs`` are bound to it, all else its recipe names."""
+    needs = [Need(command.recipe_cid, RECIPE), *_named_in(graph), *(Need(parse_cid(cid), INPUT) for cid in inputs)]
+    return _as_owned(command.owner, "", needs)
+
+
+def _named_in(graph: Graph) -> list[Need]:
+    """Return the content that a recipe itself names: at its sources, as defaults of its inputs, as effects."""
+    fixed = [cid for node in graph.nodes for cid in fixed_cids(node)]
+    fixed += [variable.default for variable in graph.variables if is_cid(variable.default)]
+    needs = [Need(parse_cid(cid), SOURCE) for cid in fixed]
+    for node in graph.nodes:
+        kind, config = node.type, node.config
+        if kind == MAP:
+            kind, config = config["operation"], config["config"]
+        if kind not in SOURCES:
+            plain = {key: value for key, value in config.items() if key != BIND}
+            with contextlib.suppress(ArtdagError, ValidationError):  # planning tells more of it
+                used = find_step_type(kind).effects_used(canonical_json(plain).decode())
+                needs += [Need(effect.cid, EFFECT) for effect in used]
+    return needs
+
+
+def needed(run: Run, infrastructure: Infrastructure) -> list[Need]:
+    """Return what a run needs since its new events."""
+    needs: list[Need] = []
+    for event in run.pending_events:
+        match event:
+            case Run.StepsPlanned():
+                needs += [Need(s.output_cid, STEP) for s in event.steps if s.output_cid and not s.is_source]
+            case Run.StepsSatisfied():
+                needs += [Need(satisfied.output_cid, STEP) for satisfied in event.steps]
+            case Run.InputsAnalyzed():
+                needs += [Need(analysis.cid, ANALYSIS) for analysis in event.analyses]
+            case Run.Planned():
+                needs.append(Need(event.plan_cid, PLAN))
+            case Run.Completed():
+                recorded = (event.provenance_cid, infrastructure.software_cid, infrastructure.hardware_cid)
+                needs += [Need(event.output_cid, OUTPUT), *(Need(cid, PROVENANCE) for cid in recorded)]
+    return _as_owned(run.owner, run.recipe_name, needs)
+
+
+def _as_owned(owner: str, recipe: str, needs: Sequence[Need]) -> list[Need]:
+    """Return needs as those of this owner.
+
+    A run that makes a picture of content keeps nothing from being deleted: the picture is made again, or not missed.
+    What was found out about content stays.
+    """
+    if owner != DERIVED:
+        return list(needs)
+    kinds = {OUTPUT: ANALYSIS if recipe == FACTS else PICTURE, PLAN: PICTURE, PROVENANCE: PICTURE, ANALYSIS: PICTURE}
+    return [replace(need, kind=kinds[need.kind]) for need in needs if need.kind in kinds]
+
+
+def change_call(run: Run, needs: Iterable[Need], quota_bytes: int) -> Call:
+    """Return what a run's new events change in the planner's tables: who waits, who is active, who needs what."""
+    waits: list[str] = []
+    got: list[str] = []
+    for event in run.pending_events:
+        if isinstance(event, Run.StepsScheduled):
+            waits += [scheduled.cache_id for scheduled in event.steps]
+        elif isinstance(event, Run.StepsSatisfied):
+            got += [run.steps[satisfied.step].cache_id for satisfied in event.steps]
+    cids, kinds, stamps, sizes = columns(needs)
+    return Call(
+        "planner_change",
+        (
+            (run.key, "text"),
+            (any(isinstance(e, Run.Requested) for e in run.pending_events), "boolean"),
+            (waits, "text[]"),
+            (got, "text[]"),
+            (run.finished, "boolean"),
+            ("" if run.owner == DERIVED else run.owner, "text"),
+            (quota_bytes, "bigint"),
+            (cids, "text[]"),
+            (kinds, "text[]"),
+            (stamps, "bigint[]"),
+            (sizes, "bigint[]"),
+            ([STEP] if run.finished else [], "text[]"),
+            (run.deleted, "boolean"),
+            (run.output_cid, "text"),
+        ),
+    )
