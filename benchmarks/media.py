@@ -8,7 +8,8 @@ stand beside: they hold on a busy machine, where those of the clock do not. So d
 meanwhile.
 
 - *plain*: a film encoded again (SEGMENT of the whole). *resize*, *transform*: against ``scale`` and ``eq``.
-- *effect*: ``invert`` on every frame as RGB, against our *plain* plus the time inside that function.
+- *effect*: ``invert`` on every frame as RGB, against our *plain* plus the time inside that function, and against
+  ffmpeg's ``negate`` on RGB, by its quick conversion, and by one that is the same everywhere, as ours is.
 - *fused*: three effects in one pass (CHAIN) against three step files, each once as the last one of a recipe
   (*delivered*) and once followed by others (*handed on*); PSNR against the source, which the three together give back;
   beside them three steps with files as for people in between, which is what a chain without files that lose nothing
@@ -62,6 +63,10 @@ TONE = f"aevalsrc={'|'.join(SOUNDS)}:s=48000"
 VIDEO = {"c:v": "libx264", "preset": "veryfast", "crf": "20", "profile:v": "high"}
 VIDEO |= {"x264-params": "mbtree=0", "g": "60", "pix_fmt": "yuv420p"}
 SOUND = {"c:a": "aac", "b:a": "160k", "movflags": "+faststart"}
+COPIED = {"c:a": "copy"}
+EXACT = "scale=flags=bicubic+accurate_rnd+bitexact"
+NEGATED = f"{EXACT},format=rgb24,negate,{EXACT}+full_chroma_inp"
+"""To RGB and back in the same way on every processor, as ours."""
 QUIET = 0.1  # of the machine
 PRELOADED = ["av", "numpy", "artdag_common.steps.registry", "artdag_common.media.check"]
 PARTS = ("plain", "resize", "transform", "effect", "fused", "divided", "lossless", "memory", "moviepy")
@@ -313,7 +318,8 @@ class Bench:
 
     def peer(self, source: Path, *filters: str) -> Taken:
         """Encode by the ffmpeg command line."""
-        return command(*self._ffmpeg, "-i", str(source), *filters, *flags(VIDEO | SOUND), str(self.folder / "peer.mp4"))
+        codec = flags(VIDEO | SOUND)
+        return command(*self._ffmpeg, "-i", str(source), *codec, *filters, str(self.folder / "peer.mp4"))
 
     def add(self, row: dict[str, Any]) -> None:
         """Keep a row, and show it: a whole call takes a while."""
@@ -362,6 +368,8 @@ class Bench:
             ways["transform"] = lambda: step("TRANSFORM", TRANSFORM, out, source)
         if "effect" in parts:
             ways["effect"] = lambda: step("EFFECT", INVERT, out, source)
+            ways["peer negates"] = lambda: self.peer(source, "-vf", "format=rgb24,negate", *flags(COPIED))
+            ways["peer negates exactly"] = lambda: self.peer(source, "-vf", NEGATED, *flags(COPIED))
         if "moviepy" in parts and self._moviepy:
             ways["moviepy"] = lambda: self.movie(source, "plain")
             ways["moviepy inverts"] = lambda: self.movie(source, "invert")
@@ -378,6 +386,8 @@ class Bench:
                 f"{film}: effect / our plain + its own time", taken["plain"], taken["effect"], own * FRAMES, **facts
             )
             self.compare(f"{film}: effect / ffmpeg plain + its own time", taken["peer"], taken["effect"], own * FRAMES)
+            self.compare(f"{film}: effect / ffmpeg, negate in RGB", taken["peer negates"], taken["effect"])
+            self.compare(f"{film}: effect / the same, exactly", taken["peer negates exactly"], taken["effect"])
         if "moviepy" in taken:
             self.compare(f"{film}: plain / MoviePy", taken["moviepy"], taken["plain"])
             self.compare(f"{film}: effect / MoviePy", taken["moviepy inverts"], taken["effect"])
