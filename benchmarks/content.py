@@ -5,19 +5,28 @@
 upload through the gateway of the system that runs there, by the clock (loopback, one connection, until the CID is
 answered and the bytes are durable); its content stays stored under the name ``benchmark``.
 
-    ./artdag bench content [--only hash] [--mb 256] [--rounds 5] [--state FOLDER] [--json]
+*raw*: what reading it costs: ``GET /cache/{cid}/raw`` of that system beside nginx (Debian's package, one worker,
+``sendfile``) with the same file, by one client, whole, by the clock. Needs ``--state`` and ``--nginx``.
+
+    ./artdag bench content [--only hash raw] [--mb 256] [--rounds 5] [--state FOLDER] [--nginx PATH] [--json]
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import http.client
 import json
 import os
+import shutil
+import socket
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +41,7 @@ from artdag_common.cid import CidHasher, Version  # noqa: E402
 PIECE = 1 << 20
 WANTED = 0.7
 """Of plain SHA-256, by the hasher."""
+WANTED_OF_NGINX = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +51,13 @@ class Options:
     Attributes:
         size: bytes.
         gateway: address and token of a running system, or None.
+        nginx: the program.
     """
 
     size: int
     rounds: int
     gateway: tuple[str, str] | None
+    nginx: str
 
 
 # --- hash -----------------------------------------------------------------------------------------------------------
@@ -129,10 +141,90 @@ def show_hash(found: dict[str, Any]) -> None:
     print(f"wanted of the hasher: {found['wanted']}")
 
 
+# --- raw ------------------------------------------------------------------------------------------------------------
+
+NGINX = """daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; {user}
+events {{}}
+http {{
+    access_log off; sendfile on;
+    client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
+    uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
+    server {{ listen 127.0.0.1:{port}; root {folder}/files; }}
+}}
+"""
+
+
+@contextmanager
+def nginx(program: str, content: memoryview) -> Iterator[str]:
+    """Have nginx serve content as a file; give its address."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
+        files = Path(folder) / "files"
+        files.mkdir()
+        (files / "content").write_bytes(content)
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        user = "user root;" if os.geteuid() == 0 else ""
+        (Path(folder) / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, user=user))
+        process = subprocess.Popen([program, "-p", folder, "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"])
+        try:
+            for _ in range(100):
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    break
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port}/content"
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def read(url: str) -> int:
+    """Read all that is at an address, and return how many bytes that is."""
+    place = urlsplit(url)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=600)
+    connection.request("GET", place.path)
+    buffer = memoryview(bytearray(PIECE))
+    total = 0
+    with connection.getresponse() as response:
+        if response.status != http.client.OK:
+            raise SystemExit(f"{url} was answered with {response.status}")
+        while count := response.readinto(buffer):
+            total += count
+    connection.close()
+    return total
+
+
+def measure_raw(options: Options) -> dict[str, Any]:
+    """Return rates in MB/s, and ours by nginx's."""
+    if not options.gateway or not shutil.which(options.nginx):
+        raise SystemExit(f"raw needs --state of a running system, and --nginx: {options.nginx!r} is not there")
+    url, token = options.gateway
+    data = memoryview(os.urandom(options.size))
+    cid = upload([data[start : start + PIECE] for start in range(0, options.size, PIECE)], url, token)
+    least = {"nginx": float("inf"), "gateway": float("inf")}
+    with nginx(options.nginx, data) as peer:
+        for _ in range(options.rounds):
+            for name, place in (("nginx", peer), ("gateway", f"{url}/cache/{cid}/raw")):
+                begin = time.perf_counter()
+                if read(place) != options.size:
+                    raise SystemExit(f"{place} gave too few bytes")
+                least[name] = min(least[name], time.perf_counter() - begin)
+    rates = {name: options.size / seconds / 1e6 for name, seconds in least.items()}
+    return {"mb_per_s": rates, "of_nginx": rates["gateway"] / rates["nginx"], "wanted": WANTED_OF_NGINX}
+
+
+def show_raw(found: dict[str, Any]) -> None:
+    """Print a table."""
+    for name, rate in found["mb_per_s"].items():
+        print(f"{name:12}{rate:8.0f} MB/s")
+    print(f"{found['of_nginx']:.2f} of nginx; wanted: {found['wanted']}")
+
+
 # --- all ------------------------------------------------------------------------------------------------------------
 
 PARTS: dict[str, tuple[Callable[[Options], dict[str, Any]], Callable[[dict[str, Any]], None]]] = {
     "hash": (measure_hash, show_hash),
+    "raw": (measure_raw, show_raw),
 }
 """Each part by its name: what measures it, and what prints that."""
 
@@ -148,13 +240,15 @@ def gateway_of(state: Path) -> tuple[str, str]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="these parts")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=["hash"], help="these parts")
     parser.add_argument("--mb", type=int, default=256, help="MiB of content")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--state", type=Path, help="state folder of a running system, for what goes through a gateway")
+    parser.add_argument("--nginx", default="nginx", help="the peer of raw: Debian's nginx")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    options = Options(given.mb << 20, given.rounds, gateway_of(given.state.expanduser()) if given.state else None)
+    gateway = gateway_of(given.state.expanduser()) if given.state else None
+    options = Options(given.mb << 20, given.rounds, gateway, given.nginx)
     found = {}
     for name in given.only:
         measure, show = PARTS[name]
