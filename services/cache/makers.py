@@ -29,7 +29,8 @@ def makers(settings: Settings) -> dict[str, Maker]:
                 " name one (IPFS_API)"
             )
         node = IpfsStore(settings.ipfs_api)
-        return PinningStore(given["endpoint"], secrets["token"], node, gateway=given["gateway"], hosts=hosts)
+        gateway = given["gateway"]
+        return PinningStore(given["endpoint"], secrets["token"], node, closes_node=True, gateway=gateway, hosts=hosts)
 
     return {"local": _local, "s3": _s3, "ipfs": _ipfs, "pinning": pinning}
 

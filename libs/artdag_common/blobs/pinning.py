@@ -43,6 +43,7 @@ class PinningStore:
         endpoint: URL to which ``/pins`` is appended.
         token: the access token.
         node: our IPFS node, from which the service fetches.
+        closes_node: nobody else uses it.
         gateway: URL to which ``/CID`` is appended (``IPFS_GATEWAY_URL``), to read what the node does not find; empty:
             none.
         hosts: where endpoint and gateway may be; everywhere, unless told otherwise.
@@ -56,6 +57,7 @@ class PinningStore:
         token: str,
         node: IpfsStore,
         *,
+        closes_node: bool = False,
         gateway: str = "",
         hosts: Hosts | None = None,
         timeout_seconds: float = 60.0,
@@ -68,6 +70,7 @@ class PinningStore:
             place = parse_endpoint(gateway)
             self._gateway = HttpPlace(place, f"gateway at {place}", "", hosts, timeout_seconds)
         self._node = node
+        self._closes_node = closes_node
         self._pinning = pinning_seconds
 
     def __repr__(self) -> str:
@@ -129,10 +132,12 @@ class PinningStore:
         return Usage(count if isinstance(count, int) else None, None, None)
 
     async def close(self) -> None:
-        """See :class:`RemoteStore`. The node stays: it is whoever's gave it."""
+        """See :class:`RemoteStore`."""
         await self._http.close()
         if self._gateway:
             await self._gateway.close()
+        if self._closes_node:
+            await self._node.close()
 
     # --- requests -----------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ import pytest
 
 from artdag_cli.system import System, system
 from artdag_common.application import decode
+from artdag_common.blobs.endpoints import parse_endpoint
 from artdag_common.blobs.ipfs import IpfsStore
 from artdag_common.blobs.s3 import S3Settings, S3Store
 from artdag_common.cid import cid_of
@@ -27,6 +28,7 @@ from artdag_common.domain.storage import Storage
 from artdag_common.eventstore import postgres
 from artdag_common.messaging.bus import Bus
 from services.gateway.projections import projector
+from tests.contract.far import TOKEN, PinningService, listening
 
 PATIENCE_SECONDS = 40.0
 Person = Callable[[], Awaitable[httpx.AsyncClient]]
@@ -334,6 +336,23 @@ async def test_content_goes_to_s3_and_comes_back_the_same(api, bucket):
         "code": None,
         "reason": None,
     }
+
+
+async def test_content_goes_to_a_pinning_service(api, own):
+    node = own.environment["IPFS_API"]
+    cid = await upload(api, os.urandom(300_000))
+    service = PinningService(parse_endpoint(node).url)
+    async with listening(service.answer) as url:
+        storage = await add(api, "pinning", {"endpoint": url, "token": TOKEN})
+        made = await in_state(api, storage, "made", cid)
+        assert (await try_out(api, storage))["ok"] is True
+    await service.close()
+    assert made["size_bytes"] == 300_000
+    there = IpfsStore(node)
+    try:
+        assert await there.present([cid]) == {cid}  # pinned: we only add it
+    finally:
+        await there.close()
 
 
 async def test_content_goes_to_an_ipfs_node(api, own):
