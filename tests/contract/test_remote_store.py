@@ -92,7 +92,7 @@ async def make(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
                 token=SECRET,
                 hosts=hosts,
                 timeout_seconds=timeout_seconds,
-                search_seconds=1,
+                search_seconds=10,  # also what the node may take for what it has
             )
         else:
             node = IpfsStore(request.getfixturevalue("ipfs_api"))

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from artdag_common.commands import CancelRun, DeleteRun
 from artdag_common.domain.recipe_document import MAX_BYTES
-from artdag_common.domain.run import FINISHED
+from artdag_common.domain.run import FINISHED, Run
 from artdag_common.errors import RunNotFoundError
 from services.gateway.api.documentation import CID, PLAN, RUN, RUN_DETAIL, RUN_ID, answers
 from services.gateway.issuing import patience_of
@@ -24,6 +24,9 @@ from services.gateway.projections.runs import RunRow
 from services.gateway.views import page_view, plan_view, raw_url, read_cursor, run_detail, run_url, run_view
 
 router = APIRouter(tags=["runs"])
+
+BEHIND_SECONDS = 10.0
+"""How far the read models may be behind the events before a run that exists is denied."""
 
 Reference = Annotated[str, Field(min_length=1, max_length=256)]
 """A CID, or the name of content."""
@@ -59,12 +62,17 @@ class Cancellation(BaseModel):
 
 
 async def wanted(parts: Gateway, run_id: str) -> RunRow:
-    """Return a run.
+    """Return a run. One that was just accepted is waited for: what is shown follows the events.
 
     Raises:
         RunNotFoundError: there is none, or it was deleted.
     """
     run = await runs.find(parts.pool, run_id)
+    if run is None:
+        stream = Run.stream(run_id)
+        last = (await parts.store.latest([stream])).get(stream)
+        if last and last.type != Run.Deleted.type_name:
+            run = await parts.projector.until(lambda: runs.find(parts.pool, run_id), BEHIND_SECONDS)
     if run is None:
         raise RunNotFoundError(f"no run {run_id}", run=run_id)
     return run

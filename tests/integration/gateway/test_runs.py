@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from artdag_common.cid import cid_of
+from artdag_common.domain.run import Run
 from artdag_common.domain.step import Step
 
 
@@ -188,3 +189,14 @@ async def test_an_effect_is_applied_by_its_name(api, asset, finish):
     assert answer.status_code == 201, answer.text
     run = await finish(answer.json()["run_id"])
     assert (run["status"], run["recipe"], run["output_cid"]) == ("completed", "identity", asset)
+
+
+async def test_a_run_is_known_as_soon_as_its_events_are_stored(api, events):
+    """What is shown follows the events; a client that asks in between is not told that there is none."""
+    run_id = str(uuid4())
+    facts = {"recipe_cid": cid_of(b"early"), "recipe_name": "early", "owner": "owner", "inputs": (), "output_name": ""}
+    run = Run.create(Run.Requested, run_id, events.clock(), **facts, hold=True)
+    run.fail(-1, "step-failed", "it was only a test", events.clock())
+    assert await events.append(run, f"test/{run_id}") == "appended"
+    found = await api.get(f"/runs/{run_id}")
+    assert (found.status_code, found.json()["status"]) == (200, "failed")
