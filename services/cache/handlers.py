@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from weakref import WeakValueDictionary
 
 import structlog
@@ -151,19 +152,24 @@ class Books:
 
     async def _imported(self, command: ImportObject) -> Object:
         now = self._app.clock()
-        content = await self._app.find(Object, command.cid)
+        content = await self._stored(command, now)
+        content.claim(command.owner, now)
+        content.name(command.owner, command.name, now)
+        return content
+
+    async def _stored(self, what: ImportObject | Seen, now: datetime) -> Object:
+        """Return content as it is in the books, entered now if it was not in them, or not any more."""
+        content = await self._app.find(Object, what.cid)
         if content is None:
             content = Object.create(
                 Object.Stored,
-                command.cid,
+                what.cid,
                 now,
-                size_bytes=command.size_bytes,
-                media_type=command.media_type,
-                origin=command.origin,
+                size_bytes=what.size_bytes,
+                media_type=what.media_type,
+                origin=what.origin,
             )
-        content.restore(command.media_type, command.origin, now)
-        content.claim(command.owner, now)
-        content.name(command.owner, command.name, now)
+        content.restore(what.media_type, what.origin, now)
         return content
 
     async def _stamp(self, cid: str) -> int:
@@ -267,18 +273,7 @@ class Books:
         return gone
 
     async def _note(self, seen: Seen) -> None:
-        now = self._app.clock()
-        content = await self._app.find(Object, seen.cid)
-        if content is None:
-            content = Object.create(
-                Object.Stored,
-                seen.cid,
-                now,
-                size_bytes=seen.size_bytes,
-                media_type=seen.media_type,
-                origin=seen.origin,
-            )
-        content.restore(seen.media_type, seen.origin, now)
+        content = await self._stored(seen, self._app.clock())
         if content.pending_events:  # a conflict: somebody noted it already
             await self._app.append(content, f"arrival/{seen.cid}@{content.version}")
 

@@ -8,7 +8,6 @@ kernel takes it back however they die. How far an upload is, is the size of ``da
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import shutil
@@ -20,7 +19,8 @@ from uuid import UUID, uuid4
 
 import orjson
 
-from artdag_common.errors import StorageFullError, UploadBusyError, UploadExpiredError, UploadNotFoundError
+from artdag_common.blobs.durable import full_disk_is_named, make_durable
+from artdag_common.errors import UploadBusyError, UploadExpiredError, UploadNotFoundError
 
 LIFE_SECONDS = 24 * 3600
 """How long an upload waits for its next bytes; a finished one, how long it tells what became of it."""
@@ -141,7 +141,7 @@ class Piece:
         self.begin = upload.offset
         self.end = self.begin
         self._verified = verified
-        with _full_disk_is_named():
+        with full_disk_is_named("go on when there is room again"):
             if verified:
                 (folder / UNVERIFIED).write_text(str(self.begin))
             self._file = os.open(folder / DATA, os.O_RDWR | os.O_CLOEXEC)
@@ -160,7 +160,7 @@ class Piece:
             StorageFullError: the disk is full; what fitted is kept.
         """
         view = memoryview(data)
-        with _full_disk_is_named():
+        with full_disk_is_named("go on when there is room again"):
             while view:
                 count = os.pwrite(self._file, view, self.end)
                 self.end += count
@@ -194,7 +194,7 @@ class Uploads:
         self._folder.mkdir(exist_ok=True, mode=PRIVATE)
         self.sweep()
         folder = self._folder / uuid4().hex
-        with _full_disk_is_named():
+        with full_disk_is_named("go on when there is room again"):
             folder.mkdir(mode=PRIVATE)
             (folder / DATA).touch(mode=0o600)
             _write(folder, facts)
@@ -271,22 +271,8 @@ def _write(folder: Path, facts: Facts) -> None:
         os.fsync(file.fileno())
     new.replace(folder / FACTS)
     for each in (folder, folder.parent):
-        descriptor = os.open(each, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        make_durable(each)
 
 
 def _missing(upload_id: str) -> UploadNotFoundError:
     return UploadNotFoundError(f"no upload {upload_id[:64]} of yours", upload=upload_id[:64])
-
-
-@contextlib.contextmanager
-def _full_disk_is_named() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise StorageFullError("the disk that holds the cache is full; go on when there is room again") from error

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 from uuid import uuid4
 
+from artdag_common.blobs.durable import make_durable
 from artdag_common.blobs.remote import Usage
 from artdag_common.blobs.trial import try_out
 from artdag_common.cid import parse_cid
@@ -110,7 +111,7 @@ class FolderStore:
         def gone() -> None:
             with contextlib.suppress(FileNotFoundError):
                 place.unlink()
-                _make_durable(place.parent)
+                make_durable(place.parent)
 
         await self._timed(gone)
 
@@ -155,10 +156,10 @@ class FolderStore:
     def _keep(self, partial: Path, place: Path) -> None:
         if not place.parent.exists():
             place.parent.mkdir(exist_ok=True, mode=PRIVATE)
-            _make_durable(self._folder)
+            make_durable(self._folder)
         partial.chmod(0o444)
         partial.replace(place)
-        _make_durable(place.parent)
+        make_durable(place.parent)
 
     def _remove_stale(self) -> None:
         for path in (self._folder / INCOMING).glob("*"):
@@ -179,12 +180,3 @@ class FolderStore:
             if advice:
                 raise StorageRefusedError(f"{said}; {advice}") from error
             raise ServiceUnavailableError(f"{said}; look at the disk if this lasts") from error
-
-
-def _make_durable(folder: Path) -> None:
-    """Have a folder's entries survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import os
 import shutil
@@ -16,9 +15,10 @@ from types import TracebackType
 from typing import BinaryIO, Self
 from uuid import uuid4
 
+from artdag_common.blobs.durable import full_disk_is_named, make_durable
 from artdag_common.blobs.port import Blob
 from artdag_common.cid import CidHasher, cid_of, cid_of_file, is_cid, parse_cid
-from artdag_common.errors import CidMismatchError, ContentNotFoundError, StorageFullError
+from artdag_common.errors import CidMismatchError, ContentNotFoundError
 
 SHELVES = ("plans", "analysis")
 PRIVATE = 0o700
@@ -147,7 +147,7 @@ class LocalBlobStore:
         if not self._again(cid):
             temporary = self.temporary()
             try:
-                with _full_disk_is_named():
+                with full_disk_is_named():
                     temporary.write_bytes(data)
                 self.keep(temporary, cid)
             finally:
@@ -170,17 +170,17 @@ class LocalBlobStore:
             stamp: of the content elsewhere that this is a copy of: what is here already stays. None: it is stored now.
         """
         place = self._place(cid)
-        with _full_disk_is_named():
+        with full_disk_is_named():
             if not place.parent.exists():
                 place.parent.mkdir(exist_ok=True, mode=PRIVATE)
-                _make_durable(self._folder)
-            _make_durable(temporary)
+                make_durable(self._folder)
+            make_durable(temporary)
             temporary.chmod(0o444)
             with _lock(place.parent, fcntl.LOCK_SH):
                 _restamp(temporary, stamp)
                 if stamp is None or not place.exists():
                     temporary.replace(place)
-            _make_durable(place.parent)
+            make_durable(place.parent)
 
     def _again(self, cid: str) -> bool:
         """Note that content is stored again; False: it is not there."""
@@ -198,7 +198,7 @@ class LocalBlobStore:
             for shelf in SHELVES:
                 (self._folder / shelf / f"{cid}.json").unlink(missing_ok=True)
             place.unlink(missing_ok=True)
-            _make_durable(place.parent)
+            make_durable(place.parent)
         return True
 
     def _show(self, cid: str, shelf: str) -> None:
@@ -236,7 +236,7 @@ class LocalWriter:
         return self._hasher.size
 
     async def __aenter__(self) -> Self:
-        with _full_disk_is_named():
+        with full_disk_is_named():
             self._file = self._path.open("wb", buffering=0)
         return self
 
@@ -278,7 +278,7 @@ class LocalWriter:
 
     def _write(self, data: bytes) -> None:
         assert self._file
-        with _full_disk_is_named():
+        with full_disk_is_named():
             view = memoryview(data)
             while view:
                 view = view[self._file.write(view) :]
@@ -306,26 +306,6 @@ def _lock(folder: Path, how: int) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, how)
         yield
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _full_disk_is_named() -> Iterator[None]:
-    """Turn "no space left" into the error that says so."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise StorageFullError("the disk that holds the cache is full; nothing was stored") from error
-
-
-def _make_durable(path: Path) -> None:
-    """Have a file's bytes, or a folder's entries, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
