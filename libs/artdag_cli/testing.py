@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from typing import Annotated
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Annotated
 
 import typer
 from rich.console import Console
@@ -21,6 +25,11 @@ CHECKS = (
     ("message schemas", ("python", "proto/build.py", "--check")),
 )
 
+TESTS = ROOT / "tests"
+BINARIES = os.path.dirname(sys.executable)
+ALONE = ("architecture", "golden", "peers", "unit")
+"""Folders of tests that compute, and need no servers of ours: they run beside those that wait for servers."""
+
 console = Console(stderr=True)
 
 
@@ -33,17 +42,46 @@ def run_tests(
 
     The servers' data goes to a new temporary folder, or below ``--state``.
     """
-    place = ["--basetemp", str(state_folder(state) / "tests")] if state else []
-    binaries = os.path.dirname(sys.executable)
-    failed = []
-    for name, (program, *arguments) in CHECKS if checks and not context.args else ():
-        console.print(f"[bold]{name}[/bold]")
-        if subprocess.call([os.path.join(binaries, program), *arguments], cwd=ROOT):
-            failed.append(name)
-    console.print("[bold]tests[/bold]")
-    if subprocess.call([sys.executable, "-m", "pytest", *place, *context.args], cwd=ROOT):
-        failed.append("tests")
+    place = state_folder(state) / "tests" if state else None
+    if context.args:
+        failed = [] if _pytest(context.args, place).wait() == 0 else ["tests"]
+    else:
+        failed = _everything(checks, place)
     if failed:
         console.print(f"[red]failed: {', '.join(failed)}[/red]")
         raise typer.Exit(1)
     console.print("[green]all passed[/green]")
+
+
+def _everything(checks: bool, place: Path | None) -> list[str]:
+    """Run checks and all tests, in two lines side by side; return what failed."""
+    folders = sorted({test.relative_to(TESTS).parts[0] for test in TESTS.rglob("test_*.py")})
+    served = [str(TESTS / name) for name in folders if name not in ALONE]
+    failed = []
+    with tempfile.TemporaryFile() as said:
+        alone = _pytest([str(TESTS / name) for name in ALONE], place and place / "alone", said)
+        try:
+            for name, (program, *arguments) in CHECKS if checks else ():
+                console.print(f"[bold]{name}[/bold]")
+                if subprocess.call([os.path.join(BINARIES, program), *arguments], cwd=ROOT):
+                    failed.append(name)
+            console.print(f"[bold]tests with servers[/bold]; beside them, shown afterwards: {', '.join(ALONE)}")
+            if _pytest(served, place and place / "served").wait():
+                failed.append("tests with servers")
+            if alone.wait():
+                failed.append(f"tests of {', '.join(ALONE)}")
+        finally:
+            alone.terminate()  # does nothing to one that is through
+            alone.wait()
+        said.seek(0)
+        console.print(f"[bold]{', '.join(ALONE)}[/bold]")
+        shutil.copyfileobj(said, sys.stdout.buffer)
+        sys.stdout.flush()
+    return failed
+
+
+def _pytest(arguments: Sequence[str], place: Path | None, output: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+    """Start pytest; what it says goes to ``output``, or to where ours goes."""
+    where = ["--basetemp", str(place)] if place else []
+    command = [sys.executable, "-m", "pytest", *where, *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT if output else None)

@@ -51,15 +51,10 @@ class Background:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def durable(work_class: str) -> str:
-    """Return the name of the consumer of a class of work."""
-    return f"executor-{work_class}"
-
-
 def consumer(work_class: str) -> ConsumerConfig:
     """Return the consumer of a class of work, shared by all executors."""
     return ConsumerConfig(
-        durable_name=durable(work_class),
+        durable_name=subjects.workers(work_class),
         filter_subject=subjects.work(work_class, "*"),
         ack_policy=AckPolicy.EXPLICIT,
         ack_wait=ACK_WAIT,
@@ -82,7 +77,7 @@ async def executor(settings: Settings) -> AsyncIterator[None]:
         media = MediaPool(settings.slots, settings.step_timeout)
         name = f"{socket.gethostname()}-{os.getpid()}"
         app = Application(store)
-        division = Division(bus, app, blobs, durable(CPU))
+        division = Division(bus, app, blobs, subjects.workers(CPU))
         handler = StepHandler(name, bus, app, blobs, media, division, ACK_WAIT / 3)
         background = Background(handler.execute)
         # A slot asks for one step and for the next when that is through, so that a step waits on the queue, where any

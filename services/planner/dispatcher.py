@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from artdag_common.commands import ExecuteStep, ExecuteSteps
+from services.planner.scheduling import Turns, Wish
 
 WINDOW = 256
+"""How many steps that take no time are on the queue at once: so many cost nothing, and are through in a moment."""
+
 TOGETHER = {"inline": 64}
 """How many steps of a work class travel in one message; of a class that takes its time each goes alone, so that it
 goes to whoever has a hand free."""
@@ -16,31 +21,50 @@ Due = tuple[str, ExecuteStep]
 """A step, after its work class."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who wants steps: a run, the user whose turns they take, and how urgent it is (0: most)."""
+
+    run_id: str
+    user: str
+    priority: int = 0
+
+
 class Dispatcher:
-    """Hands steps to the work queue, at most :data:`WINDOW` at a time, first come first served."""
+    """Hands steps to the work queue, only so many of a class at a time; users take turns."""
 
-    def __init__(self, send: Callable[[str, ExecuteSteps], Awaitable[None]]) -> None:
-        """``send(work class, steps)`` puts steps on the queue; a second time changes nothing there."""
+    def __init__(
+        self,
+        send: Callable[[str, ExecuteSteps], Awaitable[None]],
+        window: Callable[[str], int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``send(work class, steps)`` puts steps on the queue; a second time changes nothing there.
+
+        Args:
+            window: how many steps of a work class may be on the queue at once.
+        """
         self._send = send
-        self._waiting: deque[Due] = deque()
-        self._wanted: dict[str, set[str]] = {}  # cache id of a step that waits for room → runs that need it
-        self._out: set[str] = set()
+        self._window = window
+        self._clock = clock
+        self._steps: dict[str, Due] = {}  # what waits for room, by cache id
+        self._turns: dict[str, Turns] = defaultdict(Turns)  # work class → whose turn it is
+        self._out: dict[str, str] = {}  # cache id → work class
+        self._room: Counter[str] = Counter()  # work class → steps of it that are out
 
-    async def submit(self, run_id: str, due: Iterable[Due]) -> None:
+    async def submit(self, asker: Asker, due: Iterable[Due]) -> None:
         """Send steps, now or when there is room. What two runs need is sent once."""
+        wish = Wish(asker.run_id, asker.user, asker.priority, self._clock())
         for work_class, step in due:
-            if step.cache_id in self._out:
-                continue
-            if step.cache_id not in self._wanted:
-                self._wanted[step.cache_id] = set()
-                self._waiting.append((work_class, step))
-            self._wanted[step.cache_id].add(run_id)
-        await self._fill()
+            if step.cache_id not in self._out:
+                self._steps.setdefault(step.cache_id, (work_class, step))
+                self._turns[work_class].add(step.cache_id, wish)
+        await self.fill()
 
-    async def repeat(self, run_id: str, due: Sequence[Due]) -> None:
+    async def repeat(self, asker: Asker, due: Sequence[Due]) -> None:
         """Send steps again that may have been lost."""
         await self._send_all([each for each in due if each[1].cache_id in self._out])
-        await self.submit(run_id, due)
+        await self.submit(asker, due)
 
     def outstanding(self) -> list[str]:
         """Return the cache ids of steps that were sent and have not ended, as far as is known here."""
@@ -48,31 +72,36 @@ class Dispatcher:
 
     def known(self) -> list[str]:
         """Return the cache ids of the steps that are outstanding or wait for room."""
-        return [*self._out, *self._wanted]
+        return [*self._out, *self._steps]
 
     async def settle(self, cache_ids: Iterable[str]) -> None:
         """Note that steps have ended, whoever sent them, and fill the room they leave."""
         for cache_id in cache_ids:
-            self._out.discard(cache_id)
-            self._wanted.pop(cache_id, None)
-        await self._fill()
+            if work_class := self._out.pop(cache_id, None):
+                self._room[work_class] -= 1
+            elif waiting := self._steps.pop(cache_id, None):
+                self._turns[waiting[0]].drop(cache_id)
+        await self.fill()
 
     async def withdraw(self, run_id: str) -> None:
         """Forget what a run still waits to send, unless another run needs it too."""
-        for cache_id, runs in list(self._wanted.items()):
-            runs.discard(run_id)
-            if not runs:
-                del self._wanted[cache_id]
-        await self._fill()
+        for turns in self._turns.values():
+            for cache_id in turns.withdraw(run_id):
+                del self._steps[cache_id]
+        await self.fill()
 
-    async def _fill(self) -> None:
-        due: list[Due] = []
-        while self._waiting and len(self._out) < WINDOW:
-            work_class, step = self._waiting.popleft()
-            if self._wanted.pop(step.cache_id, None) is not None:
-                self._out.add(step.cache_id)
-                due.append((work_class, step))
+    async def fill(self) -> None:
+        """Send what there is room for."""
+        due = [self._steps.pop(cache_id) for work_class in self._turns for cache_id in self._granted(work_class)]
         await self._send_all(due)
+
+    def _granted(self, work_class: str) -> Iterator[str]:
+        """Take steps of a class out of those that wait, as long as there is room."""
+        turns, now, window = self._turns[work_class], self._clock(), self._window(work_class)
+        while self._room[work_class] < window and (granted := turns.next(now)):
+            self._out[granted[0]] = work_class
+            self._room[work_class] += 1
+            yield granted[0]
 
     async def _send_all(self, due: Iterable[Due]) -> None:
         classes: dict[str, list[ExecuteStep]] = defaultdict(list)

@@ -42,7 +42,7 @@ from artdag_common.eventstore.holds import Holds, Need
 from artdag_common.messaging.bus import Outcome
 from artdag_common.steps.base import EffectUsed
 from artdag_common.steps.registry import find_step_type
-from services.planner.dispatcher import Dispatcher, Due
+from services.planner.dispatcher import Asker, Dispatcher, Due
 from services.planner.needs import change_call, needed
 from services.planner.planning import Compiled, compile_plan, timings
 from services.planner.reading import read_recipe
@@ -364,10 +364,11 @@ class Engine:
 
     async def _send(self, run: Run, indices: Sequence[int], again: bool = False) -> None:
         due = [_due(run, index) for index in indices]
+        asker = Asker(run.key, run.owner)
         if again:
-            await self._dispatcher.repeat(run.key, due)
+            await self._dispatcher.repeat(asker, due)
         else:
-            await self._dispatcher.submit(run.key, due)
+            await self._dispatcher.submit(asker, due)
 
     async def repeat(self, cache_id: str) -> None:
         """Send a step again that was broken off, if a run wants it after all."""

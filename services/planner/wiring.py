@@ -26,6 +26,7 @@ from services.planner.dispatcher import Dispatcher
 from services.planner.engine import Engine
 from services.planner.following import Following
 from services.planner.handlers import CONSUMER, Commands
+from services.planner.hands import Hands
 
 
 async def describe_infrastructure(blobs: BlobStore) -> Infrastructure:
@@ -64,11 +65,15 @@ async def planner(settings: Settings) -> AsyncIterator[None]:
         app = Application(store)
         infrastructure = await describe_infrastructure(blobs)
         await keep_described(Holds(pool), blobs, infrastructure)
+        hands = Hands(bus)
+        dispatcher = Dispatcher(bus.dispatch, hands.window)
+        await hands.start(dispatcher.fill)
+        close(hands.stop)
         engine = Engine(
             app,
             pool,
             blobs,
-            Dispatcher(bus.dispatch),
+            dispatcher,
             infrastructure,
             settings.cluster_key,
             settings.l2_domain or "localhost",

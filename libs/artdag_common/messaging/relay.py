@@ -124,6 +124,9 @@ class Relay:
             except (*LOST, asyncpg.PostgresError) as error:
                 log.warning("relay begins again", error=str(error))
                 await asyncio.sleep(POLL)
+            except Exception as error:  # whatever it is: without a relay the whole system stands still
+                log.error("relay begins again", exc_info=error)
+                await asyncio.sleep(STANDBY)
             finally:
                 connection.terminate()
 

@@ -9,6 +9,13 @@ DEAD_LETTERS = "DLQ"
 
 WAKE_RELAY = "wake.relay"
 STEP_HINTS = "hint.step"
+REVOKED_HINTS = "hint.revoked"
+
+VERIFY = "rpc.auth.verify"
+REVOKE_NAME = "rpc.auth.revoke-name"
+BEGIN_GRANT = "rpc.auth.begin-grant"
+SHOW_GRANT = "rpc.auth.show-grant"
+TAKE_GRANT = "rpc.auth.take-grant"
 
 
 def command(service: str, verb: str, key: str) -> str:
@@ -19,6 +26,11 @@ def command(service: str, verb: str, key: str) -> str:
 def work(work_class: str, name: str) -> str:
     """Subject of steps to execute."""
     return f"work.{work_class}.{name}"
+
+
+def workers(work_class: str) -> str:
+    """Name of the consumer that all executors of a work class share."""
+    return f"executor-{work_class}"
 
 
 def event(stream: str, type_name: str) -> str:

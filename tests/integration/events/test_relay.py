@@ -256,6 +256,25 @@ async def test_a_relay_whose_database_cannot_be_reached_goes_on_trying(
     await admin.close()
 
 
+async def test_a_relay_goes_on_whatever_breaks(
+    database: str, store: PostgresEventStore, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncpg raises errors of no common kind where a statement meets a connection that is going down."""
+    breaking = [asyncpg.InternalClientError("cannot switch to state 15"), RuntimeError("nobody thought of it")]
+    sequence = Relay.sequence
+
+    async def breaks(self: Relay, connection: asyncpg.Connection) -> int:
+        if breaking:
+            raise breaking.pop()
+        return await sequence(self, connection)
+
+    monkeypatch.setattr(Relay, "sequence", breaks)
+    async with relaying(database, bus):
+        await write(store, "run-a", 3)
+        assert len(await published(bus, 3)) == 3
+    assert not breaking
+
+
 async def test_positions_show_in_what_is_loaded(
     database: str, pool: asyncpg.Pool, store: PostgresEventStore, bus: Bus
 ) -> None:

@@ -287,9 +287,9 @@ async def test_a_thousand_steps_pass_through_the_window(
     most = 0
 
     class Watched(Dispatcher):
-        async def _fill(self) -> None:
+        async def fill(self) -> None:
             nonlocal most
-            await super()._fill()
+            await super().fill()
             most = max(most, len(self.outstanding()))
 
     monkeypatch.setattr(wiring, "Dispatcher", Watched)

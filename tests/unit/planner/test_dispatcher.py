@@ -6,7 +6,7 @@ import pytest
 
 from artdag_common.commands import ExecuteStep, ExecuteSteps
 from artdag_common.errors import ServiceUnavailableError
-from services.planner.dispatcher import TOGETHER, WINDOW, Dispatcher
+from services.planner.dispatcher import TOGETHER, WINDOW, Asker, Dispatcher
 
 
 def step(number: int) -> ExecuteStep:
@@ -39,38 +39,38 @@ def queue() -> Queue:
 
 @pytest.fixture
 def dispatcher(queue: Queue) -> Dispatcher:
-    return Dispatcher(queue.send)
+    return Dispatcher(queue.send, lambda work_class: WINDOW)
 
 
 async def test_a_step_is_sent_at_once_to_its_class(dispatcher: Dispatcher, queue: Queue) -> None:
-    await dispatcher.submit("run", [("cpu", step(1))])
-    await dispatcher.submit("run", [("inline", step(2))])
+    await dispatcher.submit(Asker("run", "u"), [("cpu", step(1))])
+    await dispatcher.submit(Asker("run", "u"), [("inline", step(2))])
     assert queue.sent == [("cpu", 1), ("inline", 2)]
 
 
 async def test_steps_that_take_no_time_travel_together_and_others_alone(dispatcher: Dispatcher, queue: Queue) -> None:
     together = TOGETHER["inline"]
-    await dispatcher.submit("run", [("inline", step(number)) for number in range(together + 3)])
+    await dispatcher.submit(Asker("run", "u"), [("inline", step(number)) for number in range(together + 3)])
     assert queue.messages == [together, 3]
     assert queue.numbers == list(range(together + 3))
     queue.messages.clear()
-    await dispatcher.repeat("run", [("inline", step(number)) for number in range(5)])
+    await dispatcher.repeat(Asker("run", "u"), [("inline", step(number)) for number in range(5)])
     assert queue.messages == [5]
     queue.messages.clear()
-    await dispatcher.submit("run", [("cpu", step(1000 + number)) for number in range(4)])
+    await dispatcher.submit(Asker("run", "u"), [("cpu", step(1000 + number)) for number in range(4)])
     assert queue.messages == [1, 1, 1, 1]
 
 
 async def test_a_step_that_two_runs_need_is_sent_once(dispatcher: Dispatcher, queue: Queue) -> None:
     for number, run in ((1, "one"), (1, "two"), (2, "one"), (1, "one")):
-        await dispatcher.submit(run, [("cpu", step(number))])
+        await dispatcher.submit(Asker(run, "u"), [("cpu", step(number))])
     assert queue.numbers == [1, 2]
 
 
 async def test_the_window_is_bounded_and_first_come_is_first_served(dispatcher: Dispatcher, queue: Queue) -> None:
     for number in range(WINDOW + 10):
-        await dispatcher.submit("run", [("cpu", step(number))])
-        await dispatcher.submit("run", [("cpu", step(number))])
+        await dispatcher.submit(Asker("run", "u"), [("cpu", step(number))])
+        await dispatcher.submit(Asker("run", "u"), [("cpu", step(number))])
     assert queue.numbers == list(range(WINDOW))
     await dispatcher.settle([step(5).cache_id, step(3).cache_id, "f" * 64])
     assert queue.numbers == list(range(WINDOW + 2))
@@ -79,15 +79,15 @@ async def test_the_window_is_bounded_and_first_come_is_first_served(dispatcher: 
 
 
 async def test_a_step_that_ended_can_be_sent_anew(dispatcher: Dispatcher, queue: Queue) -> None:
-    await dispatcher.submit("run", [("cpu", step(1))])
+    await dispatcher.submit(Asker("run", "u"), [("cpu", step(1))])
     await dispatcher.settle([step(1).cache_id])
-    await dispatcher.submit("run", [("cpu", step(1))])
+    await dispatcher.submit(Asker("run", "u"), [("cpu", step(1))])
     assert queue.numbers == [1, 1]
 
 
 async def test_a_step_that_may_be_lost_is_sent_again(dispatcher: Dispatcher, queue: Queue) -> None:
-    await dispatcher.repeat("run", [("cpu", step(1))])
-    await dispatcher.repeat("run", [("cpu", step(1))])
+    await dispatcher.repeat(Asker("run", "u"), [("cpu", step(1))])
+    await dispatcher.repeat(Asker("run", "u"), [("cpu", step(1))])
     assert queue.numbers == [1, 1]
 
 
@@ -95,8 +95,8 @@ async def test_repeating_a_step_that_waits_for_room_does_not_bring_it_forward(
     dispatcher: Dispatcher, queue: Queue
 ) -> None:
     for number in range(WINDOW + 2):
-        await dispatcher.submit("run", [("cpu", step(number))])
-    await dispatcher.repeat("run", [("cpu", step(WINDOW + 1))])
+        await dispatcher.submit(Asker("run", "u"), [("cpu", step(number))])
+    await dispatcher.repeat(Asker("run", "u"), [("cpu", step(WINDOW + 1))])
     assert queue.numbers == list(range(WINDOW))
 
 
@@ -104,25 +104,25 @@ async def test_steps_that_no_run_needs_any_more_are_forgotten_while_they_wait(
     dispatcher: Dispatcher, queue: Queue
 ) -> None:
     for number in range(WINDOW + 3):
-        await dispatcher.submit("ended", [("cpu", step(number))])
-    await dispatcher.submit("goes on", [("cpu", step(WINDOW + 1))])
+        await dispatcher.submit(Asker("ended", "u"), [("cpu", step(number))])
+    await dispatcher.submit(Asker("goes on", "u"), [("cpu", step(WINDOW + 1))])
     await dispatcher.withdraw("ended")
     await dispatcher.settle(step(number).cache_id for number in range(WINDOW))
     assert queue.numbers[WINDOW:] == [WINDOW + 1]
-    await dispatcher.submit("another", [("cpu", step(WINDOW))])
+    await dispatcher.submit(Asker("another", "u"), [("cpu", step(WINDOW))])
     assert queue.numbers[-1] == WINDOW
 
 
 async def test_a_step_that_ended_while_it_waited_is_not_sent(dispatcher: Dispatcher, queue: Queue) -> None:
     for number in range(WINDOW + 2):
-        await dispatcher.submit("run", [("cpu", step(number))])
+        await dispatcher.submit(Asker("run", "u"), [("cpu", step(number))])
     await dispatcher.settle([step(WINDOW).cache_id, step(0).cache_id])
     assert queue.numbers[WINDOW:] == [WINDOW + 1]
 
 
 async def test_steps_that_were_sent_are_outstanding_until_they_end(dispatcher: Dispatcher) -> None:
-    await dispatcher.submit("run", [("cpu", step(1))])
-    await dispatcher.submit("run", [("cpu", step(2))])
+    await dispatcher.submit(Asker("run", "u"), [("cpu", step(1))])
+    await dispatcher.submit(Asker("run", "u"), [("cpu", step(2))])
     await dispatcher.settle([step(1).cache_id])
     assert dispatcher.outstanding() == [step(2).cache_id]
 
@@ -130,7 +130,7 @@ async def test_steps_that_were_sent_are_outstanding_until_they_end(dispatcher: D
 async def test_a_step_that_could_not_be_sent_is_not_forgotten(dispatcher: Dispatcher, queue: Queue) -> None:
     queue.broken = True
     with pytest.raises(ServiceUnavailableError):
-        await dispatcher.submit("run", [("cpu", step(1))])
+        await dispatcher.submit(Asker("run", "u"), [("cpu", step(1))])
     queue.broken = False
-    await dispatcher.repeat("run", [("cpu", step(1))])
+    await dispatcher.repeat(Asker("run", "u"), [("cpu", step(1))])
     assert queue.numbers == [1]

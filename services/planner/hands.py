@@ -1,0 +1,65 @@
+"""How many steps executors can work on at once, so that no more than they will soon take are on the queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import nats
+import structlog
+from nats.js.errors import APIError
+
+from artdag_common.messaging import subjects
+from artdag_common.messaging.bus import Bus
+from artdag_common.tasks import end
+from services.planner.dispatcher import WINDOW
+
+AHEAD = 2
+"""Steps on the queue for each hand: the one it has, and the next."""
+
+LEAST = 8
+"""Steps of a class that are on the queue though nobody may be there to take them."""
+
+LOOK_SECONDS = 1.0
+AT_ONCE = "inline"
+
+log = structlog.get_logger(__name__)
+
+
+class Hands:
+    """Counts the hands of each work class that takes its time: pull requests that wait, and what is being worked on."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._hands: dict[str, int] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    def window(self, work_class: str) -> int:
+        """Return how many steps of a class may be on the queue at once."""
+        if work_class == AT_ONCE:
+            return WINDOW
+        return max(AHEAD * self._hands.setdefault(work_class, 0), LEAST)
+
+    async def start(self, more: Callable[[], Awaitable[None]]) -> None:
+        """Begin to look. ``more`` is called when a class has more hands than before."""
+        self._looking = asyncio.create_task(self._look(more), name="count hands")
+
+    async def stop(self) -> None:
+        """Look no more."""
+        await end(self._looking)
+
+    async def _look(self, more: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            for work_class, before in list(self._hands.items()):
+                self._hands[work_class] = await self._count(work_class, before)
+                if self._hands[work_class] > before:
+                    await more()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _count(self, work_class: str, before: int) -> int:
+        try:
+            info = await self._bus.js.consumer_info(subjects.WORK, subjects.workers(work_class))
+        except (nats.errors.Error, APIError, TimeoutError) as error:  # none there yet, or the bus is away
+            log.debug("hands are not counted", work_class=work_class, error=repr(error))
+            return before
+        return (info.num_waiting or 0) + (info.num_ack_pending or 0)
