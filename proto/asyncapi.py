@@ -37,6 +37,8 @@ OWNERS = {
     "storage": "cache",
     "copy": "cache",
     "token": "auth",
+    "user": "auth",
+    "audit": "auth",
 }
 """The one service that appends to the streams of each kind."""
 
@@ -55,6 +57,7 @@ EVENT_HEADERS = {
     "ce-subject": "stream of the event, <kind>-<key>",
     "ce-time": "when it was recorded, ISO 8601",
     "ce-datacontenttype": "application/protobuf",
+    "Es-Position": "place of the event in the one order of all events: the sequence of the stream",
     "Es-Version": "version of the event in its stream: 1, 2, 3 …",
     "Es-Hash": "link of the hash chain, hexadecimal",
 }
@@ -178,6 +181,19 @@ def document() -> dict[str, Any]:
     channels["EventBatch"] = channel(subjects.STEP_HINTS, "EventBatch", {})
     channels["Wake"] = channel(subjects.WAKE_RELAY, "Wake", {})
     channels["Ping"] = channel(subjects.ping("{service}"), "Ping", {"service": "service that is asked"})
+    questions = {
+        subjects.VERIFY: ("TokenQuestion", "Whose is this token?"),
+        subjects.REVOKE_NAME: ("NameQuestion", "Refuse all tokens of the person who has this name at L2."),
+        subjects.BEGIN_GRANT: ("GrantBeginning", "Begin to sign a program in."),
+        subjects.SHOW_GRANT: ("GrantQuestion", "What a person is to confirm, or does confirm."),
+        subjects.TAKE_GRANT: ("GrantPoll", "What came of it."),
+    }
+    for address, (name, summary) in questions.items():
+        messages[name] = message(name, summary)
+        channels[name] = channel(address, name, {})
+        operations[f"answer{name}"] = operation("receive", name, name, summary, "auth")
+    messages["RevokedHint"] = message("RevokedHint", "Tokens that are refused from now on, right after the commit.")
+    channels["RevokedHint"] = channel(subjects.REVOKED_HINTS, "RevokedHint", {})
     operations["answerPing"] = operation("receive", "Ping", "Ping", messages["Ping"]["summary"], "every service")
     parameters = {"service": "service that gave it up", "name": "name of the command"}
     channels["DeadLetter"] = channel(
@@ -189,6 +205,7 @@ def document() -> dict[str, Any]:
         "ContentQuestion": "every service that needs content of another node",
         "ContentAnswer": "cache",
         "EventBatch": "executor",
+        "RevokedHint": "auth",
         "Wake": "every service that appends",
         "DeadLetter": "every service that takes commands",
     }.items():

@@ -36,3 +36,14 @@ async def live(state: Path) -> AsyncIterator[System]:
     """The whole system."""
     async with system(state / "live", 0, logs_to_files=True) as it:
         yield it
+        assert not refusals(it), "a service lacks what it does: see messaging/permissions.py and eventstore/roles.py"
+
+
+def refusals(it: System) -> list[str]:
+    """Return what NATS and Postgres refused to the services of a system, from their logs."""
+    return [
+        line
+        for name, words in (("nats", "Violation"), ("postgres", "permission denied"))
+        for line in (it.state / "logs" / f"{name}.log").read_text(errors="replace").splitlines()
+        if words in line
+    ]

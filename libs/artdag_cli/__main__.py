@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from artdag_cli import bench, cache, demo, effect, garbage, render, replay, run, testing, up
+from artdag_cli import audit, bench, cache, demo, effect, garbage, login, render, replay, run, testing, up, user
 from artdag_common.errors import ArtdagError
 
 app = typer.Typer(
@@ -17,7 +17,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Art DAG L1: a rendering server that plans, shares and proves every step.",
 )
-for command in (up.up, up.down, up.status, up.token, demo.demo, render.render, replay.replay):
+for command in (
+    up.up,
+    up.down,
+    up.status,
+    up.token,
+    login.login,
+    login.logout,
+    demo.demo,
+    render.render,
+    replay.replay,
+    audit.audit,
+):
     app.command()(command)
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(testing.run_tests)
 app.add_typer(bench.app, name="bench")
@@ -25,6 +36,7 @@ app.add_typer(effect.app, name="effect")
 cache.app.command("gc")(garbage.gc)
 app.add_typer(cache.app, name="cache")
 app.add_typer(run.app, name="run")
+app.add_typer(user.app, name="user")
 
 
 def main() -> None:

@@ -53,6 +53,17 @@ def content(context: typer.Context, state: State = None) -> None:
     raise typer.Exit(subprocess.call(command))
 
 
+@app.command(context_settings=PASSED_ON)
+def sharing(context: typer.Context, state: State = None) -> None:
+    """A run of 10 steps alone and beside another user's 10,000; ten users with one DAG.
+
+    Runs a system of its own, in a new temporary folder, or below ``--state``.
+    """
+    place = ["--folder", str(state_folder(state))] if state else []
+    command = [sys.executable, str(ROOT / "benchmarks" / "sharing.py"), *place, *context.args]
+    raise typer.Exit(subprocess.call(command))
+
+
 @app.callback()
 def _measure() -> None:
     """Measure, beside a named peer, in the same run."""

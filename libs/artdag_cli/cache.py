@@ -20,7 +20,7 @@ from artdag_cli.cache_import import (
     upload_files,
 )
 from artdag_cli.client import Client
-from artdag_cli.options import Json, State, state_folder
+from artdag_cli.options import Json, Server, State, state_folder
 from artdag_common.ipld.car import CarFile
 
 app = typer.Typer(no_args_is_help=True, help="Bring content in, many files at once.")
@@ -36,6 +36,7 @@ def _cache() -> None:
 def bring_in(
     source: Annotated[Path, typer.Argument(help="A folder, a file, or a CAR file (.car).", exists=True, readable=True)],
     state: State = None,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """Upload a folder with all below it, a file, or the files in a CAR; print each CID and name.
@@ -45,7 +46,7 @@ def bring_in(
     """
     skipped: dict[str, str] = {}
     folder = None
-    with Client.of_state(state_folder(state)) as client:
+    with Client.of(state_folder(state), server) as client:
         if source.is_dir():
             chosen = select(source)
             skipped = chosen.skipped

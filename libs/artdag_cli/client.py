@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import httpx
 
+from artdag_cli import logins
 from artdag_cli.system import owner_token, running
 from artdag_common.errors import ArtdagError
 
@@ -54,6 +55,19 @@ class Client:
         )
 
     @classmethod
+    def of(cls, state: Path, server: str) -> Client:
+        """Connect to a server that ``artdag login`` signed in at; empty: to the system that runs on the state folder.
+
+        Raises:
+            NotSignedInError: no token for the server is kept in the state folder.
+            NotRunningError: no system runs on it.
+        """
+        if not server:
+            return cls.of_state(state)
+        url = logins.server_url(server)
+        return cls(url, logins.token_for(state, url))
+
+    @classmethod
     def of_state(cls, state: Path) -> Client:
         """Connect to the system that runs on a state folder.
 
@@ -88,7 +102,7 @@ class Client:
         except httpx.HTTPError as error:
             raise RequestFailedError(f"{method} {path}: {error or type(error).__name__}") from error
         if response.is_error:
-            raise RequestFailedError(_problem(response), status=response.status_code)
+            raise RequestFailedError(problem_of(response), status=response.status_code)
         return response.json() if response.content else None
 
     def upload(self, path: Path, name: str = "") -> str:
@@ -126,7 +140,7 @@ class Client:
             with self._http.stream("GET", path) as response, target.open("wb") as file:
                 if response.is_error:
                     response.read()
-                    raise RequestFailedError(_problem(response), status=response.status_code)
+                    raise RequestFailedError(problem_of(response), status=response.status_code)
                 total = int(response.headers.get("content-length") or 0)
                 for chunk in response.iter_bytes():
                     file.write(chunk)
@@ -145,7 +159,7 @@ class Client:
                         return
                     if response.is_error:
                         response.read()
-                        raise RequestFailedError(_problem(response), status=response.status_code)
+                        raise RequestFailedError(problem_of(response), status=response.status_code)
                     for event in _server_events(response.iter_lines()):
                         losses = 0
                         position = event.position or position
@@ -177,7 +191,8 @@ def _server_events(lines: Iterator[str]) -> Iterator[ServerEvent]:
         fields = {}
 
 
-def _problem(response: httpx.Response) -> str:
+def problem_of(response: httpx.Response) -> str:
+    """Return a refusal in the server's own words."""
     try:
         body = response.json()
     except ValueError:

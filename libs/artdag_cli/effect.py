@@ -16,7 +16,7 @@ from rich.console import Console
 
 from artdag_cli.client import Client
 from artdag_cli.effect_template import template
-from artdag_cli.options import Json, State, state_folder
+from artdag_cli.options import Json, Server, State, state_folder
 from artdag_common.effects.base import Effect, EffectParams
 from artdag_common.effects.uploaded import NAME, look_in, parse
 from artdag_common.errors import ArtdagError, InvalidEffectError
@@ -95,10 +95,10 @@ def try_out(
 
 
 @app.command("upload")
-def upload(file: File, state: State = None, json_output: Json = False) -> None:
-    """Upload an effect to the system that runs here, and print its CID: what recipes call it by."""
+def upload(file: File, state: State = None, server: Server = "", json_output: Json = False) -> None:
+    """Upload an effect, and print its CID: what recipes call it by."""
     effect = _read(file)
-    with Client.of_state(state_folder(state)) as client:
+    with Client.of(state_folder(state), server) as client:
         answer = client.call(
             "POST", "/effects/upload", content=file.read_bytes(), headers={"Content-Type": "text/x-python"}
         )

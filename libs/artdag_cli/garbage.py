@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from artdag_cli.client import Client
-from artdag_cli.options import Json, State, state_folder
+from artdag_cli.options import Json, Server, State, state_folder
 
 SHOWN = 20
 
@@ -24,13 +24,14 @@ def gc(
         typer.Option("--older-than", help="Days without use.  [default: ARTDAG_RETENTION_DAYS]", min=0, max=36_500),
     ] = None,
     state: State = None,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """Remove intermediates long unused, files that no book names, and bytes of deleted content.
 
     What a run, a recipe, a publication or a user needs is never touched. It happens every hour by itself too.
     """
-    with Client.of_state(state_folder(state)) as client:
+    with Client.of(state_folder(state), server) as client:
         if dry_run:
             asked = {} if older_than is None else {"older_than_days": older_than}
             report = client.call("GET", "/cache/gc", params=asked)

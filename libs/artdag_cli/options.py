@@ -35,6 +35,15 @@ State = Annotated[
         file_okay=False,
     ),
 ]
+Server = Annotated[
+    str,
+    typer.Option(
+        "--server",
+        envvar="ARTDAG_SERVER",
+        help="Address of a server where `artdag login` signed you in.  [default: the system on the state folder]",
+        show_default=False,
+    ),
+]
 Port = Annotated[int, typer.Option("--port", help="Port of the gateway; 0: any free one.", min=0, max=65535)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 

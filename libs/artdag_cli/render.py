@@ -11,7 +11,7 @@ from rich.console import Console
 
 from artdag_cli.client import Client
 from artdag_cli.live import RunView
-from artdag_cli.options import Json, State, state_folder
+from artdag_cli.options import Json, Server, State, state_folder
 
 console = Console(stderr=True)
 
@@ -22,10 +22,11 @@ def render(
     sync: Annotated[bool, typer.Option("--sync", help="Wait until it is done.")] = False,
     output_name: Annotated[str, typer.Option("--name", help="Name of the output.")] = "",
     state: State = None,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """Render inputs through a recipe or an effect. Exit code 1: the run failed."""
-    with Client.of_state(state_folder(state)) as client:
+    with Client.of(state_folder(state), server) as client:
         _render(client, recipe, inputs, sync, output_name, json_output)
 
 

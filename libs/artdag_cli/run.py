@@ -13,7 +13,7 @@ from rich.console import Console
 
 from artdag_cli.cache_import import bar, unfolded
 from artdag_cli.client import Client, RequestFailedError
-from artdag_cli.options import Json, State, state_folder
+from artdag_cli.options import Json, Server, State, state_folder
 from artdag_cli.run_file import RunFile, verify
 from artdag_common.errors import ArtdagError
 from artdag_common.ipld.car import CarFile
@@ -42,6 +42,7 @@ def export(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="Id of a run that is over.")],
     file: Annotated[Path, typer.Argument(metavar="FILE.car", help="Where to write it.", dir_okay=False)],
     state: State = None,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """Write a run's content, recipe, plan, provenance and events to one CAR file, and verify it."""
@@ -49,7 +50,7 @@ def export(
         raise FileExistsAlreadyError(f"{file} is there already; it is left as it is")
     part = file.with_name(f"{file.name}.part")
     try:
-        with Client.of_state(state_folder(state)) as client, bar("export", 0, console, json_output) as told:
+        with Client.of(state_folder(state), server) as client, bar("export", 0, console, json_output) as told:
             client.save(f"/api/run/{quote(run_id, safe='')}/export", part, lambda done, total: told(done))
         with CarFile(part) as car:
             found = asyncio.run(verify(car))
@@ -75,6 +76,7 @@ def bring_in(
     file: File,
     verify_only: Annotated[bool, typer.Option("--verify-only", help="Check the file and upload nothing.")] = False,
     state: State = None,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """Check a run's file, then upload its content. The history is kept as content, too.
@@ -86,7 +88,7 @@ def bring_in(
         if verify_only:
             _show(found, json_output, file)
             return
-        with Client.of_state(state_folder(state)) as client:
+        with Client.of(state_folder(state), server) as client:
             stored = _upload(client, car, found, json_output)
     _show(found, json_output, file, stored)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from artdag_cli import backing
+from artdag_cli.accounts import accounts, shared, withheld
 from artdag_cli.supervisor import Child, Supervisor
 from artdag_common.blobs.endpoints import HOSTS_SETTING, parse_endpoint
 from artdag_common.errors import ArtdagError, BackingServerError, ConfigurationError
@@ -37,7 +39,9 @@ BACKING: dict[str, Server] = {
 EXTRAS: dict[str, tuple[str, Server]] = {
     "s3": ("ARTDAG_S3_URL", backing.s3_server),
     "ipfs": ("IPFS_API", backing.ipfs_server),
+    "l2": ("L2_SERVER", backing.l2_server),
 }
+STORES = ("s3", "ipfs")
 READY_SECONDS = 60.0
 SOCKET_PATH_BYTES = 107
 SOCKET_NAME_BYTES = len("/pymp-12345678/listener-12345678")
@@ -102,6 +106,14 @@ class System:
     supervisor: Supervisor
     port: int
     adopted: list[str] = field(default_factory=list)
+    accounts: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def environment_of(self, service: str) -> dict[str, str]:
+        """Return the settings of a service: those of all, without secrets of others, and with its own accounts.
+
+        :attr:`environment` names the operator's accounts, which may do anything.
+        """
+        return {**self.environment, **withheld(service), **self.accounts.get(service, {})}
 
     def write_facts(self) -> None:
         """Tell ``status`` and ``down`` what runs."""
@@ -110,6 +122,7 @@ class System:
             "url": self.url,
             "local_url": f"http://127.0.0.1:{self.port}",
             "adopted": self.adopted,
+            "one_account": shared(self.accounts),
             "environment": self.environment,
             "processes": {c.name: {"pid": c.pid, "restarts": c.restarts} for c in self.supervisor.children.values()},
         }
@@ -184,19 +197,37 @@ async def _unless(stopping: asyncio.Event, start: Coroutine[Any, Any, None]) -> 
 
 async def _start(it: System, host: str, extras: Collection[str], services: bool, logs_to_files: bool) -> None:
     it.environment = await _start_backing(it, extras)
+    started = [variable for variable in BACKING if variable not in it.adopted]
+    it.accounts = await accounts(it.state, it.environment, started)
     it.environment |= {
         "HOST": host,
         "PORT": str(it.port),
-        "L1_PUBLIC_URL": os.environ.get("L1_PUBLIC_URL", it.url),
+        "L1_PUBLIC_URL": _public_url(it),
         "CACHE_DIR": os.environ.get("CACHE_DIR", str(it.state / "cache")),
         "ARTDAG_SECRET_KEY": os.environ.get("ARTDAG_SECRET_KEY")
         or backing.kept(it.state / "secret.key", lambda: secrets.token_hex(32)),
+        "ARTDAG_ACTOR_KEY": os.environ.get("ARTDAG_ACTOR_KEY") or str(_actor_key(it.state)),
         "ARTDAG_OWNER_TOKEN_HASH": hashlib.sha256(it.token.encode()).hexdigest(),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "libs")]),
         **_temporary_files(it.state),
     }
+    if (registry := it.environment.get("L2_SERVER")) and not os.environ.get("L2_DOMAIN"):
+        it.environment["L2_DOMAIN"] = urlsplit(registry).netloc
     if services:
         await _start_services(it, logs_to_files)
+
+
+def _actor_key(state: Path) -> Path:
+    """Return the file with the key that this system signs with, made at the first time."""
+    from artdag_common.federation.signatures import new_key  # takes a while to load, and this is needed once
+
+    path = state / "actor.key"
+    backing.kept(path, lambda: new_key().decode())
+    return path
+
+
+def _public_url(it: System) -> str:
+    return os.environ.get("L1_PUBLIC_URL", it.url)
 
 
 def _temporary_files(state: Path) -> dict[str, str]:
@@ -228,6 +259,8 @@ async def _start_backing(it: System, extras: Collection[str]) -> dict[str, str]:
         return variable, url
 
     servers = {**BACKING, **dict(EXTRAS[name] for name in extras)}
+    if "l2" in extras:
+        servers["L2_SERVER"] = functools.partial(backing.l2_server, l1_url=_public_url(it))
     starts = [
         asyncio.create_task(one(variable, server), name=f"start {variable}") for variable, server in servers.items()
     ]
@@ -236,7 +269,8 @@ async def _start_backing(it: System, extras: Collection[str]) -> dict[str, str]:
     finally:
         await end(*starts)  # where one failed, the others are not to go on
     # What was started for them people may use as storage of their own too, although it is on this machine.
-    ours = [_host_and_port(environment[variable]) for variable, _ in EXTRAS.values() if variable in started]
+    stores = [EXTRAS[name][0] for name in STORES]
+    ours = [_host_and_port(environment[variable]) for variable in stores if variable in started]
     if ours:
         environment[HOSTS_SETTING] = ",".join(filter(None, (os.environ.get(HOSTS_SETTING), *ours)))
     return environment
@@ -253,7 +287,7 @@ async def _start_services(it: System, logs_to_files: bool) -> None:
     for name in SERVICES:
         command = (*backing.guarded(), sys.executable, "-m", f"services.{name}")
         log = it.state / "logs" / f"{name}.log" if logs_to_files else None
-        await it.supervisor.start(Child(name, command, log, environment=it.environment))
+        await it.supervisor.start(Child(name, command, log, environment=it.environment_of(name)))
     await wait_until_ready(it)
 
 

@@ -17,12 +17,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from artdag_cli.backing import l2_people
 from artdag_cli.options import DEFAULT_PORT, Json, Port, State, state_folder
 from artdag_cli.system import EXTRAS, SERVICES, System, owner_token, prepare, running, system
 from artdag_common.errors import ConfigurationError
 
 STOP_SECONDS = 60
-NAMES = {"s3": "S3", "ipfs": "IPFS"}
+NAMES = {"s3": "S3", "ipfs": "IPFS", "l2": "L2"}
 
 console = Console(stderr=True)
 Host = Annotated[
@@ -34,8 +35,8 @@ With = Annotated[
     str,
     typer.Option(
         "--with",
-        help="Servers to start besides, by commas: s3 (SeaweedFS), ipfs (Kubo). Their programs are installed at the"
-        " first time.",
+        help="Servers to start besides, by commas: s3 (SeaweedFS), ipfs (Kubo), l2 (a registry to sign in with). Their"
+        " programs are installed at the first time.",
         show_default=False,
     ),
 ]
@@ -46,7 +47,8 @@ def up(state: State = None, port: Port = DEFAULT_PORT, host: Host = "127.0.0.1",
 
     Starts NATS, Postgres and Redis (those whose NATS_URL, DATABASE_URL or REDIS_URL is set are used instead) and the
     five services, and starts again whatever dies. With s3, all content goes to a bucket too (ARTDAG_S3_URL names one
-    of your own instead); with ipfs, content is read from an IPFS node (IPFS_API).
+    of your own instead); with ipfs, content is read from an IPFS node (IPFS_API). With l2, the server is for several
+    people, who have accounts at a small registry (L2_SERVER) and publish to it.
     """
     asyncio.run(_up(state_folder(state), port, host, extras(with_)))
 
@@ -85,9 +87,20 @@ def _greet(it: System) -> None:
     console.print(f"[bold]Art DAG[/bold] is up on [link={it.url}]{it.url}[/link]   state: {it.state}", highlight=False)
     console.print(f"  sign in:  {it.url}/login?token={it.token}", highlight=False, soft_wrap=True)
     console.print(f"  API:      {it.url}/docs", highlight=False)
+    if "l2" in it.supervisor.children:
+        _greet_people(it)
     if it.adopted:
         console.print(f"  used as they are: {', '.join(sorted(it.adopted))}", highlight=False)
     console.print("  Ctrl-C stops everything", highlight=False)
+
+
+def _greet_people(it: System) -> None:
+    """Say how to click through signing in with the registry that was started."""
+    registry = it.environment["L2_SERVER"]
+    known = " or ".join(f"{name} (password {password})" for name, password in l2_people(it.state))
+    console.print(f"  registry: {registry}/renderers", highlight=False, soft_wrap=True)
+    console.print(f"            sign in there as {known},", highlight=False, soft_wrap=True)
+    console.print("            press Attach, render and publish something: it is listed there", highlight=False)
 
 
 def down(state: State = None) -> None:
@@ -146,7 +159,8 @@ def status(state: State = None, json_output: Json = False) -> None:
             mark = "" if name in SERVICES else " (backing)"
             table.add_row(f"{name}{mark}", str(process["pid"] or "–"), str(process["restarts"]))
         for variable in facts["adopted"]:
-            table.add_row(f"{variable} (adopted)", "–", "–")
+            one = ", one account for all services" if variable in facts.get("one_account", ()) else ""
+            table.add_row(f"{variable} (adopted{one})", "–", "–")
         Console().print(table)
     raise typer.Exit(0 if is_ready else 1)
 

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import ClassVar
 
+from artdag_common.domain.audit import Refusal
 from artdag_common.domain.run import InputBinding
 
 
@@ -49,32 +50,42 @@ class StartRun(Command):
 @command
 @dataclass(frozen=True, slots=True)
 class ExecuteRun(Command):
-    """Execute the plan of a held run."""
+    """Execute the plan of a held run. ``by``: the user who asks; empty: the system itself."""
 
     SERVICE: ClassVar[str] = "planner"
     KEY: ClassVar[str] = "run_id"
     run_id: str
+    by: str = ""
 
 
 @command
 @dataclass(frozen=True, slots=True)
 class CancelRun(Command):
-    """Stop a run. Steps already running finish; no further step starts."""
+    """Stop a run. Steps already running finish; no further step starts.
+
+    Attributes:
+        by: the user who asks; empty: the system itself.
+        eraser: the operator, who erases that user: then it is not the user who asks.
+    """
 
     SERVICE: ClassVar[str] = "planner"
     KEY: ClassVar[str] = "run_id"
     run_id: str
     reason: str = ""
+    by: str = ""
+    eraser: str = ""
 
 
 @command
 @dataclass(frozen=True, slots=True)
 class DeleteRun(Command):
-    """Delete a finished run."""
+    """Delete a finished run. ``by``, ``eraser``: see :class:`CancelRun`."""
 
     SERVICE: ClassVar[str] = "planner"
     KEY: ClassVar[str] = "run_id"
     run_id: str
+    by: str = ""
+    eraser: str = ""
 
 
 @command
@@ -95,11 +106,13 @@ class RegisterRecipe(Command):
 @command
 @dataclass(frozen=True, slots=True)
 class DeleteRecipe(Command):
-    """Take a recipe off the list."""
+    """Take a recipe off a user's list; others who have it keep it. ``eraser``: see :class:`CancelRun`."""
 
     SERVICE: ClassVar[str] = "planner"
     KEY: ClassVar[str] = "recipe_cid"
     recipe_cid: str
+    by: str
+    eraser: str = ""
 
 
 @command
@@ -111,6 +124,18 @@ class RegisterEffect(Command):
     KEY: ClassVar[str] = "effect_cid"
     effect_cid: str
     owner: str
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class DeleteEffect(Command):
+    """Take an effect off a user's list; others who have it keep it. ``eraser``: see :class:`CancelRun`."""
+
+    SERVICE: ClassVar[str] = "planner"
+    KEY: ClassVar[str] = "effect_cid"
+    effect_cid: str
+    by: str
+    eraser: str = ""
 
 
 @command
@@ -163,6 +188,35 @@ class PublishObject(Command):
     run_id: str
     recipe_cid: str
     provenance_cid: str
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class UnpublishObject(Command):
+    """Make content public no longer in an owner's name. ``eraser``: see :class:`CancelRun`."""
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "cid"
+    cid: str
+    owner: str
+    eraser: str = ""
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class SettleActivity(Command):
+    """Note what the registry decided on an activity after it had answered.
+
+    Attributes:
+        words: a link or nothing, where it was taken; else the reason.
+    """
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "cid"
+    cid: str
+    activity_id: str
+    taken: bool
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,13 +273,18 @@ class SwitchStorage(Command):
 @command
 @dataclass(frozen=True, slots=True)
 class RemoveStorage(Command):
-    """Forget a storage provider and its secrets. ``purge``: remove our copies there first."""
+    """Forget a storage provider and its secrets. ``purge``: remove our copies there first.
+
+    Attributes:
+        by: who asks for it, where it is not the owner.
+    """
 
     SERVICE: ClassVar[str] = "cache"
     KEY: ClassVar[str] = "storage_id"
     storage_id: str
     owner: str
     purge: bool = False
+    by: str = ""
 
 
 @command
@@ -258,6 +317,7 @@ class DeleteObject(Command):
 
     Attributes:
         operator: ``by`` runs this system, and may delete what is nobody's.
+        eraser: the operator, who erases ``by``: then it is not that user who asks.
     """
 
     SERVICE: ClassVar[str] = "cache"
@@ -265,6 +325,7 @@ class DeleteObject(Command):
     cid: str
     by: str
     operator: bool = False
+    eraser: str = ""
 
 
 @command
@@ -293,16 +354,60 @@ class AttachToken(Command):
     KEY: ClassVar[str] = "token_hash"
     token_hash: str
     user: str
+    expires_at: int = 0
+    kind: str = ""
 
 
 @command
 @dataclass(frozen=True, slots=True)
 class RevokeToken(Command):
-    """Refuse a token from now on."""
+    """Refuse a token from now on.
+
+    Attributes:
+        by: who asks for it: a user id, or ``l2``.
+        unseen: also one that was never attached here.
+    """
 
     SERVICE: ClassVar[str] = "auth"
     KEY: ClassVar[str] = "token_hash"
     token_hash: str
+    by: str = ""
+    reason: str = ""
+    unseen: bool = False
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class RevokeUser(Command):
+    """Refuse all tokens that a user holds. ``by``: who asks for it: a user id, or ``l2``."""
+
+    SERVICE: ClassVar[str] = "auth"
+    KEY: ClassVar[str] = "user_id"
+    user_id: str
+    by: str
+    reason: str = ""
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class EraseUser(Command):
+    """Forget who a user is: no token of theirs counts any more, and their id means nobody. ``by``: who asks."""
+
+    SERVICE: ClassVar[str] = "auth"
+    KEY: ClassVar[str] = "user_id"
+    user_id: str
+    by: str
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class NoteRefusals(Command):
+    """Keep in the audit trail what a gateway refused. ``hour``: the key of the stream, ``2026-11-22T04`` (UTC)."""
+
+    SERVICE: ClassVar[str] = "auth"
+    KEY: ClassVar[str] = "hour"
+    hour: str
+    refusals: tuple[Refusal, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +427,11 @@ class ExecuteStep:
     inputs: tuple[str, ...]
     version: int = 0
     deliver: bool = False
+
+    @property
+    def what(self) -> str:
+        """What of the label may be told to all who share the step: its last part, without the words of one's recipe."""
+        return self.label.rpartition(".")[2]
 
 
 @command

@@ -7,7 +7,23 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from artdag_common.addresses import Network
 from artdag_common.errors import ConfigurationError
+
+SECRETS = (
+    "ARTDAG_ACTOR_KEY",
+    "ARTDAG_CLUSTER_KEY",
+    "ARTDAG_NATS_SEED",
+    "ARTDAG_OWNER_TOKEN_HASH",
+    "ARTDAG_RELAY_DATABASE_URL",
+    "ARTDAG_RELAY_NATS_SEED",
+    "ARTDAG_S3_URL",
+    "ARTDAG_SECRET_KEY",
+    "DATABASE_URL",
+    "NATS_URL",
+    "REDIS_URL",
+)
+"""Settings that are secret, or may hold a password: no process that a service starts inherits them."""
 
 
 class Settings(BaseModel):
@@ -21,6 +37,21 @@ class Settings(BaseModel):
     database_url: str = Field(
         "postgresql://artdag:artdag@localhost:5432/artdag", alias="DATABASE_URL", description="Postgres database"
     )
+    nats_seed: str = Field(
+        "",
+        alias="ARTDAG_NATS_SEED",
+        repr=False,
+        description="Seed (nkey) of the service's own account on NATS, or a path to it; empty: as NATS_URL says",
+    )
+    relay_nats_seed: str = Field(
+        "", alias="ARTDAG_RELAY_NATS_SEED", repr=False, description="Seed of the relay's account; auth service only"
+    )
+    relay_database_url: str = Field(
+        "",
+        alias="ARTDAG_RELAY_DATABASE_URL",
+        repr=False,
+        description="Postgres database under the relay's role; auth service only; empty: DATABASE_URL",
+    )
     redis_url: str = Field("redis://localhost:6379/5", alias="REDIS_URL", description="Redis database")
     cache_dir: Path = Field(
         Path("~/.artdag/cache"), alias="CACHE_DIR", description="Folder of content, by CID; shared by the services"
@@ -29,7 +60,19 @@ class Settings(BaseModel):
         "http://localhost:8100", alias="L1_PUBLIC_URL", description="Address at which people reach the gateway"
     )
     cluster_key: str = Field("", alias="ARTDAG_CLUSTER_KEY", description="Trust domain: same key, same cache ids")
+    l2_server: str = Field(
+        "",
+        alias="L2_SERVER",
+        pattern="^(https?://[^/?#@]+/?)?$",
+        description="ActivityPub registry that people sign in with and publish to; empty: a personal server",
+    )
     l2_domain: str = Field("", alias="L2_DOMAIN", description="Domain in the handle of those who render")
+    actor_key: str = Field(
+        "",
+        alias="ARTDAG_ACTOR_KEY",
+        repr=False,
+        description="RSA key (PEM, or a path to one) that signs what goes to the registry; only for the cache service",
+    )
     owner_token_hash: str = Field(
         "", alias="ARTDAG_OWNER_TOKEN_HASH", description="SHA-256 of the local owner's token, hexadecimal"
     )
@@ -74,6 +117,23 @@ class Settings(BaseModel):
     )
     quota_bytes: int = Field(
         0, alias="ARTDAG_QUOTA_BYTES", ge=0, description="What a user's uploads and outputs may take; 0: no limit"
+    )
+    rate_read: int = Field(
+        3000, alias="ARTDAG_RATE_READ", ge=0, description="Requests a minute that a user may read with; 0: no limit"
+    )
+    rate_write: int = Field(
+        600, alias="ARTDAG_RATE_WRITE", ge=0, description="Requests a minute that a user may write with; 0: no limit"
+    )
+    rate_publish: int = Field(
+        60, alias="ARTDAG_RATE_PUBLISH", ge=0, description="Times a minute that a user may publish; 0: no limit"
+    )
+    rate_sign_in: int = Field(
+        60, alias="ARTDAG_RATE_SIGN_IN", ge=1, description="Attempts to sign in, a minute, from one address"
+    )
+    trusted_proxies: tuple[Network, ...] = Field(
+        (),
+        alias="ARTDAG_TRUSTED_PROXIES",
+        description="Networks whose X-Forwarded-For tells the client's address, by commas; none: nobody's",
     )
     retention_days: float = Field(
         30.0,
@@ -120,6 +180,23 @@ class Settings(BaseModel):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return [each.strip() for each in value.split(",") if each.strip()]
+
+    @field_validator("nats_seed", "relay_nats_seed")
+    @classmethod
+    def _read_seed(cls, value: str) -> str:
+        if not value.startswith("/"):
+            return value
+        try:
+            return Path(value).read_text().strip()
+        except OSError as error:
+            raise ValueError(f"the file cannot be read: {error.strerror}") from error
+
     @field_validator("import_dirs", "storage_dirs", mode="before")
     @classmethod
     def _folders(cls, value: object) -> object:
@@ -133,6 +210,11 @@ class Settings(BaseModel):
         if wrong := [str(each) for each in value if not each.is_absolute()]:
             raise ValueError(f"every folder has to be an absolute path; not so: {', '.join(wrong)}")
         return value
+
+    @property
+    def shared(self) -> bool:
+        """Whether several people use this server, so that those who are not signed in see only what is published."""
+        return bool(self.l2_server)
 
     @classmethod
     def read(cls) -> Settings:

@@ -89,6 +89,10 @@ class ChecksumMismatchError(ArtdagError):
     """What arrived is not what was sent: its checksum differs. Nothing of it was kept; send it again."""
 
 
+class NotPublishedError(ArtdagError):
+    """Nothing of this kind is public here: it never was, or it was unpublished."""
+
+
 class StorageFullError(ArtdagError):
     """The disk is full. Free space or raise the quota; nothing was stored."""
 
@@ -163,6 +167,10 @@ class RunNotPlannedError(ArtdagError):
     """The run has no plan that waits for execution."""
 
 
+class NothingToPublishError(ArtdagError):
+    """The run has no output: it is not over, or it gave none. Publish what a completed run gave."""
+
+
 class BrokenHistoryError(ArtdagError):
     """A run's file does not prove what it states: events changed or missing, or another outcome. Export it again."""
 
@@ -223,6 +231,34 @@ class TokenRevokedError(ArtdagError):
     """The token was revoked. Sign in again."""
 
 
+class TokenExpiredError(ArtdagError):
+    """The token's time is over. Sign in again."""
+
+
+class GrantNotFoundError(ArtdagError):
+    """No program waits with this code: mistyped, over after ten minutes, or used. Look at the program's screen."""
+
+
+class TooManyGuessesError(ArtdagError):
+    """You gave too many codes that no program waits with. Try again in ten minutes."""
+
+
+class WrongScopeError(ArtdagError):
+    """The token was made for another server. Attach this one on your registry's page of renderers."""
+
+
+class L2RefusedError(ArtdagError):
+    """The registry (L2_SERVER) does not vouch for the token. Sign in there, and attach this server again."""
+
+
+class UserNotFoundError(ArtdagError):
+    """Nobody here has this id or handle, or they were erased. List people with ``artdag user list``."""
+
+
+class SignatureError(ArtdagError):
+    """A request is not signed as it has to be (RFC 9421): by the registry's actor, recently, over this very body."""
+
+
 class ForeignOriginError(ArtdagError):
     """The request names a Host or Origin that is not this server."""
 
@@ -244,6 +280,12 @@ class PreconditionFailedError(ArtdagError):
 
 class UnsupportedContentTypeError(ArtdagError):
     """A request's body is of a kind that its route does not take; the message names those that it does."""
+
+
+class RateLimitedError(ArtdagError):
+    """Too many requests of one kind came from you or your address. Wait as long as ``Retry-After`` says."""
+
+    retryable = True
 
 
 class RangeNotSatisfiableError(ArtdagError):
@@ -275,6 +317,10 @@ class ServiceUnavailableError(ArtdagError):
     """A backing server or service does not answer. What was accepted is kept; try again shortly."""
 
     retryable = True
+
+
+class L2UnavailableError(ServiceUnavailableError):
+    """The registry (L2_SERVER) does not answer, or not in a way that can be understood. Try again shortly."""
 
 
 class ConfigurationError(ArtdagError):

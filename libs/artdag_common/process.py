@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import structlog
 import uvloop
 
-from artdag_common.config import Settings
+from artdag_common.config import SECRETS, Settings
 from artdag_common.errors import ArtdagError
 from artdag_common.observability import configure_logging
+
+PR_SET_DUMPABLE = 4
 
 log = structlog.get_logger(__name__)
 
@@ -24,11 +28,24 @@ def run(name: str, service: Service) -> None:
     """Run a service until SIGTERM or SIGINT: read the settings, enter ``service``, wait, leave it."""
     try:
         settings = Settings.read()
+        keep_to_ourselves(SECRETS)
         configure_logging(settings, name)
         uvloop.run(_live(name, service, settings))
     except ArtdagError as error:
         print(f"{name}: {error.message}", file=sys.stderr)
         raise SystemExit(1) from error
+
+
+def keep_to_ourselves(secrets: Iterable[str]) -> None:
+    """Take secrets out of the environment that processes of ours inherit, and let nobody read them out of this one.
+
+    Media workers and the programs that people upload run beside us. On Linux the same user's processes can read neither
+    this process's memory nor the environment it was started with from now on; it leaves no core dump either.
+    """
+    for name in secrets:
+        os.environ.pop(name, None)
+    if prctl := getattr(ctypes.CDLL(None), "prctl", None):
+        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 async def _live(name: str, service: Service, settings: Settings) -> None:

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from artdag_common.addresses import LOOPBACK
+from artdag_common.connections import ConnectionLimits, GuardedHttp
 from artdag_common.errors import ConfigurationError
 
 GRACE_SECONDS = 5
+KEPT_DESCRIPTORS = 256
+"""Open files that connections never take: content, servers, logs."""
+
+LIMITS = ConnectionLimits(unlimited=LOOPBACK)
 
 
 class _Server(uvicorn.Server):
@@ -48,13 +58,19 @@ def listen(host: str, port: int, prefix: str = "") -> socket.socket:
 
 @asynccontextmanager
 async def serving(
-    app: ASGIApp, listener: socket.socket, before_stop: Callable[[], Awaitable[None]] | None = None
+    app: ASGIApp,
+    listener: socket.socket,
+    before_stop: Callable[[], Awaitable[None]] | None = None,
+    limits: ConnectionLimits = LIMITS,
 ) -> AsyncIterator[None]:
     """Serve until the block is left. ``before_stop`` ends what would otherwise never end: streams."""
+    # uvicorn asks for a class and calls it like a function
+    protocol = partial(GuardedHttp, limits=_affordable(limits), opened=Counter())
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=protocol,  # type: ignore[arg-type]
+        proxy_headers=False,  # uvicorn would believe every client on this machine
         ws="none",
         lifespan="off",
         log_config=None,
@@ -75,3 +91,11 @@ async def serving(
         server.should_exit = True
         await task
         listener.close()
+
+
+def _affordable(limits: ConnectionLimits) -> ConnectionLimits:
+    """Return limits within what this process may open: beyond that, nobody new would even be refused."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return limits
+    return replace(limits, connections=min(limits.connections, max(1, descriptors - KEPT_DESCRIPTORS)))

@@ -31,6 +31,9 @@ from services.cache.handlers import CONSUMER
 SHOWN = 20
 """Holders that a refusal lists."""
 
+LISTS = {"run": "runs", "recipe": "recipes", "effect": "effects", "publication": "objects"}
+"""Where holders are shown."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -71,11 +74,14 @@ class Deletion:
                 raise refusal(cid, verdict)
             stamp = (await self._blobs.stamps([cid])).get(cid, 0)
             if verdict.action == "disown":
-                content.disown(command.by, now)
+                content.disown(command.by, now, command.eraser)
                 also = tables.disown(cid, held, user(command.by))
                 outcome = Outcome.of(cid=cid, deleted=False, freed_bytes=0, kept_for=shown(verdict.holders))
             else:
-                content.evict(command.by, "deleted", now)
+                if command.eraser:
+                    content.evict(command.eraser, "erased", now, command.by)
+                else:
+                    content.evict(command.by, "deleted", now)
                 also = tables.evict(cid, held, await self._newest(cid, stamp))
                 outcome = Outcome.of(cid=cid, deleted=True, freed_bytes=content.size_bytes, kept_for=[])
             try:
@@ -108,9 +114,9 @@ class Deletion:
 
 def refusal(cid: str, verdict: Verdict) -> ArtdagError:
     """Return the error that a refused deletion is, with the rule and the holders for programs."""
+    if verdict.rule == "not-yours":  # whose it is, is nobody's business
+        return NotYoursError(f"{cid} is not yours to delete: {verdict.reason}", cid=cid, rule=verdict.rule)
     values = {"cid": cid, "rule": verdict.rule, "holders": shown(verdict.holders), "count": len(verdict.holders)}
-    if verdict.rule == "not-yours":
-        return NotYoursError(f"{cid} is not yours to delete: {verdict.reason}", **values)
     names = [_name(hold) for hold in verdict.holders[:SHOWN]]
     more = len(verdict.holders) - len(names)
     listed = f" ({', '.join(names)}{f' and {more} more' if more else ''})" if names else ""
@@ -121,12 +127,17 @@ def shown(holders: Sequence[Hold]) -> list[dict[str, Any]]:
     """Return holders as clients see them: kind, what it is, its id, and where it is found."""
     views = []
     for hold in holders[:SHOWN]:
-        what, _, key = hold.holder.partition("-")
-        link = {"run": f"/runs/{key}", "recipe": f"/recipes/{key}", "effect": f"/effects/{key}"}.get(what)
+        what, key = _parts(hold)
+        link = f"/{LISTS[what]}/{key}" if what in LISTS else None
         views.append({"kind": hold.kind, "holder": what, "id": key, "link": link})
     return views
 
 
 def _name(hold: Hold) -> str:
+    return " ".join(_parts(hold))
+
+
+def _parts(hold: Hold) -> tuple[str, str]:
+    """Return what holds content, and its id."""
     what, _, key = hold.holder.partition("-")
-    return f"{what} {key}"
+    return what, key.partition("/")[0]

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from weakref import WeakValueDictionary
 
 import structlog
 
-from artdag_common.application import ATTEMPTS, Application
+from artdag_common.application import ATTEMPTS, Application, event_id
 from artdag_common.blobs.port import BlobStore
-from artdag_common.commands import Command, DescribeObject, ImportObject, PublishObject
+from artdag_common.commands import Command, DescribeObject, ImportObject, PublishObject, UnpublishObject
 from artdag_common.domain.aggregate import DomainEvent
 from artdag_common.domain.content import Object, Publication, Words
 from artdag_common.domain.effect import Effect
 from artdag_common.domain.recipe import Recipe
-from artdag_common.domain.retention import NAMED, PUBLISHED, UPLOADED, user
+from artdag_common.domain.retention import NAMED, PUBLISHED, UPLOADED, publication, user
 from artdag_common.domain.run import Run
 from artdag_common.domain.step import Step
 from artdag_common.errors import (
@@ -33,6 +33,7 @@ from artdag_common.eventstore.port import Call
 from artdag_common.media.types import media_type_of
 from artdag_common.messaging.bus import Outcome
 from artdag_common.messaging.commands import CommandHandler
+from services.cache import delivery_queue
 
 CONSUMER = "cache"
 FOLLOWED = (
@@ -40,6 +41,8 @@ FOLLOWED = (
     "evt.run.*.RunPlanned",
     "evt.run.*.RunCompleted",
     "evt.recipe.*.RecipeRegistered",
+    "evt.recipe.*.RecipeClaimed",
+    "evt.recipe.*.RecipeRestored",
     "evt.effect.*.EffectRegistered",
 )
 
@@ -87,6 +90,8 @@ def arrivals(events: Sequence[DomainEvent]) -> dict[str, Arrival]:
                     Arrival(event.originator_id.partition("-")[2], "recipe"),
                     Arrival(event.source_cid, "recipe-source"),
                 ]
+            case Recipe.Claimed() | Recipe.Restored():
+                new = [Arrival(event.source_cid, "recipe-source")] if event.source_cid else []
             case Effect.Registered():
                 new = [Arrival(event.originator_id.partition("-")[2], "effect")]
             case _:
@@ -95,15 +100,36 @@ def arrivals(events: Sequence[DomainEvent]) -> dict[str, Arrival]:
     return found
 
 
+async def nobody(owner: str) -> bool:
+    """The registry is told of nothing that anybody publishes."""
+    return False
+
+
 class Books:
     """Keeps the ``object-`` streams."""
 
-    def __init__(self, app: Application, blobs: BlobStore, holds: Holds, quota_bytes: int = 0) -> None:
-        """``quota_bytes``: what each user's uploads and outputs may take; 0: no limit."""
+    def __init__(
+        self,
+        app: Application,
+        blobs: BlobStore,
+        holds: Holds,
+        quota_bytes: int = 0,
+        told: Callable[[str], Awaitable[bool]] = nobody,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Nothing happens yet.
+
+        Args:
+            quota_bytes: what each user's uploads and outputs may take; 0: no limit.
+            told: whether the registry is told of what an owner publishes.
+            wake: called when something may have to be delivered to it.
+        """
         self._app = app
         self._blobs = blobs
         self._holds = holds
         self._quota_bytes = quota_bytes
+        self._told = told
+        self._wake = wake
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def alone(self, cid: str) -> asyncio.Lock:
@@ -116,6 +142,7 @@ class Books:
             ImportObject: self.import_object,
             DescribeObject: self.describe_object,
             PublishObject: self.publish_object,
+            UnpublishObject: self.unpublish_object,
         }
 
     async def import_object(self, command: ImportObject, command_id: str) -> Outcome:
@@ -200,14 +227,45 @@ class Books:
         )
 
     async def publish_object(self, command: PublishObject, command_id: str) -> Outcome:
-        """Make content public in an owner's name."""
-        content = await self._wanted(command.cid)
-        publication = Publication(
-            command.name, command.description, command.run_id, command.recipe_cid, command.provenance_cid
-        )
-        content.publish(command.owner, publication, self._app.clock())
-        need = Need(command.cid, PUBLISHED, await self._stamp(command.cid))
-        return await self._settle(content, command_id, hold(user(command.owner), [need]))
+        """Make content public in an owner's name, with what is recorded of how it was made."""
+        async with self.alone(command.cid):
+            content = await self._wanted(command.cid)
+            cids = [each for each in (command.cid, command.provenance_cid, command.recipe_cid) if each]
+            if missing := set(cids) - await self._blobs.present(cids):
+                cid = min(missing)
+                raise ContentNotFoundError(f"what is published has to be stored here, and {cid} is not", cid=cid)
+            before = content.object_ids.get(command.owner, "")
+            said = Publication(
+                command.name, command.description, command.run_id, command.recipe_cid, command.provenance_cid
+            )
+            ids = _activity_ids(command_id, content.id)
+            content.publish(command.owner, said, ids, await self._told(command.owner), self._app.clock())
+            after = content.object_ids[command.owner]
+            stamps = await self._blobs.stamps(cids)
+            needs = [Need(cid, PUBLISHED, stamps.get(cid, 0)) for cid in cids]
+            outcome = await self._settle(
+                content,
+                command_id,
+                delivery_queue.change(content, publication(after), needs, publication(before) if before else ""),
+            )
+        self._wake()
+        return outcome
+
+    async def unpublish_object(self, command: UnpublishObject, command_id: str) -> Outcome:
+        """Make content public no longer in an owner's name.
+
+        Raises:
+            NotPublishedError: it is not.
+        """
+        async with self.alone(command.cid):
+            content = await self._wanted(command.cid)
+            object_id = content.object_ids.get(command.owner, "")
+            (activity_id, _) = _activity_ids(command_id, content.id)
+            content.unpublish(command.owner, activity_id, self._app.clock(), command.eraser)
+            also = delivery_queue.change(content, "", (), publication(object_id))
+            outcome = await self._settle(content, command_id, also)
+        self._wake()
+        return outcome
 
     async def _wanted(self, cid: str) -> Object:
         content = await self._app.find(Object, cid)
@@ -276,6 +334,11 @@ class Books:
         content = await self._stored(seen, self._app.clock())
         if content.pending_events:  # a conflict: somebody noted it already
             await self._app.append(content, f"arrival/{seen.cid}@{content.version}")
+
+
+def _activity_ids(command_id: str, stream: str) -> tuple[str, str]:
+    """Return ids for the activities that a command may lead to: those of its events, the same on any retry."""
+    return str(event_id(f"{command_id}/{stream}", 0)), str(event_id(f"{command_id}/{stream}", 1))
 
 
 def _refusal(refused: AppendRefusedError, cid: str) -> ArtdagError:

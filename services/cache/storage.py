@@ -160,7 +160,7 @@ class Providers:
     async def remove(self, command: RemoveStorage, command_id: str) -> Outcome:
         """Forget a provider and what opens it, at once, or when our copies there are removed."""
         storage = await self._wanted(command.storage_id, command.owner)
-        storage.remove(command.purge, self._app.clock())
+        storage.remove(command.purge, self._app.clock(), command.by)
         return await self._keep(storage, command_id, change(storage, "resume", forget=not command.purge))
 
     async def check(self, command: CheckStorage, command_id: str) -> Outcome:

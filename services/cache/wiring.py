@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+
+import asyncpg
 
 from artdag_common.application import Application
 from artdag_common.blobs.endpoints import Hosts
@@ -14,16 +16,21 @@ from artdag_common.config import Settings
 from artdag_common.errors import ConfigurationError
 from artdag_common.eventstore import postgres
 from artdag_common.eventstore.holds import Holds
+from artdag_common.federation.documents import Documents
+from artdag_common.federation.l2 import L2
+from artdag_common.federation.signatures import public_pem, read_key
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.commands import CommandConsumer
 from artdag_common.messaging.follower import Follower
-from artdag_common.messaging.relay import Relay
-from artdag_common.process import cleanup
+from artdag_common.people import People
+from artdag_common.process import Close, cleanup
 from artdag_common.sealing import Sealer
 from artdag_common.serving import listen, serving
 from services.cache import replication
 from services.cache.app import address, create_app
 from services.cache.deletion import Deletion
+from services.cache.delivery import Decisions, Deliverer, Identity
+from services.cache.delivery_queue import DeliveryQueue
 from services.cache.garbage import DAY, Garbage
 from services.cache.handlers import CONSUMER, FOLLOWED, Books
 from services.cache.keeping import Keeping
@@ -73,23 +80,63 @@ async def neighbourhood(settings: Settings, bus: Bus, blobs: LayeredBlobStore) -
             await neighbours.stop()
 
 
+def own_identity(settings: Settings) -> Identity | None:
+    """As whom this server speaks; None: it has no key, and nobody to speak to.
+
+    Raises:
+        ConfigurationError: there is somebody, and no key; or the key cannot be used.
+    """
+    if settings.actor_key:
+        return Identity(Documents(settings.public_url), read_key(settings.actor_key))
+    if settings.shared:
+        raise ConfigurationError("L2_SERVER is set, so ARTDAG_ACTOR_KEY has to be: a private key, RSA, PEM or a path")
+    return None
+
+
+async def deliverer(
+    settings: Settings,
+    app: Application,
+    pool: asyncpg.Pool,
+    blobs: LayeredBlobStore,
+    people: People,
+    close: Callable[[Close], object],
+) -> Deliverer | None:
+    """Announce our key; what sends activities, where there is a registry."""
+    identity, queue = own_identity(settings), DeliveryQueue(pool)
+    if identity is None:
+        return None
+    await queue.announce_key(public_pem(identity.key))
+    if not settings.shared:
+        return None
+    registry = L2(settings.l2_server, settings.public_url, settings.l2_domain)
+    close(registry.close)
+    deliveries = Deliverer(app, queue, blobs, registry, identity, people.actor)
+    await deliveries.start()
+    close(deliveries.stop)
+    return deliveries
+
+
 @asynccontextmanager
 async def cache(settings: Settings) -> AsyncIterator[None]:
-    """The cache service, from connected to closed. Also a candidate for the relay."""
+    """The cache service, from connected to closed."""
     async with cleanup() as close:
-        bus = await Bus.connect(settings.nats_url, "cache")
+        bus = await Bus.connect(settings.nats_url, "cache", settings.nats_seed)
         close(bus.close)
         blobs = await layered_blobs(settings, bus, close)
         pool = await postgres.connect(settings.database_url)
         close(pool.close)
         store = postgres.PostgresEventStore(pool, bus.committed)
         close(store.close)
-        relay = Relay(settings.database_url, bus)
-        await relay.start()
-        close(relay.stop)
         app = Application(store)
         holds = Holds(pool)
-        books = Books(app, blobs, holds, settings.quota_bytes)
+        people = People(pool, settings.l2_domain)
+        deliveries = await deliverer(settings, app, pool, blobs, people, close)
+
+        async def told(owner: str) -> bool:
+            return deliveries is not None and bool(await people.actor(owner))
+
+        wake = deliveries.wake if deliveries else lambda: None
+        books = Books(app, blobs, holds, settings.quota_bytes, told, wake)
         deletion = Deletion(app, blobs, holds, books.alone)
         garbage = Garbage(app, blobs.local, holds, settings.retention_days * DAY, blobs.local)
         await garbage.start()
@@ -107,7 +154,7 @@ async def cache(settings: Settings) -> AsyncIterator[None]:
         await owned.start()
         close(owned.stop)
         providers = Providers(app, queue, allowed, opening, replicator.wake)
-        handlers = [part.handlers() for part in (books, deletion, garbage, providers)]
+        handlers = [part.handlers() for part in (books, deletion, garbage, providers, Decisions(app))]
         commands = CommandConsumer(bus, store, CONSUMER, {k: v for each in handlers for k, v in each.items()})
         await commands.start()
         close(commands.stop)

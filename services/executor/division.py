@@ -170,7 +170,7 @@ class Division:
             if isinstance(event, Step.Completed):
                 completed[key] = event.output_cid
             elif isinstance(event, Step.Failed) and tried is not None and recorded.version > tried.get(key, 0):
-                return Broken(event.error, f"{left[key].label}: {event.reason}")
+                return Broken(event.error, f"{left[key].what}: {event.reason}")
         present = await self._blobs.present(set(completed.values()))
         made |= {key: cid for key, cid in completed.items() if cid in present}
         return versions

@@ -251,7 +251,7 @@ class StepHandler:
             if blob is None:
                 left.append(command)
                 continue
-            step = Step.begin(command.cache_id, self._name, command.step_type, command.label, now)
+            step = Step.begin(command.cache_id, self._name, command.step_type, command.what, now)
             step.complete(blob.cid, blob.size_bytes, "", 0, now)
             passed.append(command)
             decided.append((step, f"{self._name}/{command.cache_id}/{attempt}"))
@@ -271,12 +271,12 @@ class StepHandler:
         while True:
             step = None if fresh else await self._app.find(Step, command.cache_id)
             if step is None:
-                step = Step.begin(command.cache_id, self._name, command.step_type, command.label, now)
+                step = Step.begin(command.cache_id, self._name, command.step_type, command.what, now)
             elif await self._is_over(step, command):
                 await self._tell_again(command.cache_id)
                 return None
             else:
-                step.start(self._name, command.step_type, command.label, now)
+                step.start(self._name, command.step_type, command.what, now)
             decide(step)
             if await self._app.append(step, cause) != "conflict":
                 return step

@@ -66,7 +66,7 @@ def consumer(work_class: str) -> ConsumerConfig:
 async def executor(settings: Settings) -> AsyncIterator[None]:
     """The executor, from connected to closed."""
     async with cleanup() as close:
-        bus = await Bus.connect(settings.nats_url, "executor")
+        bus = await Bus.connect(settings.nats_url, "executor", settings.nats_seed)
         close(bus.close)
         blobs = await layered_blobs(settings, bus, close)
         uploaded.look_in(stored_in(blobs.folder))

@@ -1,117 +1,28 @@
-"""Who may ask: Host and Origin have to be ours, and every write needs a token.
-
-Postgres is the truth about tokens; Redis remembers an answer for half a minute. A revocation overwrites that answer
-for longer than anybody can take between reading the one and writing the other, so a token never comes back.
-"""
+"""Who may ask: Host and Origin have to be ours, and every write needs a token."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
-import asyncpg
-import redis.asyncio
-import structlog
-from redis.exceptions import RedisError
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from artdag_common.domain.access import Token
-from artdag_common.errors import ArtdagError, ForeignOriginError, TokenRevokedError, UnauthenticatedError
-from artdag_common.tasks import end
-from services.gateway.projections import tokens
-from services.gateway.projections.fact import Fact
+from artdag_common.domain.access import hash_token
+from artdag_common.errors import ArtdagError, ForeignOriginError, UnauthenticatedError
+from services.gateway.sessions import Session, Sessions
+
+__all__ = ["COOKIE", "Access", "Addresses", "OwnAddressOnly", "bearer_of", "hash_token", "session_of"]
 
 COOKIE = "artdag_token"
-REMEMBERED_SECONDS = 30
-REVOKED_SECONDS = 600
-RETRY_SECONDS = 1.0
-REVOKED = "\0revoked"
+PLACE = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+"""A host as requests and origins name it, with or without a port: nothing before it, nothing behind."""
+
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
-
-log = structlog.get_logger(__name__)
-
-
-def hash_token(token: str) -> str:
-    """Return the SHA-256 of a token, hexadecimal: the only form in which it is stored."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-class TokenCheck:
-    """Answers whom a token signs in."""
-
-    def __init__(self, pool: asyncpg.Pool, cache: redis.asyncio.Redis) -> None:
-        self._pool = pool
-        self._cache = cache
-        self._revoked: set[str] = set()  # not yet told to Redis
-        self._telling: asyncio.Task[None] | None = None
-
-    async def holder(self, token: str) -> str:
-        """Return the user whom ``token`` signs in.
-
-        Raises:
-            UnauthenticatedError: nobody.
-            TokenRevokedError: nobody any more.
-        """
-        token_hash = hash_token(token)
-        user = await self._remembered(token_hash)
-        if user is None:
-            user = await self._known(token_hash)
-        if user == REVOKED:
-            raise TokenRevokedError("this token was revoked; sign in again")
-        return user
-
-    async def forget_revoked(self, facts: Sequence[Fact]) -> None:
-        """Overwrite what Redis remembers of tokens that were revoked; tried again until Redis takes it."""
-        self._revoked.update(fact.key for fact in facts if isinstance(fact.event, Token.Revoked))
-        if self._revoked and (self._telling is None or self._telling.done()):
-            self._telling = asyncio.create_task(self._tell(), name="tell of revocations")
-
-    async def stop(self) -> None:
-        """Tell no more."""
-        await end(self._telling)
-
-    async def _tell(self) -> None:
-        while self._revoked:
-            token_hash = next(iter(self._revoked))
-            try:
-                await self._cache.set(_key(token_hash), REVOKED, ex=REVOKED_SECONDS)
-            except (RedisError, OSError) as error:
-                log.warning("revocation is told to redis later", error=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                self._revoked.discard(token_hash)
-
-    async def _remembered(self, token_hash: str) -> str | None:
-        if token_hash in self._revoked:
-            return REVOKED
-        try:
-            value = await self._cache.get(_key(token_hash))
-        except (RedisError, OSError) as error:
-            log.warning("redis is passed over", error=str(error))
-            return None
-        return str(value) if value is not None else None
-
-    async def _known(self, token_hash: str) -> str:
-        row = await tokens.find(self._pool, token_hash)
-        if row is None:
-            raise UnauthenticatedError("no such token is known here; `artdag token` prints the local owner's")
-        if row.revoked:
-            return REVOKED
-        try:
-            await self._cache.set(_key(token_hash), row.holder, ex=REMEMBERED_SECONDS, nx=True)
-        except (RedisError, OSError) as error:
-            log.warning("redis is passed over", error=str(error))
-        return row.holder
-
-
-def _key(token_hash: str) -> str:
-    return f"artdag:token:{token_hash}"
 
 
 class Addresses:
@@ -120,7 +31,7 @@ class Addresses:
     def __init__(self, public_url: str) -> None:
         public = urlsplit(public_url)
         self._hosts = LOOPBACK | {(public.hostname or "").lower()}
-        self._public_place = public.netloc.lower()
+        self._public = (public.scheme, public.netloc.lower())
 
     def check(self, host: str, origin: str | None) -> None:
         """Raise unless Host and Origin name this server.
@@ -143,8 +54,10 @@ class Addresses:
         Raises:
             ForeignOriginError: no Origin, or another one.
         """
-        place = urlsplit(origin or "").netloc.lower()
-        if not place or place not in (host.lower(), self._public_place):
+        given = urlsplit(origin or "")
+        place = given.netloc.lower()
+        ours = (given.scheme, place) == self._public or (place == host.lower() and place != self._public[1])
+        if not place or not ours:
             raise ForeignOriginError(
                 "a write that is signed in by cookie needs this server's own Origin; programs send"
                 " Authorization: Bearer instead",
@@ -154,12 +67,14 @@ class Addresses:
 
 def _host(place: str) -> str:
     """Return the host of ``host:port`` in lower case; an invalid one: empty."""
+    if PLACE.fullmatch(place) is None:
+        return ""
     try:
         parts = urlsplit(f"//{place}")
         parts.port  # noqa: B018  (raises for what is not a port)
     except ValueError:
         return ""
-    return (parts.hostname or "").lower() if not parts.username and not parts.path else ""
+    return (parts.hostname or "").lower()
 
 
 class OwnAddressOnly:
@@ -187,30 +102,70 @@ class OwnAddressOnly:
 class Access:
     """Tells who sends a request."""
 
-    def __init__(self, check: TokenCheck, addresses: Addresses) -> None:
-        self._check = check
-        self._addresses = addresses
+    def __init__(self, sessions: Sessions, addresses: Addresses) -> None:
+        self.sessions = sessions
+        self.addresses = addresses
+
+    async def session(self, request: Request) -> Session | None:
+        """Return what signs a request in; None: it carries no token.
+
+        Raises:
+            UnauthenticatedError: it carries one that signs nobody in.
+            TokenRevokedError: nobody any more.
+            TokenExpiredError: nobody any more: its time is over.
+            ForeignOriginError: a write signed in by cookie that no page of ours sends.
+        """
+        if known := session_of(request):
+            return known
+        token = bearer_of(request)
+        if not token:
+            token = request.cookies.get(COOKIE, "")
+            if not token:
+                return None
+            if request.method not in READING:
+                self.check_same_origin(request)
+        request.state.session = session = await self.sessions.of(token)
+        return session
 
     async def user(self, request: Request) -> str:
         """Return who is signed in.
 
         Raises:
-            UnauthenticatedError: nobody.
-            TokenRevokedError: nobody any more.
-            ForeignOriginError: a write signed in by cookie that no page of ours sends.
+            UnauthenticatedError: nobody; else as :meth:`session`.
         """
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and token.strip():
-            return await self._check.holder(token.strip())
-        token = request.cookies.get(COOKIE, "")
-        if not token:
+        session = await self.session(request)
+        if session is None:
             raise UnauthenticatedError(
-                "this needs a token: send Authorization: Bearer <token>; `artdag token` prints the local owner's"
+                "this needs a token: send Authorization: Bearer <token>; `artdag token` prints the local owner's,"
+                " `artdag login` fetches yours"
             )
-        if request.method not in READING:
-            self._addresses.check_same_origin(request.headers.get("host", ""), request.headers.get("origin"))
-        return await self._check.holder(token)
+        return session.user
 
-    async def holder(self, token: str) -> str:
-        """Return whom a token signs in; raises as :meth:`user` does."""
-        return await self._check.holder(token)
+    def check_same_origin(self, request: Request) -> None:
+        """Raise unless a page of this very server sends the request.
+
+        Raises:
+            ForeignOriginError: no Origin, or another one.
+        """
+        self.addresses.check_same_origin(request.headers.get("host", ""), request.headers.get("origin"))
+
+    def check_no_foreign_page(self, request: Request) -> None:
+        """Raise where a page of another origin asks; programs, which have none, may.
+
+        Raises:
+            ForeignOriginError: it names an Origin that is not this server's own.
+        """
+        if "origin" in request.headers:
+            self.check_same_origin(request)
+
+
+def session_of(request: Request) -> Session | None:
+    """Return what a request was found to be signed in by; None: nothing, or nobody looked."""
+    session: Session | None = getattr(request.state, "session", None)
+    return session
+
+
+def bearer_of(request: Request) -> str:
+    """Return the token of the Authorization header; empty: there is none."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import asyncpg
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
@@ -19,26 +20,41 @@ from artdag_common.errors import ArtdagError, ServiceUnavailableError
 from artdag_common.version import VERSION
 from services.gateway.access import Addresses, OwnAddressOnly
 from services.gateway.api import (
+    audit,
+    auth,
     cache,
     deletion,
     derived,
     effects,
     events,
     export,
+    federation,
+    grants,
     health,
     ipfs,
     media,
     pipeline,
+    publishing,
     recipes,
+    revoking,
     runs,
     storage,
     uploading,
     usage,
 )
-from services.gateway.api.documentation import PROBLEM_SCHEMA
+from services.gateway.api.documentation import PROBLEM_SCHEMA, corrected
+from services.gateway.api.links import link
+from services.gateway.api.page import page_of
+from services.gateway.auditing import CODE, Audited
+from services.gateway.bodies import BoundedBodies
+from services.gateway.headers import SafeHeaders, safe_headers
 from services.gateway.issuing import Pending
+from services.gateway.limits import LimitedRates, RateLimiter
+from services.gateway.methods import HeadAsGet, allowed
+from services.gateway.origins import OwnPagesOnly, TrueClient
 from services.gateway.parts import Gateway
 from services.gateway.problems import Json, hint_of, problem, reason
+from services.gateway.web import pages
 
 STATUS: dict[type[ArtdagError], int] = {
     ArtdagError: 409,
@@ -49,6 +65,7 @@ STATUS: dict[type[ArtdagError], int] = {
     errors.ContentNotFoundError: 404,
     errors.ContentTooLargeError: 413,
     errors.ContentInUseError: 409,
+    errors.NotPublishedError: 404,
     errors.StorageFullError: 507,
     errors.NotYoursError: 403,
     errors.QuotaExceededError: 507,
@@ -73,20 +90,30 @@ STATUS: dict[type[ArtdagError], int] = {
     errors.RunAlreadyFinishedError: 409,
     errors.RunActiveError: 409,
     errors.RunNotPlannedError: 409,
+    errors.NothingToPublishError: 409,
     errors.BrokenHistoryError: 422,
     errors.OutputPublishedError: 409,
     errors.StepError: 422,
     errors.UnauthenticatedError: 401,
     errors.TokenRevokedError: 401,
+    errors.TokenExpiredError: 401,
+    errors.GrantNotFoundError: 404,
+    errors.TooManyGuessesError: 429,
+    errors.WrongScopeError: 401,
+    errors.L2RefusedError: 401,
+    errors.SignatureError: 401,
+    errors.UserNotFoundError: 404,
     errors.ForeignOriginError: 403,
     errors.InvalidRequestError: 422,
     errors.IdempotencyConflictError: 422,
+    errors.RateLimitedError: 429,
     errors.RangeNotSatisfiableError: 416,
     errors.AppendRefusedError: 409,
     errors.VersionConflictError: 409,
     errors.UnknownEventTypeError: 500,
     errors.MalformedMessageError: 500,
     errors.ServiceUnavailableError: 503,
+    errors.L2UnavailableError: 503,
     errors.ConfigurationError: 500,
     errors.BackingServerError: 503,
 }
@@ -94,6 +121,7 @@ STATUS: dict[type[ArtdagError], int] = {
 
 RETRY_SECONDS = "2"
 SHOWN_CHARACTERS = 200
+NOT_JSON = {"field": "body", "value": "", "problem": "JSON"}
 PLACEHOLDER = re.compile(r"{[^}]+}")
 DESCRIPTION = """Renders recipes: reusable DAGs of media steps, each result stored under its content id.
 
@@ -103,22 +131,30 @@ and links to look at.
 """
 
 
+log = structlog.get_logger(__name__)
+
+
 def status_of(error: ArtdagError) -> int:
     """Return the HTTP status of an error."""
     return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
 
 
-def create_app(gateway: Gateway) -> FastAPI:
-    """Return the application."""
-    app = FastAPIOffline(  # its page of the API loads nothing from elsewhere
+def create_app(gateway: Gateway, limiter: RateLimiter | None = None) -> FastAPI:
+    """Return the application. ``limiter``: counts requests; None: nobody does."""
+    app = FastAPIOffline(  # serves the files of the API's page, which loads nothing from elsewhere
+        docs_url=None,
+        redoc_url=None,
         title="Art DAG L1",
         version=VERSION,
         description=DESCRIPTION,
-        redoc_url=None,
     )
     app.state.gateway = gateway
+    app.include_router(page_of(app))
     for module in (
         health,
+        auth,
+        revoking,
+        grants,
         runs,
         export,
         events,
@@ -127,22 +163,38 @@ def create_app(gateway: Gateway) -> FastAPI:
         uploading,
         deletion,
         usage,
+        audit,
         cache,
         derived,
         media,
         ipfs,
         pipeline,
         storage,
+        publishing,
+        federation,
     ):
         app.include_router(module.router)
     app.add_exception_handler(ArtdagError, _refuse)
     app.add_exception_handler(Pending, _pending)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
+    for unstorable in (asyncpg.DataError, UnicodeEncodeError):
+        app.add_exception_handler(unstorable, _unstorable)
     for lost in (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, ConnectionError, TimeoutError):
         app.add_exception_handler(lost, _unavailable)
+    for unkept in (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError):
+        app.add_exception_handler(unkept, _not_text)
     app.add_exception_handler(Exception, _broken)
-    app.add_middleware(OwnAddressOnly, addresses=Addresses(gateway.settings.public_url), refuse=_refuse)
+    settings = gateway.settings
+    app.add_middleware(HeadAsGet, routes=lambda: app.routes)
+    app.add_middleware(BoundedBodies, refuse=_refuse)
+    app.add_middleware(OwnPagesOnly, refuse=_refuse)
+    app.add_middleware(OwnAddressOnly, addresses=Addresses(settings.public_url), refuse=_refuse)
+    if limiter:
+        app.add_middleware(LimitedRates, limiter=limiter, personal=not settings.shared, refuse=_refuse)
+    app.add_middleware(SafeHeaders, public_url=settings.public_url)
+    app.add_middleware(Audited)  # sees what those above refuse
+    app.add_middleware(TrueClient, trusted=settings.trusted_proxies)  # the last is the outermost
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -154,11 +206,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schemas["Problem"] = PROBLEM_SCHEMA
         for operations in schema["paths"].values():
             for operation in operations.values():
-                operation["responses"] = {
-                    status: answer
-                    for status, answer in operation["responses"].items()
-                    if "HTTPValidationError" not in str(answer)  # never sent: all problems have one shape
-                }
+                operation["responses"] = corrected(operation["responses"])
+        link(schema["paths"])
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         app.openapi_schema = schema
@@ -171,12 +220,31 @@ async def _refuse(request: Request, error: Exception) -> Response:
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="artdag"'
-    elif status == 503:
+    elif status in (429, 503):
         headers["Retry-After"] = str(error.values.get("retry_after", RETRY_SECONDS))
     elif status == 416:
         headers["Content-Range"] = f"bytes */{error.values.get('size_bytes', '*')}"
     code = error.values.get("refusal", error.code) if type(error) is ArtdagError else error.code
-    return problem(request, status, code, error.message, hint_of(type(error)), error.values, headers)
+    request.scope[CODE] = code
+    said = _told(error) if status >= 500 else error.message
+    if pages.wanted(request) and request.url.path.startswith(pages.SHOWN):
+        return pages.page(
+            code.replace("-", " ").capitalize(),
+            pages.text(said[:1].upper() + said[1:] + "."),
+            pages.text(hint_of(type(error))),
+            status=status,
+            headers=headers | pages.NO_REFERRER,
+        )
+    return problem(request, status, code, said, hint_of(type(error)), error.values, headers)
+
+
+def _told(error: ArtdagError) -> str:
+    """Return a failure's message without what a driver said: it names hosts and tables, and goes to the log."""
+    inner = str(error.__cause__ or "")
+    if not inner or inner not in error.message:
+        return error.message
+    log.warning("a backing server fails", error=error.message)
+    return error.message.replace(f": {inner}", "").replace(inner, "its log says more")
 
 
 async def _pending(request: Request, pending: Exception) -> Response:
@@ -189,11 +257,15 @@ async def _pending(request: Request, pending: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     detail, headers = str(error.detail), dict(error.headers or {})
+    if error.status_code == 400:  # the framework's word for a body that is not text at all
+        return await _refuse(request, errors.InvalidRequestError("body: not JSON", problems=[NOT_JSON]))
     if error.status_code == 404:
         detail = f"there is nothing at {request.url.path}; see /docs"
     elif error.status_code == 405:
         detail = f"{request.url.path} does not take {request.method}; see /docs"
-        headers["Allow"] = ", ".join(sorted(_methods(request)))
+        headers["Allow"] = allowed(_methods(request) or {*headers.get("Allow", "GET").split(", ")})
+        if request.method == "OPTIONS":
+            return Response(None, 204, {"Allow": headers["Allow"]})
     return problem(request, error.status_code, reason(error.status_code), detail, headers=headers)
 
 
@@ -222,11 +294,27 @@ async def _invalid(request: Request, error: Exception) -> Response:
     return problem(request, STATUS[kind], "invalid-request", detail, hint_of(kind), {"problems": problems})
 
 
+async def _not_text(request: Request, error: Exception) -> Response:
+    return await _refuse(request, errors.InvalidRequestError("a text holds the character NUL, which is kept nowhere"))
+
+
 async def _unavailable(request: Request, error: Exception) -> Response:
-    said = str(error) or type(error).__name__
-    kept = ServiceUnavailableError(f"a backing server does not answer: {said[:SHOWN_CHARACTERS]}")
-    return await _refuse(request, kept)
+    log.warning("a backing server fails", error=str(error) or type(error).__name__, kind=type(error).__name__)
+    return await _refuse(request, ServiceUnavailableError("a backing server does not answer, or not in time"))
+
+
+async def _unstorable(request: Request, error: Exception) -> Response:
+    """Answer to a value that passed all rules and that the database, or UTF-8, has no way to hold."""
+    log.warning("a value cannot be stored", error=str(error)[:SHOWN_CHARACTERS])
+    problems = [
+        {"field": "", "value": "", "problem": "text without NUL and halves of surrogate pairs, numbers in range"}
+    ]
+    said = "a text holds NUL or half a surrogate pair, or a number is out of all range; nothing was stored"
+    return await _refuse(request, errors.InvalidRequestError(said, problems=problems))
 
 
 async def _broken(request: Request, error: Exception) -> Response:
-    return problem(request, 500, "internal-server-error", "this is a defect of the server; its log says more")
+    settings = request.app.state.gateway.settings
+    headers = safe_headers(settings.public_url) | {"Cache-Control": "no-store"}  # no middleware sees this one
+    said = "this is a defect of the server; its log says more"
+    return problem(request, 500, "internal-server-error", said, headers=headers)

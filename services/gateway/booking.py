@@ -49,7 +49,7 @@ async def book(
     async def check() -> bool:
         if name:
             return await objects.has_name(parts.pool, file.cid, owner, name)
-        return await objects.find(parts.pool, file.cid) is not None
+        return await objects.has(parts.pool, owner, file.cid)
 
     await parts.projector.until(check, OWN_WRITES_SECONDS)
     await look_into(parts, request, file.cid, file.media_type)

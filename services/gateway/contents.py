@@ -5,26 +5,29 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import asyncpg
 import orjson
-from fastapi import Depends, Path, Request
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from artdag_common.cid import is_cid, parse_cid
-from artdag_common.errors import ArtdagError, ContentNotFoundError, InvalidRequestError
+from artdag_common.errors import ArtdagError, ContentNotFoundError, InvalidRequestError, NotYoursError
 from artdag_common.eventstore.holds import Holds
 from artdag_common.media.types import media_type_of
-from services.gateway.access import COOKIE
 from services.gateway.api.documentation import CID
 from services.gateway.deriving import PICTURES
-from services.gateway.parts import Gateway, Parts
+from services.gateway.launching import OWN_WRITES_SECONDS
+from services.gateway.parts import Gateway
 from services.gateway.playing import moves, plays
 from services.gateway.projections import objects, storage
-from services.gateway.projections.objects import FactsRow, ObjectRow, PublicationRow, Said
+from services.gateway.projections.objects import FactsRow, ObjectRow, Said
+from services.gateway.publications import publication_views
 from services.gateway.views import raw_url, run_url, time_view
+from services.gateway.visibility import is_own, seen_content
 
 MEDIA = ("video", "audio", "image")
 """First parts of the media types that can be seen or heard."""
@@ -54,33 +57,61 @@ class Addressed(BaseModel):
                 )
 
 
-async def _viewer(request: Request, parts: Parts) -> str:
-    if "authorization" in request.headers or COOKIE in request.cookies:
-        return await parts.access.user(request)
-    return ""
-
-
-Viewer = Annotated[str, Depends(_viewer)]
-"""Who is signed in; empty: nobody, which is enough for looking."""
-
-
-async def known(parts: Gateway, reference: str) -> ObjectRow:
-    """Return what is known of content that is stored here.
+async def known(parts: Gateway, reference: str, viewer: str) -> ObjectRow:
+    """Return what a viewer may know of content that is stored here.
 
     Raises:
         InvalidCidError: not a CID.
-        ContentNotFoundError: it is not stored here.
+        ContentNotFoundError: it is not stored here, or not for this viewer to see.
     """
     cid = parse_cid(reference)
-    row = await objects.find(parts.pool, cid)
+    await check_seen(parts, cid, viewer)
+    row = await objects.told(parts.pool, viewer, cid)
     if row is None:
         await check_kept(parts, cid)
     path = await parts.blobs.path(cid)
     if row is None:  # stored a moment ago: the books follow
-        facts = await asyncio.to_thread(path.stat)
-        kind = await asyncio.to_thread(media_type_of, path)
+        try:
+            facts = await asyncio.to_thread(path.stat)
+            kind = await asyncio.to_thread(media_type_of, path)
+        except FileNotFoundError as error:
+            raise ContentNotFoundError(f"no content {cid} is stored here", cid=cid) from error
         row = ObjectRow(cid, facts.st_size, kind, "", datetime.fromtimestamp(facts.st_mtime, UTC))
     return row
+
+
+async def check_seen(parts: Gateway, cid: str, viewer: str) -> None:
+    """Raise as for content that is not stored here unless a viewer sees it.
+
+    Raises:
+        ContentNotFoundError: it is not for this viewer to see.
+    """
+    if not await seen_content(parts.pool, viewer, [cid], parts.settings.shared):
+        raise ContentNotFoundError(f"no content {cid} is stored here", cid=cid)
+
+
+async def own(parts: Gateway, reference: str, user: str, what: str) -> ObjectRow:
+    """Return content that is a user's own. ``what`` the user wants to do with it, for the message.
+
+    Raises:
+        ContentNotFoundError: as :func:`known`.
+        NotYoursError: somebody else published it.
+    """
+    row = await known(parts, reference, user)
+    if row.version and not await is_own(parts.pool, user, row.cid):
+        raise NotYoursError(f"{row.cid} is not yours to {what}: somebody else published it", cid=row.cid)
+    return row
+
+
+async def version_of(parts: Gateway, row: ObjectRow, version: int) -> ObjectRow:
+    """Return content as the read models show it at a version of its stream, or later."""
+
+    async def check() -> ObjectRow | None:
+        found = await objects.find(parts.pool, row.cid)
+        return found if found is not None and found.version >= version else None
+
+    found = await parts.projector.until(check, OWN_WRITES_SECONDS)
+    return replace(row, version=found.version) if found else row
 
 
 async def check_kept(parts: Gateway, cid: str) -> None:
@@ -94,64 +125,54 @@ async def check_kept(parts: Gateway, cid: str) -> None:
         raise ContentNotFoundError(f"no content {cid} is stored here; it was deleted", cid=cid)
 
 
-async def title_of(parts: Gateway, row: ObjectRow) -> str:
+async def title_of(parts: Gateway, row: ObjectRow, viewer: str) -> str:
     """Return what content is called, for a file name."""
-    names = await objects.names_of(parts.pool, row.cid)
-    return names[0]["name"] if names else row.cid
+    return await objects.title_of(parts.pool, viewer, row.cid) or row.cid
 
 
-def entity_tag(row: ObjectRow, viewer: str) -> str:
-    """Return the ETag of what a viewer is told of content: it changes with every event of the content's stream."""
-    return f'"{row.version}-{hashlib.sha256(viewer.encode()).hexdigest()[:8]}"'
+def entity_tag(meta: dict[str, Any]) -> str:
+    """Return the ETag of what a viewer is told of content. What others do with it, and may not be told, leaves it."""
+    return f'"{hashlib.sha256(orjson.dumps(meta)).hexdigest()[:24]}"'
 
 
 async def meta_views(parts: Gateway, rows: Sequence[ObjectRow], viewer: str) -> list[dict[str, Any]]:
-    """Return what content is and what is said of it.
+    """Return what content is, what the viewer says of it, and under what it is published.
 
-    ``name``, ``description`` and ``tags`` are the viewer's own, else those of whoever named or described it first.
+    ``name`` and ``description`` are the viewer's own, else those under which it was published first; ``tags`` are the
+    viewer's own. What others call it stays with them.
     """
     cids = [row.cid for row in rows]
-    said, published = await asyncio.gather(objects.said_of(parts.pool, cids), objects.publications_of(parts.pool, cids))
-    return [_meta(row, said.get(row.cid, []), published.get(row.cid, []), viewer) for row in rows]
+    said, published = await asyncio.gather(
+        objects.said_of(parts.pool, viewer, cids), publication_views(parts, cids, viewer)
+    )
+    return [_meta(row, said.get(row.cid), published.get(row.cid, []), viewer) for row in rows]
 
 
-def _meta(row: ObjectRow, said: Sequence[Said], published: Sequence[PublicationRow], viewer: str) -> dict[str, Any]:
-    own = sorted(said, key=lambda each: each.owner != viewer)
+def _meta(row: ObjectRow, said: Said | None, published: Sequence[dict[str, Any]], viewer: str) -> dict[str, Any]:
+    words = [{"owner": said.owner, "name": said.name, "description": said.description}] if said else []
+    words += [each for each in published if each["owner"] != viewer]
     return {
         "cid": row.cid,
         "size_bytes": row.size_bytes,
         "media_type": row.media_type,
         "origin": row.origin or None,
         "stored_at": time_view(row.stored_at),
-        "name": next((each.name for each in own if each.name), None),
-        "description": next((each.description for each in own if each.description), ""),
-        "tags": next((each.tags for each in own if each.tags), []),
-        "names": [{"owner": each.owner, "name": each.name} for each in said if each.name],
+        "name": next((each["name"] for each in words if each["name"]), None),
+        "description": next((each["description"] for each in words if each["description"]), ""),
+        "tags": said.tags if said else [],
+        "names": [{"owner": each["owner"], "name": each["name"]} for each in words if each["name"]],
         "descriptions": [
-            {"owner": each.owner, "description": each.description, "tags": each.tags}
-            for each in said
-            if each.description or each.tags
+            {"owner": said.owner, "description": said.description, "tags": said.tags}
+            for said in ([said] if said else [])
+            if said.description or said.tags
         ],
-        "published": [publication_view(each) for each in published],
+        "published": published,
         "links": {
             "self": f"/cache/{row.cid}",
             "raw": raw_url(row.cid),
             "meta": f"/cache/{row.cid}/meta",
             "ipfs": f"/ipfs/{row.cid}",
         },
-    }
-
-
-def publication_view(row: PublicationRow) -> dict[str, Any]:
-    """Return under what content is public."""
-    return {
-        "owner": row.owner,
-        "name": row.name,
-        "description": row.description,
-        "published_at": time_view(row.published_at),
-        "run_id": row.run_id or None,
-        "recipe_cid": row.recipe_cid or None,
-        "provenance_cid": row.provenance_cid or None,
     }
 
 
@@ -214,9 +235,11 @@ async def copies_view(parts: Gateway, cid: str, viewer: str) -> list[dict[str, A
     ]
 
 
-async def uses_view(parts: Gateway, cid: str) -> dict[str, Any]:
-    """Return the runs and recipes that content has to do with, newest first, at most 100 of each."""
-    of_runs, of_recipes = await asyncio.gather(objects.runs_of(parts.pool, cid), objects.recipes_of(parts.pool, cid))
+async def uses_view(parts: Gateway, cid: str, viewer: str) -> dict[str, Any]:
+    """Return the runs and recipes a viewer sees that content has to do with, newest first, at most 100 of each."""
+    of_runs, of_recipes = await asyncio.gather(
+        objects.runs_of(parts.pool, viewer, cid), objects.recipes_of(parts.pool, viewer, cid)
+    )
     return {
         "runs": [_run_use(row) for row in of_runs],
         "recipes": [

@@ -193,7 +193,7 @@ def underway(request: Request, run_id: str) -> Response:
 
 async def _know(parts: Gateway, request: Request, made: Making) -> None:
     """Make the recipe known, where this is the first of its kind here."""
-    if await recipes.find(parts.pool, made.recipe_cid) is None:
+    if await recipes.find(parts.pool, UNLISTED, made.recipe_cid) is None:
         await register(parts, request, made.sketch, UNLISTED, str(uuid4()))
 
 

@@ -16,7 +16,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from artdag_common.errors import ContentNotFoundError, PreconditionFailedError, RangeNotSatisfiableError
-from artdag_common.media.types import EXTENSIONS
+from artdag_common.media.types import EXTENSIONS, UNKNOWN
+from services.gateway.headers import CONTENT_POLICY, IMMUTABLE
 
 CHUNK_BYTES = 1 << 20
 RANGE = re.compile(r"bytes\s*=\s*(\d*)\s*-\s*(\d*)", re.IGNORECASE)
@@ -76,7 +77,8 @@ def check_unchanged(headers: Headers, etag: str) -> None:
 def disposition(filename: str, media_type: str) -> str:
     """Return a Content-Disposition that no file name can break out of; only what is safe to look at is shown."""
     kind = "inline" if media_type in SHOWN else "attachment"
-    safe = UNSAFE.sub("_", filename).strip(" .") or "content"
+    printable = "".join(each if each.isprintable() else "_" for each in filename)  # nothing that turns text around
+    safe = UNSAFE.sub("_", printable).strip(" .") or "content"
     ascii_name = safe.encode("ascii", "replace").decode().replace("?", "_").replace("%", "_")
     return f"{kind}; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(safe, safe='')}"
 
@@ -104,13 +106,11 @@ class ContentResponse(Response):
         headers = {
             "etag": tag,
             "accept-ranges": "bytes",
-            "cache-control": "public, max-age=31536000, immutable",
+            "cache-control": IMMUTABLE,
             "content-disposition": disposition(filename, media_type),
-            "x-content-type-options": "nosniff",
-            # Content is anybody's: whatever it claims to be, it may not act in this server's name.
-            "content-security-policy": "sandbox; default-src 'none'",
-            "cross-origin-resource-policy": "same-origin",
+            "content-security-policy": CONTENT_POLICY,
         }
+        media_type = media_type if media_type in SHOWN else UNKNOWN
         self._path, self._etag = path, etag
         self._first, self._count, status = 0, size, 200
         if "if-none-match" in request.headers and matches(request.headers["if-none-match"], tag):
@@ -141,14 +141,24 @@ class ContentResponse(Response):
                 descriptor = await asyncio.to_thread(os.open, self._path, os.O_RDONLY)
             except FileNotFoundError as error:
                 raise _gone(self._etag) from error
+            leaving = asyncio.create_task(_left(receive))
             try:
                 await send(start)
                 async with aclosing(_pieces(descriptor, self._first, left)) as pieces:
                     async for data in pieces:
+                        if leaving.done():  # else the file would be read to its end for nobody
+                            return
                         await send({"type": "http.response.body", "body": data, "more_body": True})
             finally:
+                leaving.cancel()
                 os.close(descriptor)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _left(receive: Receive) -> None:
+    """Wait until whoever asked has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _pieces(descriptor: int, first: int, count: int) -> AsyncGenerator[bytes, None]:

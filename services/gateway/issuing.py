@@ -15,6 +15,7 @@ from artdag_common import errors
 from artdag_common.commands import COMMANDS, Command
 from artdag_common.errors import ArtdagError, IdempotencyConflictError, InvalidRequestError
 from artdag_common.eventstore.port import EventStore
+from artdag_common.eventstore.postgres import OWN_SCHEMA
 from artdag_common.messaging.bus import Bus, Outcome
 
 COMMAND_IDS = UUID("0f1e7a3c-6d55-5d8a-9a35-61727464616e")
@@ -31,7 +32,22 @@ CREATE TABLE IF NOT EXISTS gateway_idempotency (
     created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX IF NOT EXISTS gateway_idempotency_age ON gateway_idempotency (created_at);
+CREATE TABLE IF NOT EXISTS gateway_pending (
+    command_id text PRIMARY KEY,
+    sender     text        NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS gateway_pending_age ON gateway_pending (created_at);
 """
+
+
+PENDING = """WITH aged AS (DELETE FROM gateway_pending WHERE created_at < now() - interval '8 days')
+INSERT INTO gateway_pending (command_id, sender) VALUES ($1, $2) ON CONFLICT DO NOTHING"""
+
+
+def sender_of(command: Command) -> str:
+    """Return the user in whose name a command is sent; empty: it is the system's own."""
+    return str(getattr(command, "by", "") or getattr(command, "owner", ""))
 
 
 def patience_of(request: Request) -> float:
@@ -79,8 +95,10 @@ class Issuer:
         self._pool = pool
 
     async def prepare(self) -> None:
-        """Make the table of used keys."""
-        await self._pool.execute(DDL)
+        """Make the tables of used keys, and of who waits for a command."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(OWN_SCHEMA)
+            await connection.execute(DDL)
 
     async def command_id(self, request: Request, owner: str, body: bytes) -> str:
         """Return the id of the command that a request leads to.
@@ -131,14 +149,24 @@ class Issuer:
         """
         outcome = await self._bus.request(command, command_id, patience)
         if outcome is None:
+            await self._pool.execute(PENDING, command_id, sender_of(command))
             raise Pending(command_id, resource)
         if not outcome.accepted:
             raise refusal(outcome)
         values: dict[str, Any] = orjson.loads(outcome.values or b"{}")
         return values
 
-    async def outcome(self, command_id: str) -> Outcome | None:
-        """Return what came of a command, or None if nobody has handled it."""
+    async def outcome(self, command_id: str, user: str) -> Outcome | None:
+        """Return what came of a command that a user was told to wait for.
+
+        None: nobody has handled it; or there is no such command, or it is another's.
+        """
+        if await self._pool.fetchval("SELECT sender FROM gateway_pending WHERE command_id = $1", command_id) != user:
+            return None
+        return await self.handled(command_id)
+
+    async def handled(self, command_id: str) -> Outcome | None:
+        """Return what came of a command whose sender asks again, or None if nobody has handled it."""
         for service in sorted({command.SERVICE for command in COMMANDS.values()}):
             stored = await self._store.outcome(service, command_id)
             if stored is not None:

@@ -86,11 +86,12 @@ async def gone(parts: Gateway, run_id: str) -> None:
     await parts.projector.until(check, OWN_WRITES_SECONDS)
 
 
-async def recipe_seen(parts: Gateway, cid: str, present: bool = True) -> None:
-    """Wait until the read models show a recipe, or show it no more."""
+async def recipe_seen(parts: Gateway, owner: str, cid: str, present: bool = True) -> None:
+    """Wait until the read models show that an owner has a recipe, or has it no more."""
 
     async def check() -> bool:
-        return (await recipes.find(parts.pool, cid) is not None) is present
+        row = await recipes.find(parts.pool, owner, cid)
+        return (row is not None and row.owner == owner) is present
 
     await parts.projector.until(check, OWN_WRITES_SECONDS)
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from artdag_common.errors import ContentTooLargeError, QuotaExceededError
 from artdag_common.eventstore.holds import Holds
+from services.gateway.limits import Policy, Standing, note
 from services.gateway.parts import Gateway
 
 
@@ -18,8 +19,14 @@ async def check_room(parts: Gateway, user: str, size_bytes: int) -> None:
     """
     if quota := parts.settings.quota_bytes:
         used = await Holds(parts.pool).used(user)
+        tell_room(used, quota)
         if used + size_bytes > quota:
             raise _beyond(used, size_bytes, quota)
+
+
+def tell_room(used: int, quota: int) -> None:
+    """Have the present answer say how much a user may store, and how much of that is left before it."""
+    note(Standing(Policy("storage", quota, 0, "content-bytes"), quota - used, 0.0))
 
 
 @asynccontextmanager

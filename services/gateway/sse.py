@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Container, Sequence
 from typing import Any
 
 import orjson
@@ -21,6 +22,7 @@ from artdag_common.domain.run import Run
 from artdag_common.domain.step import Step
 from artdag_common.eventstore.port import EventStore
 from services.gateway.projections.fact import Fact, fact
+from services.gateway.sessions import Session
 
 RING = 5000
 BACKLOG = 1000
@@ -64,9 +66,10 @@ def progress_frame(node: str, step: int, done: int, total: int) -> bytes:
 
 
 class Subscriber:
-    """One client: what it has yet to be sent."""
+    """One client: what it has yet to be sent. ``session``: what it is signed in by; None: it is not."""
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session | None = None) -> None:
+        self.session = session
         self._frames: deque[bytes] = deque()
         self._more = asyncio.Event()
         self.closed = False
@@ -80,6 +83,20 @@ class Subscriber:
         elif not self.closed:
             self._frames.extend(frames)
             self._more.set()
+
+    def sign_out(self) -> None:
+        """End the stream at once: what it is signed in by counts no more."""
+        self.cut = True
+        self.close()
+
+    def left(self, seconds: float) -> float:
+        """Return how long the session lasts, up to ``seconds``; ends the stream if it is over."""
+        if self.session is None or not self.session.expires_at:
+            return seconds
+        rest = self.session.expires_at - time.time()
+        if rest <= 0:
+            self.sign_out()
+        return max(0.0, min(seconds, rest))
 
     def close(self) -> None:
         """Let the stream end after what it holds; at once if the client was cut."""
@@ -160,8 +177,10 @@ class Channel:
 class Hub:
     """All live streams of this process."""
 
-    def __init__(self, store: EventStore) -> None:
+    def __init__(self, store: EventStore, revoked: Container[str] = ()) -> None:
+        """``revoked``: hashes of tokens that were revoked lately."""
         self._store = store
+        self._revoked = revoked
         self._channels: dict[str, Channel] = {}
         self._needs: defaultdict[str, set[Channel]] = defaultdict(set)
         self._position = 0
@@ -203,10 +222,21 @@ class Hub:
         history = [fact(each) for each in await self._store.load(Run.stream(run_id))]
         return next((each.position for each in history if isinstance(each.event, ENDINGS)), 0)
 
-    async def follow(self, run_id: str, after: int) -> AsyncIterator[bytes]:
-        """Yield a run's frames after position ``after``, old and new, until its end; a ping now and then."""
+    def sign_out(self, token_hashes: Collection[str]) -> None:
+        """End the streams of clients that are signed in by these tokens."""
+        for channel in self._channels.values():
+            for subscriber in channel.subscribers:
+                if subscriber.session and subscriber.session.token_hash in token_hashes:
+                    subscriber.sign_out()
+
+    async def follow(self, run_id: str, after: int, session: Session | None = None) -> AsyncIterator[bytes]:
+        """Yield a run's frames after position ``after``, old and new, until its end; a ping now and then.
+
+        Args:
+            session: what the client is signed in by; the stream ends with it.
+        """
         channel = self._enter(run_id)
-        subscriber = Subscriber()
+        subscriber = Subscriber(session)
         try:
             if channel.loading:
                 await asyncio.shield(channel.loading)
@@ -216,14 +246,18 @@ class Hub:
             channel.subscribers.add(subscriber)
             if channel.ended or self.closed:
                 subscriber.close()
+            if session and session.token_hash in self._revoked:  # since it was looked at
+                return
             yield b": the events of a run\n\n"
             if after < floor:
                 async for old in self._history(run_id, floor):
+                    if subscriber.cut:
+                        return
                     if old.position > after:
                         yield frame(old)
-            if frames:
+            if frames and not subscriber.cut:
                 yield b"".join(frames)
-            while chunk := await subscriber.next(PING_SECONDS):
+            while chunk := await subscriber.next(subscriber.left(PING_SECONDS)):
                 yield chunk
         finally:
             channel.subscribers.discard(subscriber)

@@ -234,8 +234,11 @@ async def receive_text(request: Request, limit_bytes: int) -> bytes:
     """Return a body that is the text itself.
 
     Raises:
-        ContentTooLargeError: it has more than ``limit_bytes``.
+        ContentTooLargeError: it has more than ``limit_bytes``, or says so.
     """
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit_bytes:
+        raise too_large(limit_bytes)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -5,66 +5,81 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import redis.asyncio
-
+from artdag_common.addresses import LOOPBACK
 from artdag_common.blobs.local import stored_in
 from artdag_common.blobs.wiring import layered_blobs
+from artdag_common.caching import open_cache
 from artdag_common.config import Settings
+from artdag_common.connections import ConnectionLimits
 from artdag_common.effects import uploaded
 from artdag_common.eventstore import postgres
 from artdag_common.eventstore.holds import Holds
+from artdag_common.federation.l2 import L2
+from artdag_common.federation.redis import RedisReplays
 from artdag_common.messaging.bus import Bus
+from artdag_common.people import People
 from artdag_common.process import cleanup
 from artdag_common.sealing import Sealer
 from artdag_common.serving import listen, serving
-from services.gateway.access import Access, Addresses, TokenCheck
+from services.gateway.access import Addresses
 from services.gateway.app import create_app
+from services.gateway.asking import AuthService
+from services.gateway.auditing import Auditing
 from services.gateway.copying import Copying
 from services.gateway.issuing import Issuer
+from services.gateway.limits import CountedAccess, RateLimiter
 from services.gateway.naming import Names
 from services.gateway.parts import Gateway
 from services.gateway.projections.projector import Projector
+from services.gateway.revoked import Revoked
+from services.gateway.sessions import Sessions
 from services.gateway.sse import Hub
 from services.gateway.ticks import Ticks
 
 POOL = 12
-REDIS_SECONDS = 0.5
 
 
 @asynccontextmanager
 async def gateway(settings: Settings) -> AsyncIterator[None]:
     """The gateway, from connected to closed."""
     async with cleanup() as close:
-        bus = await Bus.connect(settings.nats_url, "gateway")
+        bus = await Bus.connect(settings.nats_url, "gateway", settings.nats_seed)
         close(bus.close)
         blobs = await layered_blobs(settings, bus, close)
         uploaded.look_in(stored_in(blobs.folder))
         pool = await postgres.connect(settings.database_url, POOL)
         close(pool.close)
         blobs.local.announce = Holds(pool).announce
-        cache = redis.asyncio.Redis.from_url(
-            settings.redis_url,
-            decode_responses=True,
-            socket_timeout=REDIS_SECONDS,
-            socket_connect_timeout=REDIS_SECONDS,
-        )
+        cache = open_cache(settings.redis_url)
         close(cache.aclose)
         store = postgres.PostgresEventStore(pool)
         close(store.close)
-        hub = Hub(store)
-        check = TokenCheck(pool, cache)
-        close(check.stop)
-        projector = Projector(bus, pool, (check.forget_revoked, hub.publish))
+        revoked = Revoked(pool, cache)
+        hub = Hub(store, revoked)
+        revoked.on_revoked(hub.sign_out)
+        close(revoked.stop)
+        await revoked.listen(bus)
+        projector = Projector(bus, pool, (revoked.follow, hub.publish))
         await projector.start()
         close(projector.stop)
         hub.begin(projector.position)
         ticks = Ticks(bus, pool, cache, hub)
         await ticks.start()
         close(ticks.stop)
+        auditing = Auditing(bus, pool, Sealer(settings.secret_key), settings.shared)
+        await auditing.start()
+        close(auditing.stop)
         copying = Copying(bus)
         await copying.start()
+        l2 = None
+        if settings.shared:
+            l2 = L2(settings.l2_server, settings.public_url, settings.l2_domain, RedisReplays(cache))
+            close(l2.close)
         issuer = Issuer(bus, store, pool)
         await issuer.prepare()
+        limiter = RateLimiter.of(settings, cache)
+        auth = AuthService(bus)
+        sessions = Sessions(pool, cache, revoked, auth if settings.shared else None)
         parts = Gateway(
             settings=settings,
             pool=pool,
@@ -75,11 +90,17 @@ async def gateway(settings: Settings) -> AsyncIterator[None]:
             projector=projector,
             hub=hub,
             ticks=ticks,
-            access=Access(check, Addresses(settings.public_url)),
+            access=CountedAccess(limiter, sessions, Addresses(settings.public_url)),
+            auth=auth,
+            people=People(pool, settings.l2_domain),
             issuer=issuer,
-            names=Names(pool, blobs),
+            names=Names(pool, blobs, settings.shared),
             sealer=Sealer(settings.secret_key),
             copying=copying,
+            l2=l2,
+            auditing=auditing,
         )
-        async with serving(create_app(parts), listen(settings.host, settings.port), hub.close):
+        limits = ConnectionLimits(unlimited=(*LOOPBACK, *settings.trusted_proxies))
+        listener = listen(settings.host, settings.port)
+        async with serving(create_app(parts, limiter), listener, hub.close, limits):
             yield

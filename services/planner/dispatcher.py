@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from artdag_common.commands import ExecuteStep, ExecuteSteps
 from services.planner.scheduling import Turns, Wish
 
-WINDOW = 256
-"""How many steps that take no time are on the queue at once: so many cost nothing, and are through in a moment."""
+PRESENT_SECONDS = 2.0
+"""How long a user who wants nothing at the moment counts as somebody who will: between two steps of a chain."""
 
 TOGETHER = {"inline": 64}
 """How many steps of a work class travel in one message; of a class that takes its time each goes alone, so that it
@@ -36,13 +36,13 @@ class Dispatcher:
     def __init__(
         self,
         send: Callable[[str, ExecuteSteps], Awaitable[None]],
-        window: Callable[[str], int],
+        window: Callable[[str, bool], int],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``send(work class, steps)`` puts steps on the queue; a second time changes nothing there.
 
         Args:
-            window: how many steps of a work class may be on the queue at once.
+            window: (work class, whether several users want steps) → how many may be on the queue at once.
         """
         self._send = send
         self._window = window
@@ -51,10 +51,12 @@ class Dispatcher:
         self._turns: dict[str, Turns] = defaultdict(Turns)  # work class → whose turn it is
         self._out: dict[str, str] = {}  # cache id → work class
         self._room: Counter[str] = Counter()  # work class → steps of it that are out
+        self._present: dict[str, float] = {}  # user → when it wanted a step last
 
     async def submit(self, asker: Asker, due: Iterable[Due]) -> None:
         """Send steps, now or when there is room. What two runs need is sent once."""
         wish = Wish(asker.run_id, asker.user, asker.priority, self._clock())
+        self._present[asker.user] = wish.since
         for work_class, step in due:
             if step.cache_id not in self._out:
                 self._steps.setdefault(step.cache_id, (work_class, step))
@@ -97,11 +99,19 @@ class Dispatcher:
 
     def _granted(self, work_class: str) -> Iterator[str]:
         """Take steps of a class out of those that wait, as long as there is room."""
-        turns, now, window = self._turns[work_class], self._clock(), self._window(work_class)
+        turns, now = self._turns[work_class], self._clock()
+        window = self._window(work_class, self._shared(now))
         while self._room[work_class] < window and (granted := turns.next(now)):
-            self._out[granted[0]] = work_class
+            cache_id, wish = granted
+            self._out[cache_id] = work_class
             self._room[work_class] += 1
-            yield granted[0]
+            self._present[wish.user] = now
+            yield cache_id
+
+    def _shared(self, now: float) -> bool:
+        """Return whether several users want steps, now or a moment ago."""
+        self._present = {user: at for user, at in self._present.items() if now - at < PRESENT_SECONDS}
+        return len(self._present) > 1
 
     async def _send_all(self, due: Iterable[Due]) -> None:
         classes: dict[str, list[ExecuteStep]] = defaultdict(list)

@@ -40,6 +40,7 @@ from artdag_common.errors import (
 )
 from artdag_common.eventstore.holds import Holds, Need
 from artdag_common.messaging.bus import Outcome
+from artdag_common.people import People
 from artdag_common.steps.base import EffectUsed
 from artdag_common.steps.registry import find_step_type
 from services.planner.dispatcher import Asker, Dispatcher, Due
@@ -66,7 +67,7 @@ class Engine:
         dispatcher: Dispatcher,
         infrastructure: Infrastructure,
         cluster_key: str,
-        domain: str,
+        people: People,
         withdraw: Callable[[str, str], Awaitable[None]],
         quota_bytes: int = 0,
     ) -> None:
@@ -77,7 +78,7 @@ class Engine:
         self._dispatcher = dispatcher
         self._infrastructure = infrastructure
         self._cluster_key = cluster_key
-        self._domain = domain
+        self._people = people
         self._withdraw = withdraw
         self._quota_bytes = quota_bytes
         self._holds = Holds(pool)
@@ -356,7 +357,8 @@ class Engine:
         effects: list[EffectUsed] = []
         for step in run.steps:
             effects += [used for used in find_step_type(step.type).effects_used(step.config) if used not in effects]
-        record = provenance_record(run, effects, self._infrastructure, self._domain, now)
+        handle = await self._people.handle(run.owner)
+        record = provenance_record(run, effects, self._infrastructure, handle, now)
         stored = await self._blobs.put(orjson.dumps(record, option=orjson.OPT_INDENT_2))
         run.complete(stored.cid, now)
 

@@ -13,6 +13,7 @@ from artdag_common.blobs.port import BlobStore
 from artdag_common.commands import (
     CancelRun,
     Command,
+    DeleteEffect,
     DeleteRecipe,
     DeleteRun,
     ExecuteRun,
@@ -23,12 +24,13 @@ from artdag_common.commands import (
 from artdag_common.domain.effect import Effect
 from artdag_common.domain.graph import Graph
 from artdag_common.domain.recipe import Recipe
-from artdag_common.domain.retention import EFFECT, decide_run_deletion
+from artdag_common.domain.retention import EFFECT, decide_run_deletion, registered
 from artdag_common.domain.run import Run
 from artdag_common.effects import uploaded
 from artdag_common.errors import (
     AppendRefusedError,
     ContentNotFoundError,
+    EffectNotFoundError,
     InvalidInputsError,
     OutputPublishedError,
     RecipeNotFoundError,
@@ -66,6 +68,7 @@ class Commands:
             RegisterRecipe: self.register_recipe,
             DeleteRecipe: self.delete_recipe,
             RegisterEffect: self.register_effect,
+            DeleteEffect: self.delete_effect,
         }
 
     async def start_run(self, command: StartRun, command_id: str) -> Outcome:
@@ -111,6 +114,7 @@ class Commands:
         """Let a held run execute."""
 
         async def release(run: Run) -> None:
+            _check_owner(run, command.by)
             run.release(self._app.clock())
 
         await self._engine.change(command.run_id, release, command_id, consumer=CONSUMER, outcome=_named)
@@ -125,7 +129,8 @@ class Commands:
         """Stop a run."""
 
         async def cancel(run: Run) -> None:
-            run.cancel(command.reason, self._app.clock())
+            _check_owner(run, command.by)
+            run.cancel(command.reason, self._app.clock(), command.eraser or command.by)
 
         await self._engine.change(command.run_id, cancel, command_id, consumer=CONSUMER, outcome=_named)
         return Outcome.of(run_id=command.run_id)
@@ -134,10 +139,11 @@ class Commands:
         """Delete a finished run; what it needed and gave is kept only where others need it."""
 
         async def delete(run: Run) -> None:
+            _check_owner(run, command.by)
             held = await self._engine.holders(run.output_cid) if run.output_cid else []
             verdict = decide_run_deletion(run.status, held)
             if verdict.action == "refuse":
-                by = [holder.holder.removeprefix("user-") for holder in verdict.holders]
+                by = sorted({holder.whose for holder in verdict.holders})
                 raise OutputPublishedError(
                     f"run {run.key} cannot be deleted: {verdict.reason}, by {', '.join(by)}",
                     run=run.key,
@@ -145,13 +151,13 @@ class Commands:
                     rule=verdict.rule,
                     published_by=by,
                 )
-            run.delete(self._app.clock())
+            run.delete(self._app.clock(), command.eraser or command.by)
 
         await self._engine.change(command.run_id, delete, command_id, consumer=CONSUMER, outcome=_named)
         return Outcome.of(run_id=command.run_id)
 
     async def register_recipe(self, command: RegisterRecipe, command_id: str) -> Outcome:
-        """Make a recipe known; the same one again changes nothing."""
+        """Put a recipe on a user's list; the same one again changes nothing."""
         for cid in (command.recipe_cid, command.source_cid):
             if not await self._blobs.present([cid]):
                 raise ContentNotFoundError(f"the recipe's content {cid} is not stored here", cid=cid)
@@ -170,20 +176,21 @@ class Commands:
                 source_cid=command.source_cid,
             )
         else:
-            recipe.register(command.owner, now)
-        needs = recipe_needs(graph, command.recipe_cid, recipe.source_cid)
-        return await self._keep(recipe, command_id, await self._hold(recipe.id, needs), recipe_cid=command.recipe_cid)
+            recipe.register(command.owner, command.source_cid, now)
+        also = await self._hold(recipe, command.owner, recipe_needs(graph, recipe.key, recipe.sources[command.owner]))
+        return await self._keep(recipe, command_id, also, recipe_cid=command.recipe_cid)
 
     async def delete_recipe(self, command: DeleteRecipe, command_id: str) -> Outcome:
-        """Take a recipe off the list."""
+        """Take a recipe off a user's list; what it needs there is let go of."""
         recipe = await self._app.find(Recipe, command.recipe_cid)
         if recipe is None:
             raise RecipeNotFoundError(f"no recipe {command.recipe_cid}", recipe=command.recipe_cid)
-        recipe.delete(self._app.clock())
-        return await self._keep(recipe, command_id, holds.release(recipe.id), recipe_cid=command.recipe_cid)
+        recipe.delete(command.by, self._app.clock(), command.eraser)
+        also = holds.release(registered(recipe.id, command.by))
+        return await self._keep(recipe, command_id, also, recipe_cid=command.recipe_cid)
 
     async def register_effect(self, command: RegisterEffect, command_id: str) -> Outcome:
-        """Make an effect known; the same bytes again change nothing, whoever brings them."""
+        """Put an effect on a user's list; the same bytes again change nothing."""
         if not await self._blobs.present([command.effect_cid]):
             raise ContentNotFoundError(f"the effect's file {command.effect_cid} is not stored here")
         await self._blobs.path(command.effect_cid)  # it may have come to another node
@@ -201,13 +208,24 @@ class Commands:
                 kind=found.kind,
                 owner=command.owner,
             )
-        also = await self._hold(effect.id, [Need(command.effect_cid, EFFECT)])
+        else:
+            effect.claim(command.owner, self._app.clock())
+        also = await self._hold(effect, command.owner, [Need(command.effect_cid, EFFECT)])
         return await self._keep(effect, command_id, also, effect_cid=command.effect_cid)
 
-    async def _hold(self, holder: str, needs: Sequence[Need]) -> Call:
+    async def delete_effect(self, command: DeleteEffect, command_id: str) -> Outcome:
+        """Take an effect off a user's list; its file is let go of there."""
+        effect = await self._app.find(Effect, command.effect_cid)
+        if effect is None:
+            raise EffectNotFoundError(f"no effect '{command.effect_cid}'", effect=command.effect_cid)
+        effect.disown(command.by, self._app.clock(), command.eraser)
+        also = holds.release(registered(effect.id, command.by))
+        return await self._keep(effect, command_id, also, effect_cid=command.effect_cid)
+
+    async def _hold(self, what: Recipe | Effect, owner: str, needs: Sequence[Need]) -> Call:
         stamps = await self._blobs.stamps({need.cid for need in needs})
         seen = [replace(need, stamp=stamps.get(need.cid, 0)) for need in needs]
-        return holds.hold(holder, seen, arrived=True)
+        return holds.hold(registered(what.id, owner), seen, owner=owner, arrived=True)
 
     async def _keep(self, recipe: Recipe | Effect, command_id: str, also: Call, **values: Any) -> Outcome:
         outcome = Outcome.of(**values)
@@ -221,6 +239,16 @@ class Commands:
         if result == "conflict":
             raise VersionConflictError(f"{recipe.id} changed meanwhile", stream=recipe.id)
         return outcome
+
+
+def _check_owner(run: Run, by: str) -> None:
+    """Raise unless a run is the user's; empty ``by``: the system's own doing.
+
+    Raises:
+        RunNotFoundError: it is another's, and so for this user it does not exist.
+    """
+    if by and by != run.owner:
+        raise RunNotFoundError(f"no run {run.key}", run=run.key)
 
 
 async def _as_it_is(run: Run) -> None:

@@ -9,19 +9,24 @@ import nats
 import structlog
 from nats.js.errors import APIError
 
+from artdag_common.errors import ArtdagError
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.tasks import end
-from services.planner.dispatcher import WINDOW
+
+AT_ONCE = "inline"
+WINDOW, SHARED_WINDOW = 256, 64
+"""How many steps that take no time are on the queue at once, for one user and where several want some: the first costs
+nothing, the second is through sooner."""
 
 AHEAD = 2
-"""Steps on the queue for each hand: the one it has, and the next."""
+"""Steps on the queue for each hand, where one user has them all: the one that it works on, and the next. Where several
+users want some, none is ahead: whoever comes has the next hand that is free."""
 
-LEAST = 8
+LEAST = 2
 """Steps of a class that are on the queue though nobody may be there to take them."""
 
 LOOK_SECONDS = 1.0
-AT_ONCE = "inline"
 
 log = structlog.get_logger(__name__)
 
@@ -34,11 +39,11 @@ class Hands:
         self._hands: dict[str, int] = {}
         self._looking: asyncio.Task[None] | None = None
 
-    def window(self, work_class: str) -> int:
-        """Return how many steps of a class may be on the queue at once."""
+    def window(self, work_class: str, shared: bool) -> int:
+        """Return how many steps of a class may be on the queue at once; ``shared``: several users want some."""
         if work_class == AT_ONCE:
-            return WINDOW
-        return max(AHEAD * self._hands.setdefault(work_class, 0), LEAST)
+            return SHARED_WINDOW if shared else WINDOW
+        return max(self._hands.setdefault(work_class, 0) * (1 if shared else AHEAD), LEAST)
 
     async def start(self, more: Callable[[], Awaitable[None]]) -> None:
         """Begin to look. ``more`` is called when a class has more hands than before."""
@@ -53,7 +58,10 @@ class Hands:
             for work_class, before in list(self._hands.items()):
                 self._hands[work_class] = await self._count(work_class, before)
                 if self._hands[work_class] > before:
-                    await more()
+                    try:
+                        await more()
+                    except ArtdagError as error:
+                        log.warning("is sent later", error=error.message)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _count(self, work_class: str, before: int) -> int:

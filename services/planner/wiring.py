@@ -20,6 +20,7 @@ from artdag_common.eventstore import postgres
 from artdag_common.eventstore.holds import Holds, Need
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.commands import CommandConsumer
+from artdag_common.people import People
 from artdag_common.process import cleanup
 from artdag_common.version import VERSION
 from services.planner.dispatcher import Dispatcher
@@ -54,7 +55,7 @@ async def keep_described(holds: Holds, blobs: BlobStore, infrastructure: Infrast
 async def planner(settings: Settings) -> AsyncIterator[None]:
     """The planner, from connected to closed."""
     async with cleanup() as close:
-        bus = await Bus.connect(settings.nats_url, "planner")
+        bus = await Bus.connect(settings.nats_url, "planner", settings.nats_seed)
         close(bus.close)
         blobs = await layered_blobs(settings, bus, close)
         uploaded.look_in(stored_in(blobs.folder))
@@ -76,7 +77,7 @@ async def planner(settings: Settings) -> AsyncIterator[None]:
             dispatcher,
             infrastructure,
             settings.cluster_key,
-            settings.l2_domain or "localhost",
+            People(pool, settings.l2_domain),
             bus.withdraw,
             settings.quota_bytes,
         )

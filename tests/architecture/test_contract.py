@@ -192,6 +192,12 @@ def test_every_subject_is_in_the_document(asyncapi: dict[str, Any]) -> None:
     made = [
         subjects.WAKE_RELAY,
         subjects.STEP_HINTS,
+        subjects.REVOKED_HINTS,
+        subjects.VERIFY,
+        subjects.REVOKE_NAME,
+        subjects.BEGIN_GRANT,
+        subjects.SHOW_GRANT,
+        subjects.TAKE_GRANT,
         subjects.tick("abc"),
         subjects.copy_tick("abc"),
         subjects.ping("planner"),

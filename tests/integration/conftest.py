@@ -22,7 +22,8 @@ from tests.integration.events.servers import Server, serving
 _numbers = count(1)
 
 
-async def _new_database(server: str) -> tuple[str, str]:
+async def new_database(server: str) -> tuple[str, str]:
+    """Make an empty database and return its name and its URL."""
     name = f"events_{next(_numbers)}"
     connection = await asyncpg.connect(server)
     await connection.execute(f"CREATE DATABASE {name}")
@@ -34,7 +35,7 @@ async def _new_database(server: str) -> tuple[str, str]:
 async def database(backing: System) -> AsyncIterator[str]:
     """URL of an empty database."""
     server = backing.environment["DATABASE_URL"]
-    name, url = await _new_database(server)
+    name, url = await new_database(server)
     yield url
     connection = await asyncpg.connect(server)
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -93,4 +94,4 @@ async def own_postgres(state: Path) -> AsyncIterator[Server]:
 @pytest.fixture
 async def mortal_database(own_postgres: Server) -> str:
     """URL of an empty database on the server to be killed."""
-    return (await _new_database(own_postgres.url))[1]
+    return (await new_database(own_postgres.url))[1]

@@ -9,23 +9,26 @@ import nats
 from nats.aio.client import Client
 
 from artdag_cli.backing.launch import Launch, binary, guarded, kept, kept_port, rewrite
+from artdag_common.messaging import permissions
+
+KEPT = "nats.password"
 
 
 def nats_server(state: Path) -> tuple[str, Launch]:
-    """Return the URL and the launch of a NATS server with JetStream."""
+    """Return the URL, under the operator's account, and the launch of a NATS server with JetStream."""
     folder = state / "nats"
     folder.mkdir(exist_ok=True, mode=0o700)
     port = kept_port(state, "nats")
-    password = kept(state / "nats.password", secrets.token_hex)
+    password = kept(state / KEPT, secrets.token_hex)
     configuration = folder / "nats.conf"
     rewrite(
         configuration,
         f'listen: "127.0.0.1:{port}"\n'
         "max_payload: 8MB\n"
-        f'authorization {{ user: artdag, password: "{password}" }}\n'
+        f"{permissions.authorization(password, nats_seeds(state))}"
         f'jetstream {{ store_dir: "{folder}", sync_interval: always, max_memory_store: 1GB }}\n',
     )
-    url = f"nats://artdag:{password}@127.0.0.1:{port}"
+    url = f"nats://{permissions.OPERATOR}:{password}@127.0.0.1:{port}"
 
     async def ready() -> bool:
         connection = Client()
@@ -43,6 +46,12 @@ def nats_server(state: Path) -> tuple[str, Launch]:
     return url, Launch(
         "nats", (*guarded(), binary("nats-server"), "-c", str(configuration)), ready, state / "logs" / "nats.log"
     )
+
+
+def nats_seeds(state: Path) -> dict[str, str]:
+    """Return what the accounts of this state folder's server sign in with, by name."""
+    secret = kept(state / KEPT, secrets.token_hex)
+    return {name: permissions.seed(secret, name) for name in permissions.ACCOUNTS}
 
 
 async def _quiet(_: Exception) -> None:

@@ -20,7 +20,10 @@ Rule = tuple[str | Network, int | None]
 """A name, address or network, and a port or None: all of them."""
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+EMBEDDING = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
+"""Networks whose addresses end in the IPv4 address that they stand for: NAT64 (RFC 6052, 8215), IPv4-compatible and
+IPv4-translated ones."""
+SITE_LOCAL = ipaddress.IPv6Network("fec0::/10")
 LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?", re.IGNORECASE)
 SHOWN_CHARACTERS = 300
 LOOKUP_SECONDS = 10.0
@@ -168,7 +171,7 @@ class Hosts:
         for what, only in self._rules:
             if only in (None, port) and not isinstance(what, str) and any(each in what for each in both):
                 return True
-        return self._all or all(each.is_global and not each.is_multicast for each in both)
+        return self._all or all(each.is_global and not each.is_multicast and each not in SITE_LOCAL for each in both)
 
     async def permit(self, endpoint: Endpoint) -> None:
         """Make sure that people may name an endpoint.
@@ -248,6 +251,6 @@ def _inner(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 address stands for, or the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
-    if address in NAT64:
+    if any(address in network for network in EMBEDDING):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else address)

@@ -34,13 +34,13 @@ def hardware_document(host: str, cores: int) -> bytes:
 
 
 def provenance_record(
-    run: Run, effects: list[EffectUsed], infrastructure: Infrastructure, domain: str, rendered_at: datetime
+    run: Run, effects: list[EffectUsed], infrastructure: Infrastructure, rendered_by: str, rendered_at: datetime
 ) -> dict[str, Any]:
-    """Return the record of a run whose output exists."""
+    """Return the record of a run whose output exists. ``rendered_by``: handle of its owner, ``@name@domain``."""
     return {
         "task_id": run.key,
         "rendered_at": rendered_at.isoformat(),
-        "rendered_by": f"@{run.owner}@{domain}",
+        "rendered_by": rendered_by,
         "output": {"name": run.output_name or run.recipe_name, "cid": run.outputs[run.output]},
         "inputs": [{"name": binding.name, "cid": cid} for binding in run.inputs for cid in binding.cids],
         "effects": [{"name": effect.name, "cid": effect.cid} for effect in effects],

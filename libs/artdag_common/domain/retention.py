@@ -62,11 +62,17 @@ class Hold:
 
     Attributes:
         kind: as what, one of the above.
-        holder: ``run-``, ``recipe-`` or ``effect-`` and the id, ``user-`` and the name.
+        whose: the user for whom; empty: nobody's in particular, or it is not known.
+        holder: ``run-``, ``recipe-``, ``effect-`` or ``publication-`` and the id, ``user-`` and the name.
     """
 
     kind: str
     holder: str
+    whose: str = ""
+
+    def concerns(self, name: str) -> bool:
+        """Return whether a user has to do with it. What is nobody's in particular, everybody has."""
+        return self.whose in ("", name) if self.kind not in CLAIMS else self.holder == user(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,8 @@ class Verdict:
     """What is to be done with content.
 
     Attributes:
-        action: ``evict``: nobody else needs it; ``disown``: others do, so only the asker's claim goes; ``refuse``.
+        action: ``evict``: nobody else needs it; ``disown``: others do, so only the asker's claim goes, and the asker is
+            not told; ``refuse``.
         rule: of a refusal, its name; ``not-yours`` where the asker has no say in it.
         reason: for people.
         holders: who needs it.
@@ -91,19 +98,30 @@ def user(name: str) -> str:
     return f"user-{name}"
 
 
+def registered(stream: str, owner: str) -> str:
+    """Return the holder that a recipe or an effect is, as one of those who have it needs it."""
+    return f"{stream}/{owner}"
+
+
+def publication(object_id: str) -> str:
+    """Return the holder that what somebody published is."""
+    return f"publication-{object_id}"
+
+
 def decide_deletion(holds: Iterable[Hold], by: str, operator: bool = False) -> Verdict:
     """Decide whether content may be deleted because a user asks for it.
+
+    What others need of it only keeps the bytes: it neither stands in the way, nor is the user to learn of it.
 
     Args:
         operator: ``by`` may also delete what no user has claimed.
     """
-    held = sorted(holds)
-    refused = _needed(held)
+    held = sorted(hold for hold in holds if hold.kind not in WEAK)
+    refused = _needed([hold for hold in held if hold.concerns(by) or hold.holder == user(by)])
     if refused:
         return refused
-    claims = [hold for hold in held if hold.kind in CLAIMS]
-    mine = [hold for hold in claims if hold.holder == user(by)]
-    others = tuple(hold for hold in claims if hold.holder != user(by))
+    mine = [hold for hold in held if hold.kind in CLAIMS and hold.concerns(by)]
+    others = tuple(hold for hold in held if not hold.concerns(by))
     if mine:
         return Verdict("disown", holders=others) if others else Verdict("evict")
     if others and all(hold.kind == ARRIVING for hold in others):

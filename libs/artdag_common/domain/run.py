@@ -171,18 +171,20 @@ class Run(Aggregate, created_event_name="Requested"):
                 run.states[self.step] = "failed"
 
     class Cancelled(Event):
-        """The owner stopped the run: no further step starts."""
+        """Its owner, or the operator (``by``), stopped the run: no further step starts."""
 
         TOPIC: ClassVar[str] = "run.cancelled"
         reason: str
+        by: str = ""
 
         def apply(self, run: Run) -> None:
             run.status, run.error = "cancelled", self.reason
 
     class Deleted(Event):
-        """The run is gone from every list. Its history stays."""
+        """The run is gone from every list. Its history stays. ``by``: the user who deleted it."""
 
         TOPIC: ClassVar[str] = "run.deleted"
+        by: str = ""
 
         def apply(self, run: Run) -> None:
             run.deleted = True
@@ -364,7 +366,7 @@ class Run(Aggregate, created_event_name="Requested"):
             raise RunNotPlannedError(f"run {self.key} is {self.status}, so no plan waits for execution", run=self.key)
         self.record(Run.Released, now)
 
-    def cancel(self, reason: str, now: datetime) -> None:
+    def cancel(self, reason: str, now: datetime, by: str = "") -> None:
         """Stop a run. Steps already running finish; no further step starts.
 
         Raises:
@@ -372,9 +374,9 @@ class Run(Aggregate, created_event_name="Requested"):
         """
         if self.finished:
             raise RunAlreadyFinishedError(f"run {self.key} is already {self.status}", run=self.key)
-        self.record(Run.Cancelled, now, reason=reason)
+        self.record(Run.Cancelled, now, reason=reason, by=by)
 
-    def delete(self, now: datetime) -> None:
+    def delete(self, now: datetime, by: str = "") -> None:
         """Delete a finished run.
 
         Raises:
@@ -385,4 +387,4 @@ class Run(Aggregate, created_event_name="Requested"):
             raise RunNotFoundError(f"no run {self.key}", run=self.key)
         if not self.finished:
             raise RunActiveError(f"run {self.key} is still {self.status}; cancel it first", run=self.key)
-        self.record(Run.Deleted, now)
+        self.record(Run.Deleted, now, by=by)

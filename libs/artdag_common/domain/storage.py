@@ -80,10 +80,14 @@ class Storage(Aggregate, created_event_name="Added"):
             storage.code, storage.reason = self.code, self.reason
 
     class Removed(Event):
-        """It is off the user's list. ``purge``: our copies are to be removed there, else they stay where they are."""
+        """It is off the user's list. ``purge``: our copies are to be removed there, else they stay where they are.
+
+        ``by``: who removed it, where it was not its owner.
+        """
 
         TOPIC: ClassVar[str] = "storage.removed"
         purge: bool
+        by: str = ""
 
         def apply(self, storage: Storage) -> None:
             storage.removed, storage.enabled, storage.purging = True, False, self.purge
@@ -172,14 +176,14 @@ class Storage(Aggregate, created_event_name="Added"):
         self._exists()
         self.record(Storage.Checked, now, ok=not code, code=code, reason=reason)
 
-    def remove(self, purge: bool, now: datetime) -> None:
+    def remove(self, purge: bool, now: datetime, by: str = "") -> None:
         """Take it off the list.
 
         Raises:
             StorageNotFoundError: it was removed before.
         """
         self._exists()
-        self.record(Storage.Removed, now, purge=purge)
+        self.record(Storage.Removed, now, purge=purge, by=by)
 
     def end_purge(self, left: int, now: datetime) -> None:
         """Note that no more copies are removed there; a second time changes nothing."""

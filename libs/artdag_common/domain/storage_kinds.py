@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -14,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from artdag_common.errors import InvalidRequestError
 
 SHOWN_CHARACTERS = 80
+IN_ADDRESS = re.compile(r"(?<=//)[^/]*(?=@)|[?#].*")
+"""What may be a user name, a password or a token in an address."""
 
 
 def secret(label: str, description: str, default: Any = ..., *, example: str = "") -> Any:
@@ -260,7 +263,7 @@ def _problem(kind: StorageKind, error: Any) -> dict[str, str]:
         meant = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(kind.model.model_fields)}"
         return {"field": f"settings.{name}"[:SHOWN_CHARACTERS], "value": "", "problem": f"no such setting; {meant}"}
     hidden = name in kind.secrets or error["type"] == "missing"
-    value = "" if hidden else repr(error.get("input"))[:SHOWN_CHARACTERS]
+    value = "" if hidden else IN_ADDRESS.sub("…", repr(error.get("input")))[:SHOWN_CHARACTERS]
     return {"field": f"settings.{name}", "value": value, "problem": rule}
 
 

@@ -11,7 +11,9 @@ import re
 import sys
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ FindPath = Callable[[str], Path | None]
 
 _find_path: FindPath = lambda cid: None  # noqa: E731
 _read: OrderedDict[str, Effect] = OrderedDict()
+_only: ContextVar[tuple[Container[str], set[str]] | None] = ContextVar("only", default=None)
 
 
 def look_in(find_path: FindPath) -> None:
@@ -48,18 +51,36 @@ def look_in(find_path: FindPath) -> None:
     _read.clear()
 
 
+@contextmanager
+def only(cids: Container[str]) -> Iterator[set[str]]:
+    """Let no others than these be found in the block, also in threads that it starts, as if they were not stored here.
+
+    Gives the CIDs that are asked for, as they are.
+    """
+    asked: set[str] = set()
+    token = _only.set((cids, asked))
+    try:
+        yield asked
+    finally:
+        _only.reset(token)
+
+
 def find(cid: str) -> Effect:
     """Return the uploaded effect with this CID, in its canonical form.
 
     Raises:
         UnknownEffectError: it is not stored here, or is something else than an effect.
     """
+    if (limit := _only.get()) is not None:
+        limit[1].add(cid)
+        if cid not in limit[0]:
+            raise unknown(cid)
     if found := _read.get(cid):
         _read.move_to_end(cid)
         return found
     path = _find_path(cid)
     if path is None:
-        raise UnknownEffectError(f"unknown effect {cid}; upload it with POST /effects/upload", effect=cid)
+        raise unknown(cid)
     try:
         found = parse(_bytes_of(path, cid), path)
     except InvalidEffectError as error:
@@ -72,6 +93,11 @@ def find(cid: str) -> Effect:
     while len(_read) > KEPT:
         _read.popitem(last=False)
     return found
+
+
+def unknown(cid: str) -> UnknownEffectError:
+    """Return the error for an effect that is not stored here."""
+    return UnknownEffectError(f"unknown effect {cid}; upload it with POST /effects/upload", effect=cid)
 
 
 def source_of(effect: Effect) -> str:

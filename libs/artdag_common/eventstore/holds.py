@@ -64,7 +64,9 @@ def hold(
     origin: str = "",
     arrived: bool = False,
 ) -> Call:
-    """Return the call that notes what ``holder`` needs. ``arrived``: it was announced, see :meth:`Holds.announce`.
+    """Return the call that notes what ``holder`` needs, for ``owner``.
+
+    ``arrived``: it was announced, see :meth:`Holds.announce`.
 
     The append is refused (:class:`AppendRefusedError`) where content was given up, or the owner's quota is too small.
     """
@@ -114,9 +116,9 @@ class Holds:
         """Return who needs content, for each of ``cids``."""
         found: dict[str, list[Hold]] = {cid: [] for cid in cids}
         for row in await self._pool.fetch(
-            "SELECT cid, kind, holder FROM content_holds WHERE cid = ANY ($1::text[])", list(found)
+            "SELECT cid, kind, holder, whose FROM content_holds WHERE cid = ANY ($1::text[])", list(found)
         ):
-            found[row["cid"]].append(Hold(row["kind"], row["holder"]))
+            found[row["cid"]].append(Hold(row["kind"], row["holder"], row["whose"]))
         return found
 
     async def books(self, cids: Iterable[str]) -> dict[str, Book]:

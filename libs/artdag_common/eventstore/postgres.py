@@ -41,6 +41,15 @@ ITS_EVENT = """CROSS JOIN LATERAL (
 without statistics the planner takes it for the cheaper one."""
 
 SCHEMA_LOCK = 74_120_000
+OURS = (
+    "SELECT coalesce((SELECT pg_has_role(relowner, 'MEMBER') FROM pg_class WHERE oid = to_regclass('es_events')), true)"
+)
+"""Whether the tables are ours, or are still to be made: not so for a role of a service's own."""
+GATEWAY_SCHEMA = "gateway"
+OWN_SCHEMA = f"""SELECT set_config('search_path', '{GATEWAY_SCHEMA}, ' || current_setting('search_path'), true)
+WHERE to_regnamespace('{GATEWAY_SCHEMA}') IS NOT NULL"""
+"""Makes tables in the schema of the gateway, where there is one (see roles.py), until the end of the transaction."""
+
 REFUSALS = {"AD001": "gone", "AD002": "quota", "AD003": "changed"}
 """Errors by which a function of the schema refuses what it was called for, and with it the whole append."""
 
@@ -55,7 +64,7 @@ log = structlog.get_logger(__name__)
 
 
 async def connect(url: str, size: int = 8) -> asyncpg.Pool:
-    """Open a pool and bring the schema up to date.
+    """Open a pool, and bring the schema up to date where the tables are ours.
 
     Raises:
         ServiceUnavailableError: Postgres cannot be reached.
@@ -63,11 +72,24 @@ async def connect(url: str, size: int = 8) -> asyncpg.Pool:
     try:
         pool = await asyncpg.create_pool(url, min_size=2, max_size=size, command_timeout=60, reset=_leave)
         async with pool.acquire() as connection, connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
-            await connection.execute(files("artdag_common.eventstore").joinpath("schema.sql").read_text())
+            if await connection.fetchval(OURS):
+                await connection.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
+                await apply_schema(connection)
     except LOST as error:
         raise ServiceUnavailableError(f"Postgres cannot be reached: {error}") from error
     return pool
+
+
+def schema_text() -> str:
+    """Return the statements of the schema."""
+    return files("artdag_common.eventstore").joinpath("schema.sql").read_text()
+
+
+async def apply_schema(connection: Any) -> None:
+    """Make what is missing of the tables, and the functions anew; in a transaction, under :data:`SCHEMA_LOCK`."""
+    # The functions that run as their owner keep this path: no table of somebody else's comes before the right one.
+    await connection.execute("SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)")
+    await connection.execute(schema_text())
 
 
 async def _leave(_: object) -> None:
@@ -270,12 +292,7 @@ class PostgresEventStore:
 
     async def keep_outcome(self, consumer: str, msg_id: str, outcome: bytes) -> None:
         """See :class:`EventStore`."""
-        await self._fetch(
-            "INSERT INTO es_inbox (consumer, msg_id, outcome) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            consumer,
-            msg_id,
-            outcome,
-        )
+        await self._fetch("SELECT es_keep_outcome($1, $2, $3)", consumer, msg_id, outcome)
 
     async def outcome(self, consumer: str, msg_id: str) -> bytes | None:
         """See :class:`EventStore`."""

@@ -40,6 +40,40 @@ CREATE TABLE IF NOT EXISTS es_inbox (
     PRIMARY KEY (consumer, msg_id)
 );
 
+-- What each role may append to, by the kind of the stream; in whose name it may hold content, by the kind of the
+-- holder; and whose messages it notes as handled (see roles.py). made_for: hash of what they were made by.
+CREATE TABLE IF NOT EXISTS es_roles (
+    role     text   PRIMARY KEY,
+    streams  text[] NOT NULL,
+    holders  text[] NOT NULL,
+    consumer text   NOT NULL,
+    made_for text   NOT NULL
+);
+
+-- Refuse what is not the caller's: streams, holders, consumers of messages. Called by functions that run as the owner.
+CREATE OR REPLACE FUNCTION es_check(of_streams text[], of_holders text[], of_consumers text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    may   es_roles;
+    wrong text;
+BEGIN
+    SELECT * INTO may FROM es_roles WHERE role = session_user;
+    IF NOT FOUND AND pg_has_role(session_user, current_user, 'MEMBER') THEN
+        RETURN;
+    END IF;
+    SELECT name INTO wrong FROM (
+        SELECT s AS name FROM unnest(of_streams) s WHERE split_part(s, '-', 1) = ANY (may.streams) IS NOT TRUE
+        UNION ALL
+        SELECT h FROM unnest(of_holders) h WHERE split_part(h, '-', 1) = ANY (may.holders) IS NOT TRUE
+        UNION ALL
+        SELECT c FROM unnest(of_consumers) c WHERE c <> '' AND (c = may.consumer) IS NOT TRUE
+    ) refused LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'permission denied: % is not for %', wrong, session_user USING ERRCODE = '42501';
+    END IF;
+END
+$$;
+
 -- Append to many streams in one statement, each under its own expected version.
 -- Per append, 'appended'; 'replayed': these very events are there already, the answer to an earlier call was lost;
 -- 'duplicate': its message was handled before; 'conflict': somebody else appended first.
@@ -47,10 +81,11 @@ CREATE TABLE IF NOT EXISTS es_inbox (
 CREATE OR REPLACE FUNCTION es_append(
     a_stream text[], a_expected bigint[], a_consumer text[], a_msg text[], a_outcome bytea[],
     e_append int[], e_version bigint[], e_id uuid[], e_type text[], e_data bytea[], e_cause text[]
-) RETURNS text[] LANGUAGE plpgsql AS $$
+) RETURNS text[] LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     result text[];
 BEGIN
+    PERFORM es_check(a_stream, '{}', a_consumer);
     SELECT array_agg(
         CASE
             WHEN i.handled THEN 'duplicate'
@@ -85,6 +120,15 @@ BEGIN
     INSERT INTO es_outbox (stream, version) SELECT stream, version FROM added ORDER BY stream, version;
 
     RETURN result;
+END
+$$;
+
+-- Note what became of a message that led to no event.
+CREATE OR REPLACE FUNCTION es_keep_outcome(of_consumer text, of_msg text, of_outcome bytea) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM es_check('{}', '{}', ARRAY[of_consumer]);
+    INSERT INTO es_inbox (consumer, msg_id, outcome) VALUES (of_consumer, of_msg, of_outcome) ON CONFLICT DO NOTHING;
 END
 $$;
 
@@ -137,15 +181,18 @@ CREATE TABLE IF NOT EXISTS content_books (
 CREATE INDEX IF NOT EXISTS content_books_gone ON content_books (cid) WHERE gone IS NOT NULL AND NOT removed;
 
 -- Who needs content, and as what. Written in the transaction of the append that creates or ends the need. ``holder`` is
--- the stream of a run, recipe or effect, or ``user-`` and a name; ``owner`` is whose quota it counts for.
+-- the stream of a run, recipe or effect, or ``user-`` and a name; ``owner`` is whose quota it counts for, ``whose`` the
+-- user for whom it is needed.
 CREATE TABLE IF NOT EXISTS content_holds (
     cid    text NOT NULL,
     kind   text NOT NULL,
     holder text NOT NULL,
     owner  text NOT NULL,
     since  timestamptz NOT NULL DEFAULT now(),
+    whose  text NOT NULL DEFAULT '',
     PRIMARY KEY (cid, kind, holder)
 );
+ALTER TABLE content_holds ADD COLUMN IF NOT EXISTS whose text NOT NULL DEFAULT '';
 CREATE INDEX IF NOT EXISTS content_holds_arriving ON content_holds (since) WHERE kind = 'arriving';
 CREATE INDEX IF NOT EXISTS content_holds_holder ON content_holds (holder);
 CREATE INDEX IF NOT EXISTS content_holds_owner ON content_holds (owner, cid) WHERE owner <> '';
@@ -177,7 +224,7 @@ $$;
 -- AD001: it was given up, and the file seen (``stamps``; 0: none) is not one that was stored since.
 CREATE OR REPLACE FUNCTION content_stored(
     cids text[], sizes bigint[], origins text[], stamps bigint[]
-) RETURNS boolean LANGUAGE plpgsql AS $$
+) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     lost jsonb;
 BEGIN
@@ -196,7 +243,8 @@ END
 $$;
 
 -- Note that somebody is about to store content and then to enter it: it is not given up meanwhile.
-CREATE OR REPLACE FUNCTION content_announce(of_cid text, by_upload text) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION content_announce(of_cid text, by_upload text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     PERFORM content_lock(ARRAY[of_cid], false);
     INSERT INTO content_holds (cid, kind, holder, owner) VALUES (of_cid, 'arriving', by_upload, '');
@@ -204,7 +252,8 @@ END
 $$;
 
 -- Note that one of those who were about to has entered it, or been refused; which one makes no difference.
-CREATE OR REPLACE FUNCTION content_arrived(cids text[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION content_arrived(cids text[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     DELETE FROM content_holds h USING (
         SELECT (
@@ -221,12 +270,13 @@ $$;
 CREATE OR REPLACE FUNCTION content_hold(
     of_holder text, by_owner text, quota bigint,
     cids text[], kinds text[], stamps bigint[], sizes bigint[], from_origin text, arrived boolean
-) RETURNS boolean LANGUAGE plpgsql AS $$
+) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     lost jsonb;
     used bigint;
     more bigint;
 BEGIN
+    PERFORM es_check('{}', ARRAY[of_holder], '{}');
     IF cids = '{}' THEN
         RETURN true;
     END IF;
@@ -259,8 +309,8 @@ BEGIN
         WHERE b.stamp < s.stamp ORDER BY b.cid FOR UPDATE OF b
     )
     UPDATE content_books SET gone = NULL, stamp = again.stamp FROM again WHERE content_books.cid = again.cid;
-    INSERT INTO content_holds (cid, kind, holder, owner)
-    SELECT DISTINCT s.cid, s.kind, of_holder, CASE WHEN s.size >= 0 THEN by_owner ELSE '' END
+    INSERT INTO content_holds (cid, kind, holder, owner, whose)
+    SELECT DISTINCT s.cid, s.kind, of_holder, CASE WHEN s.size >= 0 THEN by_owner ELSE '' END, by_owner
     FROM unnest(cids, kinds, sizes) s (cid, kind, size)
     ON CONFLICT DO NOTHING;
     IF arrived THEN
@@ -272,8 +322,9 @@ $$;
 
 -- Note that ``of_holder`` no longer needs content: of these kinds (none: of all), this one (none: all of it).
 CREATE OR REPLACE FUNCTION content_release(of_holder text, of_kinds text[], of_cid text) RETURNS boolean
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
+    PERFORM es_check('{}', ARRAY[of_holder], '{}');
     WITH released AS (
         DELETE FROM content_holds
         WHERE holder = of_holder AND (of_kinds = '{}' OR kind = ANY (of_kinds)) AND (of_cid = '' OR cid = of_cid)
@@ -288,7 +339,7 @@ $$;
 
 -- AD003: who holds content is not what the decision was made on. ``of_kinds``: only these matter; none: all.
 CREATE OR REPLACE FUNCTION content_expect(of_cid text, of_kinds text[], known text[]) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     actual text[];
 BEGIN
@@ -303,7 +354,7 @@ $$;
 
 -- Give content up: all its holds, and its files up to ``of_stamp``.
 CREATE OR REPLACE FUNCTION content_evict(of_cid text, known text[], of_stamp bigint) RETURNS boolean
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     PERFORM content_expect(of_cid, '{}', known);
     IF EXISTS (SELECT FROM content_books WHERE cid = of_cid AND stamp > of_stamp AND of_stamp > 0) THEN
@@ -317,7 +368,7 @@ $$;
 
 -- Take one owner's holds off content that others hold.
 CREATE OR REPLACE FUNCTION content_disown(of_cid text, known text[], of_holder text) RETURNS boolean
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     PERFORM content_expect(of_cid, '{}', known);
     RETURN content_release(of_holder, '{}', of_cid);
@@ -326,7 +377,7 @@ $$;
 
 -- Give a file up that nobody ever took into the books. False: somebody did, or holds it.
 CREATE OR REPLACE FUNCTION content_orphan(of_cid text, size bigint, of_stamp bigint) RETURNS boolean
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     PERFORM content_lock(ARRAY[of_cid], true);
     IF EXISTS (SELECT FROM content_books WHERE cid = of_cid) OR EXISTS (SELECT FROM content_holds WHERE cid = of_cid) THEN
@@ -428,6 +479,151 @@ BEGIN
     DELETE FROM storage_secrets WHERE storage_id = of_storage AND field = ANY (fields);
     INSERT INTO storage_secrets (storage_id, field, sealed)
     SELECT of_storage, s.field, s.sealed FROM unnest(fields, seals) AS s (field, sealed) WHERE s.sealed <> '';
+    RETURN true;
+END
+$$;
+
+-- Who people are: the only place where it is kept, so that a person can be erased. actor: URL of the person at L2.
+CREATE TABLE IF NOT EXISTS auth_people (
+    user_id   text        PRIMARY KEY,
+    actor     text        NOT NULL UNIQUE,
+    name      text        NOT NULL,
+    domain    text        NOT NULL,
+    joined_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS auth_people_name ON auth_people (name);
+
+-- Tokens that are or were attached: the auth service's own index, written in the transaction of the append that
+-- attaches or revokes. Whether one counts is decided by its stream and its holder's. expires_at: unix seconds, 0: never.
+CREATE TABLE IF NOT EXISTS auth_tokens (
+    token_hash  text        PRIMARY KEY,
+    user_id     text        NOT NULL,
+    expires_at  bigint      NOT NULL,
+    attached_at timestamptz NOT NULL DEFAULT now(),
+    revoked_at  timestamptz
+);
+CREATE INDEX IF NOT EXISTS auth_tokens_user ON auth_tokens (user_id);
+CREATE INDEX IF NOT EXISTS auth_tokens_revoked ON auth_tokens (revoked_at) WHERE revoked_at IS NOT NULL;
+
+-- Names (SHA-256) whose tokens L2 has lately revoked: whoever asked L2 before that has to ask again.
+CREATE TABLE IF NOT EXISTS auth_logouts (
+    name_hash text        PRIMARY KEY,
+    at        timestamptz NOT NULL
+);
+
+-- Programs that wait to be signed in (RFC 8628); codes and tokens as SHA-256.
+CREATE TABLE IF NOT EXISTS auth_grants (
+    device_hash text        PRIMARY KEY,
+    code_hash   text        NOT NULL UNIQUE,
+    token_hash  text        NOT NULL,
+    client      text        NOT NULL,
+    state       text        NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'allowed', 'denied')),
+    user_id     text        NOT NULL DEFAULT '',
+    generation  bigint      NOT NULL DEFAULT 0,
+    begun_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    polled_at   timestamptz,
+    taken_at    timestamptz
+);
+CREATE INDEX IF NOT EXISTS auth_grants_begun ON auth_grants (begun_at);
+
+-- Wrong codes that people gave, so that nobody tries many.
+CREATE TABLE IF NOT EXISTS auth_guesses (
+    user_id text        NOT NULL,
+    at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX IF NOT EXISTS auth_guesses_user ON auth_guesses (user_id, at);
+
+-- Note that a token is attached. AD003: its holder's tokens were all revoked since the generation was read, or the
+-- holder was erased: nobody is signed in as one who means nobody. Whoever revokes has the lock alone, and then sees
+-- every token that was attached before.
+CREATE OR REPLACE FUNCTION auth_attach(of_token text, of_user text, of_generation bigint, until_s bigint)
+RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(74120003, hashtext(of_user));
+    IF of_generation <> (
+        SELECT count(*) FROM es_events WHERE stream = 'user-' || of_user AND type = 'UserTokensRevoked'
+    ) OR EXISTS (SELECT FROM es_events WHERE stream = 'user-' || of_user AND type = 'UserErased') THEN
+        RAISE EXCEPTION 'all tokens of % were revoked', of_user USING ERRCODE = 'AD003', DETAIL = '{}';
+    END IF;
+    INSERT INTO auth_tokens (token_hash, user_id, expires_at) VALUES (of_token, of_user, until_s)
+    ON CONFLICT DO NOTHING;
+    RETURN true;
+END
+$$;
+
+-- Note that a token is refused, also one that was never attached.
+CREATE OR REPLACE FUNCTION auth_refuse(of_token text, of_user text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO auth_tokens (token_hash, user_id, expires_at, revoked_at) VALUES (of_token, of_user, 0, now())
+    ON CONFLICT (token_hash) DO UPDATE SET revoked_at = coalesce(auth_tokens.revoked_at, now());
+    RETURN true;
+END
+$$;
+
+-- Note that all tokens of a user are refused.
+CREATE OR REPLACE FUNCTION auth_refuse_all(of_user text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(74120003, hashtext(of_user));
+    UPDATE auth_tokens SET revoked_at = now() WHERE user_id = of_user AND revoked_at IS NULL;
+    RETURN true;
+END
+$$;
+
+-- Forget who a user is. The id stays in events, and means nobody.
+CREATE OR REPLACE FUNCTION auth_forget(of_user text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM auth_refuse_all(of_user);
+    DELETE FROM auth_people WHERE user_id = of_user;
+    DELETE FROM auth_grants WHERE user_id = of_user;
+    DELETE FROM auth_guesses WHERE user_id = of_user;
+    RETURN true;
+END
+$$;
+
+-- Activities that the registry has not decided on: the cache service's queue, written in the transaction of the append
+-- that makes or settles one. n: those about the same content and owner go out in this order. body: what was sent, the
+-- same each time. told: due_at is what the registry asked for.
+CREATE TABLE IF NOT EXISTS deliveries (
+    activity_id text        PRIMARY KEY,
+    n           bigint      GENERATED ALWAYS AS IDENTITY,
+    cid         text        NOT NULL,
+    owner       text        NOT NULL,
+    attempt     integer     NOT NULL DEFAULT 0,
+    due_at      timestamptz NOT NULL DEFAULT now(),
+    told        boolean     NOT NULL DEFAULT false,
+    last_error  text        NOT NULL DEFAULT '',
+    body        bytea
+);
+CREATE INDEX IF NOT EXISTS deliveries_order ON deliveries (cid, owner, n);
+
+-- Public halves of the key that this server signs with, as the cache service announces them; the newest counts.
+CREATE TABLE IF NOT EXISTS actor_keys (
+    pem          text        PRIMARY KEY,
+    announced_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- What publishing (a holder begins to need content) or unpublishing (one ceases to) means for content and the queue.
+CREATE OR REPLACE FUNCTION delivery_change(
+    begins text, cids text[], kinds text[], stamps bigint[], sizes bigint[], ends text,
+    of_cid text, of_owner text, activities text[]
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF begins <> '' THEN
+        PERFORM content_hold(begins, of_owner, 0, cids, kinds, stamps, sizes, '', false);
+    END IF;
+    IF ends <> '' THEN
+        PERFORM content_release(ends, '{}', '');
+    END IF;
+    INSERT INTO deliveries (activity_id, cid, owner)
+    SELECT a.id, of_cid, of_owner FROM unnest(activities) WITH ORDINALITY a (id, o) ORDER BY a.o;
+    RETURN true;
+END
+$$;
+
+-- Note that the registry has decided on an activity.
+CREATE OR REPLACE FUNCTION delivery_settled(of_activity text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM deliveries WHERE activity_id = of_activity;
     RETURN true;
 END
 $$;

@@ -11,6 +11,10 @@ EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
 RIFF_UNKNOWN = 0x7FFF_F000
 """Lengths from here on are written by recorders that do not know it yet (RFC 2361 files end at 2 GB)."""
 MAX_BOXES = 1_000_000
+BOXES = frozenset(
+    b"ftyp styp moov moof mdat mfra meta free skip wide sidx ssix uuid pdin prft emsg pnot PICT udta".split()
+)
+"""Kinds of boxes that a film has at its top level. What is behind the last of them is not the film's."""
 
 
 def check_whole(path: Path, slot: str) -> None:
@@ -57,7 +61,7 @@ def _end_of_boxes(file: BinaryIO, size: int) -> int:
         length = int.from_bytes(head[:4], "big")
         if length == 1 and len(head) == 16:
             length = int.from_bytes(head[8:], "big")
-        if length < 8 or not head[4:8].isascii():  # 0: to the end of the file; else it is no box
+        if length < 8 or head[4:8] not in BOXES:  # 0: to the end of the file; else it is no box
             break
         at += length
         if at >= size:

@@ -18,7 +18,13 @@ from nats.js.errors import APIError, BadRequestError
 
 from artdag_common.codec import decode_command, encode_command
 from artdag_common.commands import Command, ExecuteSteps
-from artdag_common.errors import ArtdagError, MalformedMessageError, ServiceUnavailableError
+from artdag_common.errors import (
+    ArtdagError,
+    ConfigurationError,
+    InvalidRequestError,
+    MalformedMessageError,
+    ServiceUnavailableError,
+)
 from artdag_common.eventstore.port import Append
 from artdag_common.messaging import subjects
 from artdag_common.messaging.client import QuickClient
@@ -112,18 +118,25 @@ class Outcome:
 class Bus:
     """One process's connection. Reconnects for ever; what was not acknowledged was not sent."""
 
-    def __init__(self, nc: QuickClient) -> None:
+    def __init__(self, nc: QuickClient, makes_streams: bool = True) -> None:
+        """``makes_streams``: of those that are missing; False: somebody else does."""
         self.nc = nc
+        self._makes_streams = makes_streams
         self.js: JetStreamContext = nc.jetstream(timeout=5)
         self._receipts = nc.new_inbox()
         self._on_reconnect: list[Callable[[], Awaitable[None]]] = []
         self._following_up: asyncio.Task[None] | None = None
 
     @classmethod
-    async def connect(cls, url: str, name: str) -> Bus:
-        """Connect and make sure that the streams exist.
+    async def connect(cls, url: str, name: str, seed: str = "") -> Bus:
+        """Connect, and make sure that the streams exist, where that is ours to do.
+
+        Args:
+            seed: nkey seed of the account called ``name`` (see :mod:`permissions`); empty: the account that the URL
+                names may do anything. Of the accounts, the relay's makes the streams, and the others wait for them.
 
         Raises:
+            ConfigurationError: the seed is none.
             ServiceUnavailableError: NATS cannot be reached.
         """
 
@@ -140,6 +153,7 @@ class Bus:
                 bus._following_up = asyncio.create_task(bus._reconnected(), name="after reconnection")
 
         nc = QuickClient()
+        own = {"nkeys_seed_str": _checked(seed, name), "inbox_prefix": subjects.inbox(name)} if seed else {}
         try:
             connecting = nc.connect(
                 url,
@@ -151,20 +165,21 @@ class Bus:
                 error_cb=report,
                 reconnected_cb=reconnected,
                 connect_timeout=5,
+                **own,  # type: ignore[arg-type]
             )
             await asyncio.wait_for(connecting, CONNECT_SECONDS)  # it would try for ever, at the first time too
         except (OSError, nats.errors.Error, TimeoutError) as error:
             await nc.close()  # an attempt that failed half way holds a socket
             place = url.rpartition("@")[2].removeprefix("nats://")
             raise ServiceUnavailableError(f"NATS cannot be reached at {place}: {str(error) or 'no answer'}") from error
-        bus = cls(nc)
+        bus = cls(nc, makes_streams=not seed or name == subjects.RELAY)
         await nc.subscribe(bus._receipts, cb=_note_dispatch)
         await bus.ensure_streams()
         return bus
 
     async def ensure_streams(self) -> None:
-        """Make the streams that are missing."""
-        for config in STREAMS:
+        """Make the streams that are missing, where that is ours to do."""
+        for config in STREAMS if self._makes_streams else ():
             if config.name == subjects.EVENTS:
                 continue  # the relay's own: made, and made again after a loss, by it alone
             try:
@@ -228,9 +243,12 @@ class Bus:
         """Store a command on the stream.
 
         Raises:
+            InvalidRequestError: its key can be no part of a subject.
             ServiceUnavailableError: the bus did not take it.
         """
         name = type(command).__name__
+        if not subjects.KEY.fullmatch(command.key):
+            raise InvalidRequestError(f"{command.key[:80]!r} is nothing's id: letters, digits, - and _ make one")
         headers = {"Nats-Msg-Id": command_id, "Command-Id": command_id}
         if reply_to:
             # A repeated command is not stored twice, but whoever repeats it waits at another address.
@@ -244,8 +262,11 @@ class Bus:
             raise ServiceUnavailableError(f"the bus did not take {name}: {error}", retry_after=2) from error
 
     async def answer(self, reply_to: str, outcome: Outcome) -> None:
-        """Tell the asker, if there is one, what became of its command."""
-        if reply_to:
+        """Tell the asker, if there is one, what became of its command.
+
+        What it names as its address is not followed to anything else that we may publish to.
+        """
+        if reply_to.startswith(subjects.INBOXES):
             await self.nc.publish(reply_to, outcome.encode())
 
     # --- work ---
@@ -330,6 +351,18 @@ class Bus:
         await self.js.publish(
             subjects.dead_letter(service, name), data, headers={**headers, "Reason": reason.replace("\n", " ")[:1000]}
         )
+
+
+def _checked(seed: str, name: str) -> str:
+    import nkeys  # loads libsodium, which who has no seed can do without
+
+    try:
+        nkeys.from_seed(seed.encode())
+    except (nkeys.NkeysError, ValueError) as error:
+        raise ConfigurationError(
+            f"the seed of the NATS account {name!r} is none: nkey seeds of users begin with SU and have 58 characters"
+        ) from error
+    return seed
 
 
 async def _note_dispatch(receipt: Msg) -> None:

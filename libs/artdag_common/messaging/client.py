@@ -2,10 +2,16 @@
 
 nats-py takes 26 µs to read the eleven headers of an event, as much again to hand a message over through a queue and a
 task of its own, and 15 µs to send one. What follows events or publishes them does so a thousand times a second.
+
+It also keeps to what permissions mean. NATS checks subjects, but not replies: whoever pulls from a stream can name any
+subject as the address, and what comes from there still carries the subject under which it was stored; whoever asks can
+have the answer sent to any subject that the one who answers may publish to. So a message that did not come under the
+subject that was subscribed to is dropped, and an address that is no inbox is not answered.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,8 +20,11 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from artdag_common.messaging.subjects import INBOXES
+
 HEADER_LINE = b"NATS/1.0\r\n"
 END = b"\r\n"
+INBOX = INBOXES.encode()
 
 Take = Callable[[Msg], None]
 
@@ -58,6 +67,7 @@ class QuickClient(Client):
     def __init__(self) -> None:
         super().__init__()
         self._takes: dict[int, Take] = {}
+        self._heard: dict[int, re.Pattern[bytes]] = {}  # what each subscription is to, but for those to inboxes
 
     async def listen(self, subject: str, take: Take) -> Subscription:
         """Call ``take`` with each message, right where its bytes are read: it may only put the message somewhere."""
@@ -86,7 +96,25 @@ class QuickClient(Client):
         if self._flush_queue is not None and self._flush_queue.empty():
             await self._flush_pending()
 
+    def _is_meant(self, sid: int, subject: bytes) -> bool:
+        """Return whether a message was sent to what was subscribed to; to an inbox comes what was pulled."""
+        pattern = self._heard.get(sid)
+        if pattern is None:
+            subscription = self._subs.get(sid)
+            if subscription is None or subscription.subject.startswith(INBOXES):
+                return True
+            pattern = self._heard[sid] = _pattern(subscription.subject)
+        return pattern.fullmatch(subject) is not None
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        super()._remove_sub(sid, max_msgs)
+        self._heard.pop(sid, None)
+
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        if not self._is_meant(sid, subject):
+            return
+        if sid in self._heard and not reply.startswith(INBOX):
+            reply = b""
         take = self._takes.get(sid)
         if take is None:
             await super()._process_msg(sid, subject, reply, data, headers)
@@ -96,6 +124,12 @@ class QuickClient(Client):
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
         return read_headers(b"\r\n" + raw)
+
+
+def _pattern(subject: str) -> re.Pattern[bytes]:
+    """Return what matches the same names as a subject with wildcards."""
+    wildcards = {"*": "[^.]+", ">": ".+"}
+    return re.compile(r"\.".join(wildcards.get(token) or re.escape(token) for token in subject.split(".")).encode())
 
 
 def message(subject: str, data: bytes, headers: bytes = b"", reply: str = "") -> bytes:

@@ -88,7 +88,8 @@ class StandingPull:
     async def _ensure(self) -> None:
         while not self._stopped:
             try:
-                await self._bus.js.add_consumer(self._stream, self._config)
+                # By name: its request carries the filter in its subject, where an account's permissions see it.
+                await self._bus.js.add_consumer(self._stream, self._config, name=self._config.durable_name)
                 return
             except NotFoundError:  # its owner has not made the stream yet
                 await asyncio.sleep(PAUSE)

@@ -1,7 +1,8 @@
 """The relay: gives every committed event its position, chains it, and publishes it to JetStream, position = sequence.
 
-Any process may run it; an advisory lock held by the connection that sequences makes one the leader, and the expected
-last sequence of each published batch fences whoever does not know yet that it lost the lead.
+It runs in every process of the auth service, under accounts of its own, and makes the streams. An advisory lock held by
+the connection that sequences makes one the leader, and the expected last sequence of each published batch fences
+whoever does not know yet that it lost the lead.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class Positioned:
             "ce-subject": self.stream,
             "ce-time": self.recorded_at.isoformat(),
             "ce-datacontenttype": "application/protobuf",
+            "Es-Position": str(self.position),
             "Es-Version": str(self.version),
             "Es-Hash": self.hash.hex(),
         }

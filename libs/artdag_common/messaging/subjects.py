@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 COMMANDS = "CMD"
 WORK = "WORK"
 EVENTS = "EVENTS"
 DEAD_LETTERS = "DLQ"
 
+RELAY = "relay"
+"""Account that makes the streams and publishes events; it is the relay's, wherever that runs."""
+
+INBOXES = "_INBOX"
+"""Begins every address at which somebody waits for an answer."""
+
+EVERY_EVENT = "evt.>"
 WAKE_RELAY = "wake.relay"
 STEP_HINTS = "hint.step"
 REVOKED_HINTS = "hint.revoked"
@@ -16,6 +25,10 @@ REVOKE_NAME = "rpc.auth.revoke-name"
 BEGIN_GRANT = "rpc.auth.begin-grant"
 SHOW_GRANT = "rpc.auth.show-grant"
 TAKE_GRANT = "rpc.auth.take-grant"
+
+
+KEY = re.compile(r"[0-9A-Za-z_-]{1,200}")
+"""What a key of a command is made of: it may neither reach over its place in a subject nor end the line."""
 
 
 def command(service: str, verb: str, key: str) -> str:
@@ -57,6 +70,11 @@ def copy_tick(storage_id: str) -> str:
 def stop(cache_id: str) -> str:
     """Subject that tells executors that nobody waits for a step any more."""
     return f"stop.step.{cache_id}"
+
+
+def inbox(account: str) -> str:
+    """Prefix of the subjects at which an account of its own gets answers."""
+    return f"_INBOX_{account}"
 
 
 def ping(service: str) -> str:

@@ -24,24 +24,34 @@ class StartRun(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., recipe_cid: _Optional[str] = ..., owner: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_events_pb2.InputBinding, _Mapping]]] = ..., output_name: _Optional[str] = ..., hold: _Optional[bool] = ...) -> None: ...
 
 class ExecuteRun(_message.Message):
-    __slots__ = ("run_id",)
+    __slots__ = ("run_id", "by")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
     run_id: str
-    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+    by: str
+    def __init__(self, run_id: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
 
 class CancelRun(_message.Message):
-    __slots__ = ("run_id", "reason")
+    __slots__ = ("run_id", "reason", "by", "eraser")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    ERASER_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     reason: str
-    def __init__(self, run_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    by: str
+    eraser: str
+    def __init__(self, run_id: _Optional[str] = ..., reason: _Optional[str] = ..., by: _Optional[str] = ..., eraser: _Optional[str] = ...) -> None: ...
 
 class DeleteRun(_message.Message):
-    __slots__ = ("run_id",)
+    __slots__ = ("run_id", "by", "eraser")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    ERASER_FIELD_NUMBER: _ClassVar[int]
     run_id: str
-    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+    by: str
+    eraser: str
+    def __init__(self, run_id: _Optional[str] = ..., by: _Optional[str] = ..., eraser: _Optional[str] = ...) -> None: ...
 
 class RegisterRecipe(_message.Message):
     __slots__ = ("recipe_cid", "source_cid", "name", "version", "description", "owner")
@@ -60,10 +70,14 @@ class RegisterRecipe(_message.Message):
     def __init__(self, recipe_cid: _Optional[str] = ..., source_cid: _Optional[str] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., description: _Optional[str] = ..., owner: _Optional[str] = ...) -> None: ...
 
 class DeleteRecipe(_message.Message):
-    __slots__ = ("recipe_cid",)
+    __slots__ = ("recipe_cid", "by", "eraser")
     RECIPE_CID_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    ERASER_FIELD_NUMBER: _ClassVar[int]
     recipe_cid: str
-    def __init__(self, recipe_cid: _Optional[str] = ...) -> None: ...
+    by: str
+    eraser: str
+    def __init__(self, recipe_cid: _Optional[str] = ..., by: _Optional[str] = ..., eraser: _Optional[str] = ...) -> None: ...
 
 class RegisterEffect(_message.Message):
     __slots__ = ("effect_cid", "owner")
@@ -72,6 +86,16 @@ class RegisterEffect(_message.Message):
     effect_cid: str
     owner: str
     def __init__(self, effect_cid: _Optional[str] = ..., owner: _Optional[str] = ...) -> None: ...
+
+class DeleteEffect(_message.Message):
+    __slots__ = ("effect_cid", "by", "eraser")
+    EFFECT_CID_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    ERASER_FIELD_NUMBER: _ClassVar[int]
+    effect_cid: str
+    by: str
+    eraser: str
+    def __init__(self, effect_cid: _Optional[str] = ..., by: _Optional[str] = ..., eraser: _Optional[str] = ...) -> None: ...
 
 class ImportObject(_message.Message):
     __slots__ = ("cid", "size_bytes", "media_type", "origin", "owner", "name")
@@ -124,6 +148,28 @@ class PublishObject(_message.Message):
     recipe_cid: str
     provenance_cid: str
     def __init__(self, cid: _Optional[str] = ..., owner: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., run_id: _Optional[str] = ..., recipe_cid: _Optional[str] = ..., provenance_cid: _Optional[str] = ...) -> None: ...
+
+class UnpublishObject(_message.Message):
+    __slots__ = ("cid", "owner", "eraser")
+    CID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    ERASER_FIELD_NUMBER: _ClassVar[int]
+    cid: str
+    owner: str
+    eraser: str
+    def __init__(self, cid: _Optional[str] = ..., owner: _Optional[str] = ..., eraser: _Optional[str] = ...) -> None: ...
+
+class SettleActivity(_message.Message):
+    __slots__ = ("cid", "activity_id", "taken", "words")
+    CID_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_ID_FIELD_NUMBER: _ClassVar[int]
+    TAKEN_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    cid: str
+    activity_id: str
+    taken: bool
+    words: str
+    def __init__(self, cid: _Optional[str] = ..., activity_id: _Optional[str] = ..., taken: _Optional[bool] = ..., words: _Optional[str] = ...) -> None: ...
 
 class SealedSecret(_message.Message):
     __slots__ = ("field", "sealed")
@@ -178,14 +224,16 @@ class SwitchStorage(_message.Message):
     def __init__(self, storage_id: _Optional[str] = ..., owner: _Optional[str] = ..., enabled: _Optional[bool] = ...) -> None: ...
 
 class RemoveStorage(_message.Message):
-    __slots__ = ("storage_id", "owner", "purge")
+    __slots__ = ("storage_id", "owner", "purge", "by")
     STORAGE_ID_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
     PURGE_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
     storage_id: str
     owner: str
     purge: bool
-    def __init__(self, storage_id: _Optional[str] = ..., owner: _Optional[str] = ..., purge: _Optional[bool] = ...) -> None: ...
+    by: str
+    def __init__(self, storage_id: _Optional[str] = ..., owner: _Optional[str] = ..., purge: _Optional[bool] = ..., by: _Optional[str] = ...) -> None: ...
 
 class CheckStorage(_message.Message):
     __slots__ = ("storage_id", "owner")
@@ -206,14 +254,16 @@ class CopyObject(_message.Message):
     def __init__(self, storage_id: _Optional[str] = ..., owner: _Optional[str] = ..., cid: _Optional[str] = ...) -> None: ...
 
 class DeleteObject(_message.Message):
-    __slots__ = ("cid", "by", "operator")
+    __slots__ = ("cid", "by", "operator", "eraser")
     CID_FIELD_NUMBER: _ClassVar[int]
     BY_FIELD_NUMBER: _ClassVar[int]
     OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    ERASER_FIELD_NUMBER: _ClassVar[int]
     cid: str
     by: str
     operator: bool
-    def __init__(self, cid: _Optional[str] = ..., by: _Optional[str] = ..., operator: _Optional[bool] = ...) -> None: ...
+    eraser: str
+    def __init__(self, cid: _Optional[str] = ..., by: _Optional[str] = ..., operator: _Optional[bool] = ..., eraser: _Optional[str] = ...) -> None: ...
 
 class CollectGarbage(_message.Message):
     __slots__ = ("by", "dry_run", "older_than_s")
@@ -226,18 +276,54 @@ class CollectGarbage(_message.Message):
     def __init__(self, by: _Optional[str] = ..., dry_run: _Optional[bool] = ..., older_than_s: _Optional[int] = ...) -> None: ...
 
 class AttachToken(_message.Message):
-    __slots__ = ("token_hash", "user")
+    __slots__ = ("token_hash", "user", "expires_at", "kind")
     TOKEN_HASH_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
     token_hash: str
     user: str
-    def __init__(self, token_hash: _Optional[str] = ..., user: _Optional[str] = ...) -> None: ...
+    expires_at: int
+    kind: str
+    def __init__(self, token_hash: _Optional[str] = ..., user: _Optional[str] = ..., expires_at: _Optional[int] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class RevokeToken(_message.Message):
-    __slots__ = ("token_hash",)
+    __slots__ = ("token_hash", "by", "reason", "unseen")
     TOKEN_HASH_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    UNSEEN_FIELD_NUMBER: _ClassVar[int]
     token_hash: str
-    def __init__(self, token_hash: _Optional[str] = ...) -> None: ...
+    by: str
+    reason: str
+    unseen: bool
+    def __init__(self, token_hash: _Optional[str] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ..., unseen: _Optional[bool] = ...) -> None: ...
+
+class RevokeUser(_message.Message):
+    __slots__ = ("user_id", "by", "reason")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    by: str
+    reason: str
+    def __init__(self, user_id: _Optional[str] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class EraseUser(_message.Message):
+    __slots__ = ("user_id", "by")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    by: str
+    def __init__(self, user_id: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+
+class NoteRefusals(_message.Message):
+    __slots__ = ("hour", "refusals")
+    HOUR_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    hour: str
+    refusals: _containers.RepeatedCompositeFieldContainer[_events_pb2.Refusal]
+    def __init__(self, hour: _Optional[str] = ..., refusals: _Optional[_Iterable[_Union[_events_pb2.Refusal, _Mapping]]] = ...) -> None: ...
 
 class ExecuteStep(_message.Message):
     __slots__ = ("cache_id", "step_type", "config", "label", "inputs", "version", "deliver")
@@ -296,6 +382,42 @@ class StepTick(_message.Message):
     done: int
     total: int
     def __init__(self, cache_id: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+
+class TokenQuestion(_message.Message):
+    __slots__ = ("token", "attach")
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    ATTACH_FIELD_NUMBER: _ClassVar[int]
+    token: str
+    attach: bool
+    def __init__(self, token: _Optional[str] = ..., attach: _Optional[bool] = ...) -> None: ...
+
+class NameQuestion(_message.Message):
+    __slots__ = ("username",)
+    USERNAME_FIELD_NUMBER: _ClassVar[int]
+    username: str
+    def __init__(self, username: _Optional[str] = ...) -> None: ...
+
+class GrantBeginning(_message.Message):
+    __slots__ = ("client",)
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    client: str
+    def __init__(self, client: _Optional[str] = ...) -> None: ...
+
+class GrantQuestion(_message.Message):
+    __slots__ = ("user_code", "user_id", "decision")
+    USER_CODE_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    user_code: str
+    user_id: str
+    decision: str
+    def __init__(self, user_code: _Optional[str] = ..., user_id: _Optional[str] = ..., decision: _Optional[str] = ...) -> None: ...
+
+class GrantPoll(_message.Message):
+    __slots__ = ("device_code",)
+    DEVICE_CODE_FIELD_NUMBER: _ClassVar[int]
+    device_code: str
+    def __init__(self, device_code: _Optional[str] = ...) -> None: ...
 
 class ContentQuestion(_message.Message):
     __slots__ = ("node", "cids")

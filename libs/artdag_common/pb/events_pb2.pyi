@@ -169,18 +169,22 @@ class RunFailed(_message.Message):
     def __init__(self, at_us: _Optional[int] = ..., step: _Optional[int] = ..., node: _Optional[str] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class RunCancelled(_message.Message):
-    __slots__ = ("at_us", "reason")
+    __slots__ = ("at_us", "reason", "by")
     AT_US_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
     at_us: int
     reason: str
-    def __init__(self, at_us: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+    by: str
+    def __init__(self, at_us: _Optional[int] = ..., reason: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
 
 class RunDeleted(_message.Message):
-    __slots__ = ("at_us",)
+    __slots__ = ("at_us", "by")
     AT_US_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
     at_us: int
-    def __init__(self, at_us: _Optional[int] = ...) -> None: ...
+    by: str
+    def __init__(self, at_us: _Optional[int] = ..., by: _Optional[str] = ...) -> None: ...
 
 class StepStarted(_message.Message):
     __slots__ = ("at_us", "attempt", "executor", "step_type", "label")
@@ -267,7 +271,7 @@ class ObjectDescribed(_message.Message):
     def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., description: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ObjectPublished(_message.Message):
-    __slots__ = ("at_us", "owner", "name", "description", "run_id", "recipe_cid", "provenance_cid")
+    __slots__ = ("at_us", "owner", "name", "description", "run_id", "recipe_cid", "provenance_cid", "activity_id", "deliver")
     AT_US_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -275,6 +279,8 @@ class ObjectPublished(_message.Message):
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     RECIPE_CID_FIELD_NUMBER: _ClassVar[int]
     PROVENANCE_CID_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_ID_FIELD_NUMBER: _ClassVar[int]
+    DELIVER_FIELD_NUMBER: _ClassVar[int]
     at_us: int
     owner: str
     name: str
@@ -282,7 +288,53 @@ class ObjectPublished(_message.Message):
     run_id: str
     recipe_cid: str
     provenance_cid: str
-    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., run_id: _Optional[str] = ..., recipe_cid: _Optional[str] = ..., provenance_cid: _Optional[str] = ...) -> None: ...
+    activity_id: str
+    deliver: bool
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., run_id: _Optional[str] = ..., recipe_cid: _Optional[str] = ..., provenance_cid: _Optional[str] = ..., activity_id: _Optional[str] = ..., deliver: _Optional[bool] = ...) -> None: ...
+
+class ObjectUnpublished(_message.Message):
+    __slots__ = ("at_us", "owner", "object_id", "activity_id", "deliver", "by")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_ID_FIELD_NUMBER: _ClassVar[int]
+    DELIVER_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    owner: str
+    object_id: str
+    activity_id: str
+    deliver: bool
+    by: str
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., object_id: _Optional[str] = ..., activity_id: _Optional[str] = ..., deliver: _Optional[bool] = ..., by: _Optional[str] = ...) -> None: ...
+
+class ObjectDelivered(_message.Message):
+    __slots__ = ("at_us", "owner", "activity_id", "url", "attempts")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_ID_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    owner: str
+    activity_id: str
+    url: str
+    attempts: int
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., activity_id: _Optional[str] = ..., url: _Optional[str] = ..., attempts: _Optional[int] = ...) -> None: ...
+
+class ObjectRefused(_message.Message):
+    __slots__ = ("at_us", "owner", "activity_id", "reason", "attempts")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    owner: str
+    activity_id: str
+    reason: str
+    attempts: int
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., activity_id: _Optional[str] = ..., reason: _Optional[str] = ..., attempts: _Optional[int] = ...) -> None: ...
 
 class ObjectClaimed(_message.Message):
     __slots__ = ("at_us", "owner")
@@ -293,22 +345,26 @@ class ObjectClaimed(_message.Message):
     def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ...) -> None: ...
 
 class ObjectDisowned(_message.Message):
-    __slots__ = ("at_us", "owner")
+    __slots__ = ("at_us", "owner", "by")
     AT_US_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
     at_us: int
     owner: str
-    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ...) -> None: ...
+    by: str
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
 
 class ObjectEvicted(_message.Message):
-    __slots__ = ("at_us", "by", "reason")
+    __slots__ = ("at_us", "by", "reason", "owner")
     AT_US_FIELD_NUMBER: _ClassVar[int]
     BY_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
     at_us: int
     by: str
     reason: str
-    def __init__(self, at_us: _Optional[int] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    owner: str
+    def __init__(self, at_us: _Optional[int] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ..., owner: _Optional[str] = ...) -> None: ...
 
 class ObjectRestored(_message.Message):
     __slots__ = ("at_us", "size_bytes", "media_type", "origin")
@@ -339,18 +395,44 @@ class RecipeRegistered(_message.Message):
     def __init__(self, at_us: _Optional[int] = ..., name: _Optional[str] = ..., recipe_version: _Optional[str] = ..., description: _Optional[str] = ..., owner: _Optional[str] = ..., source_cid: _Optional[str] = ...) -> None: ...
 
 class RecipeRestored(_message.Message):
-    __slots__ = ("at_us", "owner")
+    __slots__ = ("at_us", "owner", "source_cid")
     AT_US_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_CID_FIELD_NUMBER: _ClassVar[int]
     at_us: int
     owner: str
-    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ...) -> None: ...
+    source_cid: str
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., source_cid: _Optional[str] = ...) -> None: ...
+
+class RecipeClaimed(_message.Message):
+    __slots__ = ("at_us", "owner", "source_cid")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_CID_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    owner: str
+    source_cid: str
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., source_cid: _Optional[str] = ...) -> None: ...
+
+class RecipeDisowned(_message.Message):
+    __slots__ = ("at_us", "owner", "by")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    owner: str
+    by: str
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
 
 class RecipeDeleted(_message.Message):
-    __slots__ = ("at_us",)
+    __slots__ = ("at_us", "owner", "by")
     AT_US_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
     at_us: int
-    def __init__(self, at_us: _Optional[int] = ...) -> None: ...
+    owner: str
+    by: str
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
 
 class EffectRegistered(_message.Message):
     __slots__ = ("at_us", "name", "effect_version", "author", "description", "kind", "owner")
@@ -369,6 +451,24 @@ class EffectRegistered(_message.Message):
     kind: str
     owner: str
     def __init__(self, at_us: _Optional[int] = ..., name: _Optional[str] = ..., effect_version: _Optional[str] = ..., author: _Optional[str] = ..., description: _Optional[str] = ..., kind: _Optional[str] = ..., owner: _Optional[str] = ...) -> None: ...
+
+class EffectClaimed(_message.Message):
+    __slots__ = ("at_us", "owner")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    owner: str
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ...) -> None: ...
+
+class EffectDisowned(_message.Message):
+    __slots__ = ("at_us", "owner", "by")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    owner: str
+    by: str
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
 
 class StorageAdded(_message.Message):
     __slots__ = ("at_us", "owner", "kind", "name", "settings", "secrets", "capacity_bytes")
@@ -429,12 +529,14 @@ class StorageChecked(_message.Message):
     def __init__(self, at_us: _Optional[int] = ..., ok: _Optional[bool] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class StorageRemoved(_message.Message):
-    __slots__ = ("at_us", "purge")
+    __slots__ = ("at_us", "purge", "by")
     AT_US_FIELD_NUMBER: _ClassVar[int]
     PURGE_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
     at_us: int
     purge: bool
-    def __init__(self, at_us: _Optional[int] = ..., purge: _Optional[bool] = ...) -> None: ...
+    by: str
+    def __init__(self, at_us: _Optional[int] = ..., purge: _Optional[bool] = ..., by: _Optional[str] = ...) -> None: ...
 
 class StoragePurged(_message.Message):
     __slots__ = ("at_us", "left")
@@ -483,18 +585,88 @@ class CopyRemoved(_message.Message):
     def __init__(self, at_us: _Optional[int] = ...) -> None: ...
 
 class TokenAttached(_message.Message):
-    __slots__ = ("at_us", "user")
+    __slots__ = ("at_us", "user", "generation", "expires_at", "kind")
     AT_US_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
     at_us: int
     user: str
-    def __init__(self, at_us: _Optional[int] = ..., user: _Optional[str] = ...) -> None: ...
+    generation: int
+    expires_at: int
+    kind: str
+    def __init__(self, at_us: _Optional[int] = ..., user: _Optional[str] = ..., generation: _Optional[int] = ..., expires_at: _Optional[int] = ..., kind: _Optional[str] = ...) -> None: ...
+
+class TokenRefused(_message.Message):
+    __slots__ = ("at_us", "by", "reason")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    by: str
+    reason: str
+    def __init__(self, at_us: _Optional[int] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class TokenRevoked(_message.Message):
+    __slots__ = ("at_us", "by", "reason")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    by: str
+    reason: str
+    def __init__(self, at_us: _Optional[int] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class UserJoined(_message.Message):
     __slots__ = ("at_us",)
     AT_US_FIELD_NUMBER: _ClassVar[int]
     at_us: int
     def __init__(self, at_us: _Optional[int] = ...) -> None: ...
+
+class UserTokensRevoked(_message.Message):
+    __slots__ = ("at_us", "by", "reason")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    by: str
+    reason: str
+    def __init__(self, at_us: _Optional[int] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class UserErased(_message.Message):
+    __slots__ = ("at_us", "by")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    by: str
+    def __init__(self, at_us: _Optional[int] = ..., by: _Optional[str] = ...) -> None: ...
+
+class Refusal(_message.Message):
+    __slots__ = ("code", "route", "user", "address", "count", "first_ms", "last_ms")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    ROUTE_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_MS_FIELD_NUMBER: _ClassVar[int]
+    LAST_MS_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    route: str
+    user: str
+    address: str
+    count: int
+    first_ms: int
+    last_ms: int
+    def __init__(self, code: _Optional[str] = ..., route: _Optional[str] = ..., user: _Optional[str] = ..., address: _Optional[str] = ..., count: _Optional[int] = ..., first_ms: _Optional[int] = ..., last_ms: _Optional[int] = ...) -> None: ...
+
+class AuditRefused(_message.Message):
+    __slots__ = ("at_us", "refusals")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
+    def __init__(self, at_us: _Optional[int] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ...) -> None: ...
 
 class StoredEvent(_message.Message):
     __slots__ = ("stream", "version", "type", "data")
@@ -513,3 +685,9 @@ class EventBatch(_message.Message):
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[StoredEvent]
     def __init__(self, events: _Optional[_Iterable[_Union[StoredEvent, _Mapping]]] = ...) -> None: ...
+
+class RevokedHint(_message.Message):
+    __slots__ = ("tokens",)
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    tokens: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, tokens: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -12,31 +12,45 @@ from fastapi import APIRouter, Query, Request
 from pydantic import ConfigDict, Field, StringConstraints, field_validator
 from starlette.responses import Response
 
-from artdag_common.commands import DescribeObject, PublishObject
-from artdag_common.errors import UnauthenticatedError
+from artdag_common.cid import parse_cid
+from artdag_common.commands import DescribeObject
+from artdag_common.errors import PreconditionFailedError
+from artdag_common.federation.documents import ACTIVITY_JSON, LD_JSON, prefers_activity
 from artdag_common.media.types import SIGNATURE_BYTES, extension, media_type
-from services.gateway.api.documentation import CID, OBJECT, RUN_ID, TIME, UPLOADED, answers
+from services.gateway.api.documentation import (
+    CID,
+    OBJECT,
+    PUBLICATION,
+    RANGED,
+    RUN_ID,
+    SAME,
+    TIME,
+    UPLOADED,
+    answers,
+)
+from services.gateway.api.federation import GONE, object_of
+from services.gateway.api.federation import OBJECT as PUBLISHED_OBJECT
+from services.gateway.api.shapes import ByName, Either
 from services.gateway.booking import NAME_CHARACTERS, book, check_name
 from services.gateway.contents import (
     Addressed,
     Cid,
-    Viewer,
     copies_view,
     entity_tag,
     facts_views,
     known,
     meta_views,
+    own,
     preview_view,
-    publication_view,
     title_of,
     uses_view,
+    version_of,
 )
 from services.gateway.deriving import FACTS, has, look_into
 from services.gateway.downloads import ContentResponse, check_unchanged, matches
 from services.gateway.importing import FILES, Found, opened
 from services.gateway.issuing import patience_of
-from services.gateway.launching import OWN_WRITES_SECONDS
-from services.gateway.parts import Gateway, Parts, User
+from services.gateway.parts import Gateway, Parts, User, Viewer, Whose
 from services.gateway.problems import Json
 from services.gateway.projections import objects
 from services.gateway.projections.objects import Filter, ObjectRow
@@ -48,6 +62,7 @@ router = APIRouter(tags=["cache"])
 
 DESCRIPTION_CHARACTERS = 10_000
 TAGS = 50
+ATTEMPTS = 5
 BYTES_ONLY = re.compile(r"^\s*application/octet-stream\s*(;|$)")
 UPLOAD_BODY: dict[str, Any] = {
     "requestBody": {
@@ -67,14 +82,8 @@ UPLOAD_BODY: dict[str, Any] = {
         },
     }
 }
-PUBLICATION: dict[str, Any] = {
-    "owner": "owner",
-    "name": "Cat",
-    "description": "A cat, dancing",
-    "published_at": TIME,
-    "run_id": RUN_ID,
-    "recipe_cid": CID,
-    "provenance_cid": CID,
+ASSET: dict[str, Any] = {"name": "cat", "owner": "owner"} | {
+    name: value for name, value in OBJECT.items() if name != "names"
 }
 META: dict[str, Any] = OBJECT | {
     "name": "cat",
@@ -98,9 +107,9 @@ FOUND: dict[str, Any] = {
     "audio": {"sample_rate": 48000, "channels": 2, "codec": "aac"},
     "playable": True,
 }
-PREVIEW = {"thumbnail": f"/cache/{CID}/thumbnail", "mp4": f"/cache/{CID}/mp4"}
+PREVIEW = ByName(thumbnail=f"/cache/{CID}/thumbnail", mp4=f"/cache/{CID}/mp4")
 DETAIL: dict[str, Any] = META | {
-    "facts": FOUND,
+    "facts": Either(FOUND, {"status": "pending"}),
     "preview": PREVIEW,
     "used": {
         "runs": [
@@ -130,6 +139,10 @@ DETAIL: dict[str, Any] = META | {
         }
     ],
 }
+DETAILS = answers(DETAIL, 400, 401, 404, 412, 416) | RANGED | GONE
+DETAILS[200]["content"]["application/octet-stream"] = {"example": "(bytes)"}
+for _kind in (ACTIVITY_JSON, LD_JSON.partition(";")[0]):
+    DETAILS[200]["content"][_kind] = {"example": PUBLISHED_OBJECT}
 Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(description="`next` of the page before")]
@@ -155,17 +168,6 @@ class Description(Addressed):
         return value
 
 
-class Publishing(Addressed):
-    """Under what content becomes public. What is left out is as you described it."""
-
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"name": "Cat", "description": "A cat, dancing"}}
-    )
-
-    name: str | None = Field(None, max_length=NAME_CHARACTERS)
-    description: str | None = Field(None, max_length=DESCRIPTION_CHARACTERS)
-
-
 # --- in -------------------------------------------------------------------------------------------------------------
 
 
@@ -174,7 +176,7 @@ class Publishing(Addressed):
     summary="Upload a file",
     status_code=201,
     openapi_extra=UPLOAD_BODY,
-    responses=answers(UPLOADED, 401, 413, 422, 507, status=201, pending=True),
+    responses=answers(Either(UPLOADED, {"files": [UPLOADED]}), 401, 413, 422, 507, status=201, pending=True),
 )
 async def upload(request: Request, parts: Parts, user: User) -> Response:
     """Store files. They are hashed while they come; what does not come whole leaves nothing.
@@ -205,7 +207,7 @@ async def upload(request: Request, parts: Parts, user: User) -> Response:
     "/cache/import",
     summary="Import local files",
     status_code=201,
-    responses=answers({"files": [UPLOADED]}, 401, 404, 413, 422, 507, status=201, pending=True),
+    responses=answers(Either({"files": [UPLOADED]}, UPLOADED), 401, 404, 413, 422, 507, status=201, pending=True),
 )
 async def import_files(
     request: Request,
@@ -267,6 +269,7 @@ async def _keep(parts: Gateway, file: Found) -> Uploaded:
 async def list_objects(
     parts: Parts,
     viewer: Viewer,
+    owner: Whose,
     limit: Limit = 50,
     cursor: Cursor = None,
     type: Annotated[  # noqa: A002  (the name of the parameter)
@@ -275,42 +278,34 @@ async def list_objects(
     name: Annotated[str | None, Query(max_length=NAME_CHARACTERS, description="Part of a name")] = None,
     tag: Annotated[str | None, Query(max_length=64)] = None,
     origin: Annotated[str | None, Query(max_length=40, description="upload, import, step, plan …")] = None,
-    owner: Annotated[
-        str | None, Query(max_length=200, description="Who described, used or rendered it; `me`: you")
-    ] = None,
 ) -> Response:
-    """One page of all content; `next` is the cursor of the following page."""
-    chosen = Filter((type,) if type else None, name or None, tag or None, origin or None, _owner(owner, viewer))
-    rows, total, following = await page_of(parts, limit, cursor, chosen)
+    """One page of your content and of published content, what came last first; `next`: cursor of the next page."""
+    chosen = Filter((type,) if type else None, name or None, tag or None, origin or None, owner)
+    rows, total, following = await page_of(parts, viewer, limit, cursor, chosen)
     return Json(page_view("objects", await meta_views(parts, rows, viewer), total, following))
 
 
-def _owner(owner: str | None, viewer: str) -> str | None:
-    if owner != "me":
-        return owner or None
-    if not viewer:
-        raise UnauthenticatedError("owner=me needs a token: send Authorization: Bearer <token>")
-    return viewer
-
-
 async def page_of(
-    parts: Gateway, limit: int, cursor: str | None, chosen: Filter
+    parts: Gateway, viewer: str, limit: int, cursor: str | None, chosen: Filter
 ) -> tuple[list[ObjectRow], int, int | None]:
-    """Return a page of content, how much there is, and the cursor of the following page."""
-    rows, total = await objects.newest(parts.pool, limit + 1, read_cursor(cursor), chosen)
+    """Return a page of the content that a viewer sees, how much that is, and the cursor of the following page."""
+    rows, total = await objects.newest(parts.pool, viewer, limit + 1, read_cursor(cursor), chosen)
     return rows[:limit], total, rows[limit - 1].position if len(rows) > limit else None
 
 
 @router.get(
     "/assets",
     summary="List known assets",
-    responses=answers({"assets": [OBJECT | {"name": "cat", "owner": "owner"}], "total": 1, "next": None}, 422),
+    responses=answers({"assets": [ASSET], "total": 1, "next": None}, 401, 422),
 )
-async def list_assets(parts: Parts, limit: Limit = 50, cursor: Cursor = None) -> Response:
-    """Content that has a name, named last first. Recipes and runs may use these names instead of CIDs."""
-    rows, total = await objects.named(parts.pool, limit + 1, read_cursor(cursor))
+async def list_assets(parts: Parts, viewer: Viewer, limit: Limit = 50, cursor: Cursor = None) -> Response:
+    """Content that you gave a name, or that is published under one; named last first.
+
+    Recipes and runs may use these names instead of CIDs. Yours come before others'.
+    """
+    rows, total = await objects.named(parts.pool, viewer, limit + 1, read_cursor(cursor))
     page = rows[:limit]
-    following = page[-1]["position"] if len(rows) > limit else None
+    following = page[-1]["place"] if len(rows) > limit else None
     items = [
         {
             "name": row["name"],
@@ -330,21 +325,24 @@ async def list_assets(parts: Parts, limit: Limit = 50, cursor: Cursor = None) ->
 # --- one ------------------------------------------------------------------------------------------------------------
 
 
-@router.get("/cache/{cid}", summary="Get content details", responses=answers(DETAIL, 400, 404))
+@router.get("/cache/{cid}", summary="Get content details", responses=DETAILS)
 async def get_details(request: Request, cid: Cid, parts: Parts, viewer: Viewer) -> Response:
     """All that is known: what it is and is called, what it holds, where it can be seen, which runs and recipes use it.
 
     `copies`: at your storage providers.
 
-    Asked for as `application/octet-stream`, the bytes themselves, as this address gave them earlier.
+    Asked for as `application/octet-stream`, the bytes themselves, as this address gave them earlier. Asked for as
+    `application/activity+json`, the object that it is published as; 410 with a `Tombstone` if it is so no longer.
     """
     if BYTES_ONLY.match(request.headers.get("accept", "")):
-        return await get_raw(request, cid, parts)
-    row = await known(parts, cid)
+        return await get_raw(request, cid, parts, viewer)
+    if activity_type := prefers_activity(request.headers.get("accept", "")):
+        return await object_of(parts, parse_cid(cid), activity_type)
+    row = await known(parts, cid, viewer)
     (meta,), (facts,), used, copies = await asyncio.gather(
         meta_views(parts, [row], viewer),
         facts_views(parts, [row]),
-        uses_view(parts, row.cid),
+        uses_view(parts, row.cid, viewer),
         copies_view(parts, row.cid, viewer),
     )
     if facts is None and row.media_type.partition("/")[0] in FACTS.of and has(row, FACTS):
@@ -353,18 +351,19 @@ async def get_details(request: Request, cid: Cid, parts: Parts, viewer: Viewer) 
     return Json(meta | {"facts": facts, "preview": preview_view(row, facts), "used": used, "copies": copies})
 
 
-@router.get("/cache/{cid}/meta", summary="Get content metadata", responses=answers(META, 400, 404))
+@router.get("/cache/{cid}/meta", summary="Get content metadata", responses=answers(META, 400, 401, 404) | SAME)
 async def get_meta(request: Request, cid: Cid, parts: Parts, viewer: Viewer) -> Response:
     """What it is, where it came from, and what is said of it. The `ETag` is what `If-Match` of a change takes."""
-    return await _meta(request, parts, await known(parts, cid), viewer)
+    return await _meta(request, parts, await known(parts, cid, viewer), viewer)
 
 
 async def _meta(request: Request, parts: Gateway, row: ObjectRow, viewer: str) -> Response:
-    tag = entity_tag(row, viewer)
+    (meta,) = await meta_views(parts, [row], viewer)
+    tag = entity_tag(meta)
     headers = {"ETag": tag, "Vary": "Authorization, Cookie", "Cache-Control": "no-cache"}
     if request.method == "GET" and matches(request.headers.get("if-none-match", ""), tag):
         return Response(None, 304, headers)
-    return Json((await meta_views(parts, [row], viewer))[0], 200, headers)
+    return Json(meta, 200, headers)
 
 
 @router.patch(
@@ -374,71 +373,38 @@ async def _meta(request: Request, parts: Gateway, row: ObjectRow, viewer: str) -
 )
 async def patch_meta(request: Request, cid: Cid, body: Description, parts: Parts, user: User) -> Response:
     """Name, description and tags are yours: others keep theirs. With `If-Match`, only if nothing changed since."""
-    row = await known(parts, cid)
+    row = await own(parts, cid, user, "describe")
     body.check(row.cid)
-    check_unchanged(request.headers, entity_tag(row, user))
-    expected = row.version if request.headers.get("if-match", "*").strip() != "*" else 0
     name = (body.name or "").strip()
     check_name(name)
     fields = tuple(each for each in ("name", "description", "tags") if each in body.model_fields_set)
     command_id = await parts.issuer.command_id(request, user, await request.body())
-    command = DescribeObject(
-        row.cid, user, fields, name, body.description or "", tuple(sorted(set(body.tags or ()))), expected
-    )
-    done = await parts.issuer.issue(command, command_id, f"/cache/{row.cid}/meta", patience_of(request))
-    return await _meta(request, parts, await _at(parts, row, int(done.get("version", 0))), user)
-
-
-async def _at(parts: Gateway, row: ObjectRow, version: int) -> ObjectRow:
-    """Return content as the read models show it at a version, or later."""
-
-    async def check() -> ObjectRow | None:
-        found = await objects.find(parts.pool, row.cid)
-        return found if found is not None and found.version >= version else None
-
-    return await parts.projector.until(check, OWN_WRITES_SECONDS) or row
-
-
-@router.post(
-    "/cache/{cid}/publish",
-    summary="Publish",
-    responses=answers({"cid": CID, "published": PUBLICATION}, 400, 401, 404, 422, pending=True),
-)
-async def publish(request: Request, cid: Cid, parts: Parts, user: User, body: Publishing | None = None) -> Response:
-    """Make content public in your name, with the provenance of the run that made it. The same again changes nothing.
-
-    What is published cannot be deleted.
-    """
-    row = await known(parts, cid)
-    given = body or Publishing.model_validate({})
-    given.check(row.cid)
-    (meta,) = await meta_views(parts, [row], user)
-    name = (given.name if given.name is not None else meta["name"] or "").strip()
-    check_name(name)
-    if not name:
-        raise refused("name", "", "there: content is published under a name; send one, or name it first")
-    description = given.description if given.description is not None else meta["description"]
-    made = await objects.origin_of(parts.pool, row.cid, user)
-    origin = (made["run_id"], made["recipe_cid"], made["provenance_cid"]) if made else ("", "", "")
-    command_id = await parts.issuer.command_id(request, user, await request.body())
-    command = PublishObject(row.cid, user, name, description, *origin)
-    done = await parts.issuer.issue(command, command_id, f"/cache/{row.cid}", patience_of(request))
-    await _at(parts, row, int(done.get("version", 0)))
-    published = (await objects.publications_of(parts.pool, [row.cid])).get(row.cid, [])
-    own = next((publication_view(each) for each in published if each.owner == user), None)
-    return Json({"cid": row.cid, "published": own or {"owner": user, "name": name, "description": description}})
+    said = (fields, name, body.description or "", tuple(sorted(set(body.tags or ()))))
+    resource, conditional = f"/cache/{row.cid}/meta", request.headers.get("if-match", "*").strip() != "*"
+    for attempt in range(ATTEMPTS):
+        check_unchanged(request.headers, entity_tag((await meta_views(parts, [row], user))[0]))
+        command = DescribeObject(row.cid, user, *said, row.version if conditional else 0)
+        each_id = f"{command_id}-{attempt}" if attempt else command_id
+        try:
+            done = await parts.issuer.issue(command, each_id, resource, patience_of(request))
+            break
+        except PreconditionFailedError as error:  # perhaps by another, who says other things of the same content
+            row = await version_of(parts, row, int(error.values["version"]))
+    else:
+        raise PreconditionFailedError(f"{row.cid} changed {ATTEMPTS} times meanwhile", cid=row.cid)
+    return await _meta(request, parts, await version_of(parts, row, int(done.get("version", 0))), user)
 
 
 @router.get(
     "/cache/{cid}/raw",
     summary="Download raw content",
-    responses=answers("(bytes)", 400, 404, 412, 416, media_type="application/octet-stream"),
+    responses=answers("(bytes)", 400, 401, 404, 412, 416, media_type="*/*") | RANGED,
 )
-@router.head("/cache/{cid}/raw", summary="Ask for size and type", responses=answers("", 400, 404, 412))
-async def get_raw(request: Request, cid: Cid, parts: Parts) -> Response:
+@router.head("/cache/{cid}/raw", summary="Ask for size and type", responses=answers("", 400, 401, 404, 412) | SAME)
+async def get_raw(request: Request, cid: Cid, parts: Parts, viewer: Viewer) -> Response:
     """The bytes, whole or a range of them (`Range`, `If-Range`); the CID is the `ETag` (`If-None-Match`)."""
-    row = await known(parts, cid)
+    row = await known(parts, cid, viewer)
     end = extension(row.media_type)
-    name = await title_of(parts, row)
+    name = await title_of(parts, row, viewer)
     filename = name if name.endswith(f".{end}") else f"{name}.{end}"
     return ContentResponse(request, await parts.blobs.path(row.cid), row.cid, row.media_type, filename)

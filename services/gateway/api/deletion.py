@@ -13,7 +13,8 @@ from artdag_common.commands import CollectGarbage, DeleteObject
 from artdag_common.domain.retention import OPERATOR
 from artdag_common.errors import NotYoursError
 from services.gateway.api.documentation import CID, answers
-from services.gateway.contents import Cid
+from services.gateway.api.shapes import ByName
+from services.gateway.contents import Cid, check_seen
 from services.gateway.issuing import patience_of
 from services.gateway.launching import OWN_WRITES_SECONDS
 from services.gateway.parts import Gateway, Parts, User
@@ -23,12 +24,12 @@ from services.gateway.projections import objects
 router = APIRouter(tags=["cache"])
 
 DAY_SECONDS = 86_400
-DELETED: dict[str, Any] = {"cid": CID, "deleted": True, "freed_bytes": 1048576, "kept_for": []}
+DELETED: dict[str, Any] = {"cid": CID, "deleted": True, "freed_bytes": 1048576}
 REPORT: dict[str, Any] = {
     "dry_run": True,
     "count": 1,
     "bytes": 1048576,
-    "why": {"unused": {"count": 1, "bytes": 1048576, "reason": "nobody needs it, and nobody has used it for long"}},
+    "why": ByName(unused={"count": 1, "bytes": 1048576, "reason": "nobody needs it, and nobody has used it for long"}),
     "items": [{"cid": CID, "size_bytes": 1048576, "why": "unused"}],
     "truncated": False,
 }
@@ -78,17 +79,22 @@ async def _collect(request: Request, parts: Gateway, user: str, dry_run: bool, d
 async def delete_content(request: Request, cid: Cid, parts: Parts, user: User) -> Response:
     """For whoever uploaded or named it, and for the operator where nobody has.
 
-    Refused (409) while it is published, or needed by a run, recipe or effect: `rule` says which, `holders` names them
-    with links. Where other users have it too, it is only yours no more: `deleted` is false, `kept_for` names them.
+    Refused (409) while it is published, or a run, recipe or effect of yours needs it: `rule` says which, `holders`
+    names them with links. What others need keeps the bytes here, for them; you are not told. `freed_bytes`: of yours.
     """
     wanted = parse_cid(cid)
     command_id = await parts.issuer.command_id(request, user, b"")
+    if await parts.issuer.handled(command_id) is None:  # else it is gone, and the same is answered again
+        await check_seen(parts, wanted, user)
     command = DeleteObject(wanted, user, user == OPERATOR)
     done = await parts.issuer.issue(command, command_id, f"/cache/{wanted}", patience_of(request))
+    left = None if done["deleted"] else await objects.find(parts.pool, wanted)
 
-    async def check() -> bool:
-        return await objects.find(parts.pool, wanted) is None
+    async def gone() -> bool:
+        if done["deleted"]:
+            return await objects.find(parts.pool, wanted) is None
+        return not await objects.has(parts.pool, user, wanted)
 
-    if done.get("deleted"):
-        await parts.projector.until(check, OWN_WRITES_SECONDS)
-    return Json(done)
+    await parts.projector.until(gone, OWN_WRITES_SECONDS)
+    freed = left.size_bytes if left else done["freed_bytes"]
+    return Json({"cid": wanted, "deleted": True, "freed_bytes": freed})

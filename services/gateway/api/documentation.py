@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.gateway.api.shapes import ByName, whole
 from services.gateway.problems import MEDIA_TYPE, example
+
+JSON = "application/json"
 
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 PROBLEM_SCHEMA: dict[str, Any] = {
     "title": "Problem",
     "description": "RFC 9457. Further members carry the values that the detail names.",
     "type": "object",
-    "required": ["type", "title", "status", "detail", "instance", "code"],
+    "required": ["type", "title", "status", "detail", "code"],
     "properties": {
         "type": {"type": "string", "format": "uri", "example": "urn:artdag:problem:run-not-found"},
         "title": {"type": "string", "example": "Run not found"},
@@ -37,15 +40,21 @@ PROBLEMS: dict[int, tuple[str, str, str]] = {
     410: ("upload-expired", "It was abandoned", "the upload 7d0f… was removed: nothing came for 24 h"),
     412: ("precondition-failed", "It changed meanwhile", "If-Match names version 3, it is version 4 now"),
     413: ("content-too-large", "Too large", "the upload has more than 21474836480 bytes"),
+    414: ("uri-too-long", "The address is too long", "the address has more than 8192 bytes"),
     415: ("unsupported-content-type", "Not a body of this kind", "Content-Type is text/plain; send JSON"),
     416: ("range-not-satisfiable", "Range behind the end", "Range 'bytes=900-' is outside the content's 10 bytes"),
     422: ("invalid-request", "A rule is broken", "limit: 0 is not greater than or equal to 1"),
     423: ("upload-busy", "Somebody else writes to it", "the upload 7d0f… is being written to"),
+    429: ("rate-limited", "Too many requests", "your address sent too many requests of this kind; try again in 3 s"),
+    431: ("request-header-fields-too-large", "The headers are too long", "the head has more than 32768 bytes"),
     460: ("checksum-mismatch", "It arrived damaged", "the sha1 of what arrived is not the one announced"),
     502: ("cid-mismatch", "Another server gave wrong bytes", "the bytes that came are not bafy…"),
     503: ("service-unavailable", "Try again shortly", "the bus did not take StartRun"),
     507: ("storage-full", "The disk is full", "the disk that holds the cache is full; nothing was stored"),
 }
+
+ALWAYS = (403, 413, 414, 415, 422, 429, 431, 503)
+"""What any request may meet: bodies and addresses are looked at before there is a route."""
 
 RUN: dict[str, Any] = {
     "run_id": RUN_ID,
@@ -73,10 +82,30 @@ RUN: dict[str, Any] = {
         "analysis": f"/api/run/{RUN_ID}/analysis",
     },
 }
+ACTIVITY: dict[str, Any] = {
+    "id": f"https://l1.example/activities/{RUN_ID}",
+    "state": "delivered",
+    "attempts": 1,
+    "last_error": None,
+    "next_attempt_at": None,
+    "link": "https://l2.example/assets/1",
+}
+PUBLICATION: dict[str, Any] = {
+    "owner": "owner",
+    "name": "Cat",
+    "description": "A cat, dancing",
+    "published_at": TIME,
+    "run_id": RUN_ID,
+    "recipe_cid": CID,
+    "provenance_cid": CID,
+    "object": f"https://l1.example/objects/{RUN_ID}",
+    "activity": ACTIVITY,
+}
 RUN_DETAIL = RUN | {
     "status": "running",
+    "published": PUBLICATION,
     "steps": {
-        "by_status": {"cached": 2, "completed": 1, "running": 1},
+        "by_status": ByName(cached=2, completed=1, running=1),
         "running": [
             {
                 "step": 3,
@@ -108,7 +137,7 @@ PLAN: dict[str, Any] = {
             "label": "dog.apply_dog.effect",
             "level": 1,
             "cache_id": "c0ffee…",
-            "config": {"effect": "dog", "params": {}},
+            "config": ByName(effect="dog", params={}),
             "inputs": [0],
             "status": "pending",
             "output_cid": None,
@@ -142,7 +171,7 @@ RECIPE_DETAIL = RECIPE | {
             "list": False,
         }
     ],
-    "nodes": [{"id": "video", "type": "SOURCE", "config": {"input": True}, "inputs": []}],
+    "nodes": [{"id": "video", "type": "SOURCE", "config": ByName(input=True), "inputs": []}],
     "output": "sync_video",
 }
 OBJECT: dict[str, Any] = {
@@ -167,29 +196,64 @@ PENDING: dict[str, Any] = {
     "links": {"command": "/api/commands/1f6e…", "resource": f"/runs/{RUN_ID}"},
 }
 
+RANGED: dict[int | str, dict[str, Any]] = {
+    206: {"description": "The bytes that `Range` asks for", "content": {"*/*": {"example": "(bytes)"}}},
+    304: {"description": "`If-None-Match` names it: you have it"},
+}
+"""What routes that give bytes answer besides."""
+
+SAME: dict[int | str, dict[str, Any]] = {304: RANGED[304]}
+
+UNDERWAY = {
+    "type": "object",
+    "required": ["status", "links"],
+    "properties": {"status": {"type": "string"}, "links": {"type": "object"}},
+}
+"""What all answers about work that goes on have in common."""
+
 
 def answers(
-    shown: Any, *problems: int, status: int = 200, media_type: str = "application/json", pending: bool = False
+    shown: Any, *problems: int, status: int = 200, media_type: str = JSON, pending: bool = False
 ) -> dict[int | str, dict[str, Any]]:
     """Return a route's ``responses``.
 
     Args:
-        shown: example of the answer.
-        problems: HTTP statuses of the problems it may answer with; 403 and 503 always may.
+        shown: example of the answer; its schema is made of it. Empty: the answer has no body.
+        problems: HTTP statuses of the problems it may answer with, besides those that every route may.
         pending: it may also answer 202, before its owner has.
     """
-    documented: dict[int | str, dict[str, Any]] = {
-        status: {"description": "Done", "content": {media_type: {"example": shown}}}
-    }
+    documented: dict[int | str, dict[str, Any]] = {status: {"description": "Done"}}
+    if shown != "":
+        schema = {"schema": whole(shown)} if media_type == JSON else {}
+        documented[status]["content"] = {media_type: {"example": shown, **schema}}
     if pending:
         documented[202] = {
             "description": "Kept, and not handled yet: look at the links",
-            "content": {"application/json": {"example": PENDING}},
+            "content": {JSON: {"schema": UNDERWAY, "example": PENDING}},
         }
-    for number in sorted({*problems, 403, 503}):
-        code, description, detail = PROBLEMS[number]
-        documented[number] = {
-            "description": description,
-            "content": {MEDIA_TYPE: {"schema": PROBLEM, "example": example(code, number, detail)}},
-        }
+    for number in sorted({*problems, *ALWAYS}):
+        documented[number] = _problem(number)
     return documented
+
+
+def corrected(responses: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return a route's ``responses`` without what the framework says of its own accord.
+
+    It promises JSON of no shape where nothing of the kind is sent, and its own form of a refusal where all problems
+    have one.
+    """
+    found = {}
+    for status, answer in responses.items():
+        content = answer.get("content", {})
+        if content.get(JSON) == {"schema": {}}:
+            content.pop(JSON)
+            if not content:
+                answer.pop("content")
+        found[status] = _problem(int(status)) if "HTTPValidationError" in str(answer) else answer
+    return found
+
+
+def _problem(status: int) -> dict[str, Any]:
+    code, description, detail = PROBLEMS[status]
+    shown = example(code, status, detail)
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": PROBLEM, "example": shown}}}

@@ -11,16 +11,17 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from artdag_common.cid import is_cid, parse_cid
-from artdag_common.commands import RegisterEffect
+from artdag_common.commands import DeleteEffect, RegisterEffect
 from artdag_common.effects.registry import EFFECTS, Effect, find_effect
 from artdag_common.effects.uploaded import MAX_BYTES, parse
-from artdag_common.errors import EffectNotFoundError, UnknownEffectError
+from artdag_common.errors import EffectNotFoundError, NotYoursError, UnknownEffectError
 from services.gateway.api.documentation import CID, TIME, answers
+from services.gateway.api.shapes import ByName
 from services.gateway.downloads import ContentResponse
 from services.gateway.issuing import patience_of
 from services.gateway.launching import OWN_WRITES_SECONDS
 from services.gateway.naming import NAMED_AT_MOST, nearest
-from services.gateway.parts import Gateway, Parts, User
+from services.gateway.parts import Gateway, Parts, User, Viewer, Whose
 from services.gateway.problems import Json
 from services.gateway.projections import effects
 from services.gateway.projections.effects import EffectRow
@@ -84,8 +85,8 @@ EFFECT_DETAIL = EFFECT | {
     "dependencies": ["numpy"],
     "params": {
         "type": "object",
-        "properties": {
-            "amount": {
+        "properties": ByName(
+            amount={
                 "type": "number",
                 "default": 0.5,
                 "minimum": 0,
@@ -93,7 +94,7 @@ EFFECT_DETAIL = EFFECT | {
                 "description": "0: as it is; 1: black",
                 "title": "Amount",
             }
-        },
+        ),
         "additionalProperties": False,
     },
 }
@@ -119,7 +120,8 @@ async def upload_effect(request: Request, parts: Parts, user: User) -> Response:
     await parts.issuer.issue(command, command_id, f"/effects/{stored.cid}", patience_of(request))
 
     async def check() -> EffectRow | None:
-        return await effects.find(parts.pool, stored.cid)
+        row = await effects.find(parts.pool, user, stored.cid)
+        return row if row and row.owner == user else None
 
     row = await parts.projector.until(check, OWN_WRITES_SECONDS)
     return Json(effect_view(found, row), 201 if row else 202, {"Location": f"/effects/{stored.cid}"})
@@ -140,20 +142,22 @@ async def _source(request: Request, parts: Gateway) -> bytes:
 @router.get(
     "",
     summary="List effects",
-    responses=answers({"effects": [EFFECT], "total": 1, "next": None}, 422),
+    responses=answers({"effects": [EFFECT], "total": 1, "next": None}, 401, 422),
 )
 async def list_effects(
     parts: Parts,
+    viewer: Viewer,
+    owner: Whose,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
 ) -> Response:
-    """One page of effects: uploaded ones, newest first, then the built-in ones by name."""
-    builtin = [EFFECTS[name] for name in sorted(EFFECTS)]
+    """One page of effects: yours and published ones, newest first, then the built-in ones by name."""
+    builtin = [] if owner else [EFFECTS[name] for name in sorted(EFFECTS)]
     before = read_cursor(cursor)
     # A place for each in one descending order: built-in ones have 0 … n-1, uploaded ones n and their position.
     shift = len(builtin)
     position = None if before is None else max(0, before - shift)
-    rows, total = await effects.newest(parts.pool, limit + 1, position)
+    rows, total = await effects.newest(parts.pool, viewer, limit + 1, position, owner)
     places = [(row.position + shift, row_view(row)) for row in rows]
     places += [(place, effect_view(each, None)) for place, each in _placed(builtin) if before is None or place < before]
     page = places[:limit]
@@ -165,10 +169,13 @@ def _placed(builtin: Sequence[Effect]) -> list[tuple[int, Effect]]:
     return [(len(builtin) - 1 - index, each) for index, each in enumerate(builtin)]
 
 
-@router.get("/{effect}", summary="Get effect details", responses=answers(EFFECT_DETAIL, 404))
-async def get_effect(effect: Reference, parts: Parts) -> Response:
-    """What it says of itself, and its parameters as a JSON schema. A name means the built-in, else the newest."""
-    found, row = await _find(parts, effect)
+@router.get("/{effect}", summary="Get effect details", responses=answers(EFFECT_DETAIL, 401, 404))
+async def get_effect(effect: Reference, parts: Parts, viewer: Viewer) -> Response:
+    """What it says of itself, and its parameters as a JSON schema.
+
+    A name means the built-in one, else your newest, else what was published last.
+    """
+    found, row = await _find(parts, effect, viewer)
     view = effect_view(found, row)
     view["dependencies"] = list(found.uploaded.modules) if found.uploaded else []
     schema = found.params.model_json_schema()
@@ -186,14 +193,37 @@ async def get_effect(effect: Reference, parts: Parts) -> Response:
     summary="Get an effect's source",
     responses=answers(SOURCE_EXAMPLE, 404, media_type=SOURCE_TYPE),
 )
-async def get_source(request: Request, effect: Reference, parts: Parts) -> Response:
+async def get_source(request: Request, effect: Reference, parts: Parts, viewer: Viewer) -> Response:
     """The Python file itself, byte for byte."""
-    found, _ = await _find(parts, effect)
+    found, _ = await _find(parts, effect, viewer)
     return ContentResponse(request, found.source, found.cid, SOURCE_TYPE, f"{found.name}.py")
 
 
-async def _find(parts: Gateway, reference: str) -> tuple[Effect, EffectRow | None]:
-    """Return an effect by CID or name.
+@router.delete(
+    "/{effect}",
+    summary="Delete an effect",
+    responses=answers({"cid": CID, "name": "fade", "deleted": True}, 401, 404, pending=True),
+)
+async def delete_effect(request: Request, effect: Reference, parts: Parts, user: User) -> Response:
+    """Take an effect off your list. Recipes and runs that use it keep it, and so does whoever else has it."""
+    found, row = await _find(parts, effect, user)
+    if row is None or row.owner != user:
+        whose_it_is = "it is built in" if row is None else "somebody else published it"
+        raise NotYoursError(f"effect {found.cid} is not yours to delete: {whose_it_is}", effect=found.cid)
+    command_id = await parts.issuer.command_id(request, user, b"")
+    command = DeleteEffect(found.cid, user)
+    await parts.issuer.issue(command, command_id, f"/effects/{found.cid}", patience_of(request))
+
+    async def gone() -> bool:
+        left = await effects.find(parts.pool, user, found.cid)
+        return left is None or left.owner != user
+
+    await parts.projector.until(gone, OWN_WRITES_SECONDS)
+    return Json({"cid": found.cid, "name": found.name, "deleted": True})
+
+
+async def _find(parts: Gateway, reference: str, viewer: str) -> tuple[Effect, EffectRow | None]:
+    """Return an effect that a viewer sees, by CID or name.
 
     Raises:
         EffectNotFoundError: there is none; the message names the nearest.
@@ -202,7 +232,7 @@ async def _find(parts: Gateway, reference: str) -> tuple[Effect, EffectRow | Non
         return EFFECTS[reference], None
     if is_cid(reference):
         cid = parse_cid(reference)
-        row = await effects.find(parts.pool, cid)
+        row = await effects.find(parts.pool, viewer, cid)
         if row or any(each.cid == cid for each in EFFECTS.values()):
             try:
                 return await asyncio.to_thread(find_effect, cid), row
@@ -210,10 +240,10 @@ async def _find(parts: Gateway, reference: str) -> tuple[Effect, EffectRow | Non
                 raise EffectNotFoundError(error.message, effect=cid) from error
         known: list[str] = []
     else:
-        row = await effects.find_named(parts.pool, reference)
+        row = await effects.find_named(parts.pool, viewer, reference)
         if row:
-            return await _find(parts, row.cid)
-        known = [*sorted(EFFECTS), *await effects.names(parts.pool)]
+            return await _find(parts, row.cid, viewer)
+        known = [*sorted(EFFECTS), *await effects.names(parts.pool, viewer)]
     shown = reference if len(reference) <= 80 else reference[:77] + "…"
     raise EffectNotFoundError(f"no effect {shown!r}{nearest(reference[:NAMED_AT_MOST], known)}", effect=shown)
 

@@ -26,11 +26,11 @@ from artdag_common.eventstore.excerpt import excerpt
 from artdag_common.ipld.car import MEDIA_TYPE, FolderCar, Source
 from artdag_common.ipld.unixfs import dag_of_file, known_file
 from artdag_common.run_archive import EVENTS, MANIFEST, Item, Manifest, content_path, named_content, streams
-from services.gateway.api.documentation import answers
-from services.gateway.api.runs import RunId, wanted
+from services.gateway.api.documentation import SAME, answers
+from services.gateway.api.runs import RunId, own
 from services.gateway.downloads import matches
 from services.gateway.parts import Gateway, Parts, User
-from services.gateway.projections import runs
+from services.gateway.projections import recipes, runs
 from services.gateway.projections.runs import RunRow
 
 router = APIRouter(tags=["runs"])
@@ -42,14 +42,14 @@ SIZES = "SELECT cid, size_bytes FROM rm_objects WHERE cid = ANY ($1::text[])"
 @router.get(
     "/api/run/{run_id}/export",
     summary="Export a run as a CAR file",
-    responses=answers("(bytes)", 401, 404, 409, media_type="application/vnd.ipld.car"),
+    responses=answers("(bytes)", 401, 404, 409, media_type="application/vnd.ipld.car") | SAME,
 )
 async def export_run(request: Request, run_id: RunId, parts: Parts, user: User) -> Response:
-    """All content of a finished run, what its recipe is, and its stored events, under one root.
+    """All content of a finished run of yours, what its recipe is, and its stored events, under one root.
 
     The root is the `ETag`. `artdag run verify` checks such a file without a server; any IPFS tool can read it.
     """
-    row = await wanted(parts, run_id)
+    row = await own(parts, run_id, user, "export")
     if not row.finished:
         raise RunActiveError(f"run {run_id} is still {row.status}; export it when it is over", run=run_id)
     stack = ExitStack()
@@ -91,7 +91,8 @@ async def _car(parts: Gateway, row: RunRow, stack: ExitStack) -> FolderCar:
         async for each in excerpt(parts.pool, streams(run)):
             file.write(each.line())
             position, head = each.event.position, each.hash
-    named = named_content(run, recipe.source_cid if recipe else "", await _record(parts, run))
+    source = await _source(parts, row, recipe)
+    named = named_content(run, source, await _record(parts, run))
     items, stored = await _content(parts, named)
     manifest = Manifest(row.run_id, await _state(parts, row), position, head.hex(), tuple(items))
     (own / MANIFEST).write_bytes(manifest.write())
@@ -99,6 +100,12 @@ async def _car(parts: Gateway, row: RunRow, stack: ExitStack) -> FolderCar:
         name: Source.at(own / name, await asyncio.to_thread(dag_of_file, own / name)) for name in (MANIFEST, EVENTS)
     }
     return FolderCar(written | stored)
+
+
+async def _source(parts: Gateway, row: RunRow, recipe: Recipe | None) -> str:
+    """Return the CID of the recipe's YAML in the words that the run's owner sees; empty: in none."""
+    found = await recipes.find(parts.pool, row.owner, row.recipe_cid)
+    return found.source_cid if found else recipe.sources.get(row.owner, "") if recipe else ""
 
 
 async def _record(parts: Gateway, run: Run) -> Any:

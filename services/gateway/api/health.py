@@ -1,19 +1,17 @@
-"""The server itself: what it is, whether it lives, whether it can work; signing in by link."""
+"""The server itself: what it is, whether it lives, whether it can work."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Annotated
 
 import asyncpg
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from redis.exceptions import RedisError
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from artdag_common.eventstore.postgres import LOST
 from artdag_common.version import VERSION
-from services.gateway.access import COOKIE
 from services.gateway.api.documentation import answers
 from services.gateway.parts import Gateway, Parts
 from services.gateway.problems import Json
@@ -23,7 +21,6 @@ router = APIRouter(tags=["server"])
 
 SERVICES = ("planner", "executor", "cache", "auth")
 ANSWER_SECONDS = 1.0
-COOKIE_SECONDS = 30 * 86_400
 PARTS = {
     "postgres": True,
     "nats": True,
@@ -53,27 +50,6 @@ async def info(parts: Parts) -> Response:
             "links": {name.partition(".")[0]: f"/{name}" for name in links},
         }
     )
-
-
-@router.get(
-    "/login",
-    summary="Sign in by link",
-    status_code=303,
-    responses=answers("", 401, status=303),
-)
-async def login(parts: Parts, token: Annotated[str, Query(max_length=500)]) -> Response:
-    """The link that `artdag up` prints: keeps the token in a cookie that no script can read."""
-    await parts.access.holder(token)
-    response = RedirectResponse("/", 303, headers={"Referrer-Policy": "no-referrer", "Cache-Control": "no-store"})
-    response.set_cookie(
-        COOKIE,
-        token,
-        max_age=COOKIE_SECONDS,
-        httponly=True,
-        samesite="lax",
-        secure=parts.settings.public_url.startswith("https:"),
-    )
-    return response
 
 
 @router.get("/health", summary="Whether the gateway lives", responses=answers({"status": "ok"}))

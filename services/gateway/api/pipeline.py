@@ -11,11 +11,12 @@ from starlette.responses import Response
 
 from artdag_common.commands import ExecuteRun
 from artdag_common.errors import RunNotFoundError, RunNotPlannedError
-from services.gateway.api.documentation import CID, PENDING, PLAN, RUN, RUN_ID, answers
-from services.gateway.api.runs import NewRun, wanted
+from services.gateway.api.documentation import CID, PLAN, RUN, RUN_ID, answers
+from services.gateway.api.runs import NewRun, own, wanted
+from services.gateway.api.shapes import ByName, Either
 from services.gateway.issuing import patience_of, refusal
 from services.gateway.launching import created, launch, seen
-from services.gateway.parts import Gateway, Parts, User
+from services.gateway.parts import Gateway, Parts, User, Viewer
 from services.gateway.problems import Json
 from services.gateway.projections import runs
 from services.gateway.views import plan_view, run_url, run_view
@@ -66,18 +67,18 @@ async def plan(request: Request, body: NewRun, parts: Parts, user: User) -> Resp
 async def execute(request: Request, body: Execution, parts: Parts, user: User) -> Response:
     """Let a run that `/api/plan` made go on."""
     command_id = await parts.issuer.command_id(request, user, await request.body())
-    run_id = body.run_id or await _holder(parts, body.plan_id or body.plan_cid)
-    await wanted(parts, run_id)
-    await parts.issuer.issue(ExecuteRun(run_id), command_id, run_url(run_id), patience_of(request))
+    run_id = body.run_id or await _holder(parts, user, body.plan_id or body.plan_cid)
+    await own(parts, run_id, user, "execute")
+    await parts.issuer.issue(ExecuteRun(run_id, user), command_id, run_url(run_id), patience_of(request))
     run = await seen(parts, run_id, enough=lambda run: run.status != "planned")
-    return Json(run_view(run or await wanted(parts, run_id)))
+    return Json(run_view(run or await wanted(parts, run_id, user)))
 
 
-async def _holder(parts: Gateway, plan: str) -> str:
-    run_id = await runs.held(parts.pool, plan)
+async def _holder(parts: Gateway, user: str, plan: str) -> str:
+    run_id = await runs.held(parts.pool, user, plan)
     if run_id is not None:
         return run_id
-    if await runs.plan_known(parts.pool, plan):
+    if await runs.plan_known(parts.pool, user, plan):
         raise RunNotPlannedError(f"no run waits with plan {plan}: it was executed, or its run is over", plan=plan)
     raise RunNotFoundError(f"no run has the plan {plan}", plan=plan)
 
@@ -97,11 +98,18 @@ async def run_recipe(request: Request, body: NewRun, parts: Parts, user: User) -
 @router.get(
     "/commands/{command_id}",
     summary="What became of a command",
-    responses=answers(PENDING | {"status": "accepted"}, 422),
+    responses=answers(
+        Either(
+            {"command_id": "1f6e…", "status": "accepted", "values": ByName(stream=f"run-{RUN_ID}", version=1)},
+            {"command_id": "1f6e…", "status": "pending"},
+        ),
+        401,
+        422,
+    ),
 )
-async def get_command(command_id: Annotated[str, Path(max_length=128)], parts: Parts) -> Response:
-    """For requests that were answered with 202: `pending`, `accepted` or `refused`."""
-    outcome = await parts.issuer.outcome(command_id)
+async def get_command(command_id: Annotated[str, Path(max_length=128)], parts: Parts, viewer: Viewer) -> Response:
+    """For requests of yours that were answered with 202: `pending`, `accepted` or `refused`."""
+    outcome = await parts.issuer.outcome(command_id, viewer)
     if outcome is None:
         return Json({"command_id": command_id, "status": "pending"})
     if outcome.accepted:

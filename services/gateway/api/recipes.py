@@ -11,11 +11,12 @@ from starlette.responses import Response
 
 from artdag_common.commands import DeleteRecipe
 from artdag_common.domain.recipe_document import MAX_BYTES
+from artdag_common.errors import NotYoursError
 from services.gateway.api.documentation import CID, RECIPE, RECIPE_DETAIL, RUN, answers
 from services.gateway.api.runs import Inputs
 from services.gateway.issuing import patience_of
 from services.gateway.launching import created, launch, recipe_seen, register
-from services.gateway.parts import Parts, User
+from services.gateway.parts import Parts, User, Viewer, Whose
 from services.gateway.problems import Json
 from services.gateway.projections import recipes
 from services.gateway.uploads import is_form, receive_form, receive_text, refused
@@ -74,42 +75,46 @@ async def upload_recipe(request: Request, parts: Parts, user: User) -> Response:
     command_id = await parts.issuer.command_id(request, user, source)
     sketch = await parts.names.sketch(source, user)
     cid = await register(parts, request, sketch, user, command_id)
-    await recipe_seen(parts, cid)
-    row = await recipes.find(parts.pool, cid)
+    await recipe_seen(parts, user, cid)
+    row = await recipes.find(parts.pool, user, cid)
     known = {"recipe_id": cid, "name": sketch.graph.name, "version": sketch.graph.version}
     return Json(recipe_view(row) if row else known, 201 if row else 202, {"Location": f"/recipes/{cid}"})
 
 
 async def list_recipes(
     parts: Parts,
+    viewer: Viewer,
+    owner: Whose,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
 ) -> Response:
-    """One page of recipes, newest first; `next` is the cursor of the following page."""
-    rows, total = await recipes.newest(parts.pool, limit + 1, read_cursor(cursor))
+    """One page of your recipes and of published ones, newest first; `next` is the cursor of the following page."""
+    rows, total = await recipes.newest(parts.pool, viewer, limit + 1, read_cursor(cursor), owner)
     page = rows[:limit]
     following = page[-1].position if len(rows) > limit else None
     return Json(page_view("recipes", [recipe_view(row) for row in page], total, following))
 
 
-async def get_recipe(recipe: RecipeId, parts: Parts) -> Response:
-    """A recipe with its inputs and its nodes."""
-    row = await parts.names.recipe(recipe)
+async def get_recipe(recipe: RecipeId, parts: Parts, viewer: Viewer) -> Response:
+    """A recipe with its inputs and its nodes. A name means your own, else what was published last."""
+    row = await parts.names.recipe(recipe, viewer)
     return Json(recipe_detail(row, await parts.names.graph(row.cid)))
 
 
 async def delete_recipe(request: Request, recipe: RecipeId, parts: Parts, user: User) -> Response:
-    """Take a recipe off the list. Runs made with it stay."""
-    row = await parts.names.recipe(recipe)
+    """Take a recipe off your list. Runs made with it stay, and others who have it keep it."""
+    row = await parts.names.recipe(recipe, user)
+    if row.owner != user:
+        raise NotYoursError(f"recipe {row.cid} is not yours to delete: somebody else published it", recipe=row.cid)
     command_id = await parts.issuer.command_id(request, user, b"")
-    await parts.issuer.issue(DeleteRecipe(row.cid), command_id, f"/recipes/{row.cid}", patience_of(request))
-    await recipe_seen(parts, row.cid, present=False)
+    await parts.issuer.issue(DeleteRecipe(row.cid, user), command_id, f"/recipes/{row.cid}", patience_of(request))
+    await recipe_seen(parts, user, row.cid, present=False)
     return Json({"recipe_id": row.cid, "name": row.name, "deleted": True})
 
 
 async def run_recipe(request: Request, recipe: RecipeId, body: RecipeRun, parts: Parts, user: User) -> Response:
     """Render a recipe. With an `Idempotency-Key`, repeating the request gives the same run."""
-    row = await parts.names.recipe(recipe)
+    row = await parts.names.recipe(recipe, user)
     run_id = await launch(parts, request, user, row.cid, body.inputs, body.output_name)
     return await created(parts, run_id)
 
@@ -130,8 +135,8 @@ def _routes(prefix: str, what: str, plural: str, *, earlier: bool) -> APIRouter:
         responses=answers(RECIPE, 401, 413, 422, 507, status=201, pending=True),
     )
     page = {"recipes": [RECIPE], "total": 1, "next": None}
-    add("", "GET", list_recipes, f"List {plural}", responses=answers(page, 422))
-    add("/{recipe}", "GET", get_recipe, f"Get {what} details", responses=answers(RECIPE_DETAIL, 404))
+    add("", "GET", list_recipes, f"List {plural}", responses=answers(page, 401, 422))
+    add("/{recipe}", "GET", get_recipe, f"Get {what} details", responses=answers(RECIPE_DETAIL, 401, 404))
     deleted = {"recipe_id": CID, "name": "beat-sync", "deleted": True}
     add(
         "/{recipe}",

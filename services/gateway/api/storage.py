@@ -26,6 +26,8 @@ from artdag_common.commands import (
 from artdag_common.domain.storage_kinds import KINDS, StorageKind, canonical_settings, kind_named, read_settings
 from artdag_common.errors import ContentNotFoundError, InvalidRequestError, StorageNotFoundError
 from services.gateway.api.documentation import CID, TIME, answers
+from services.gateway.api.shapes import ByName
+from services.gateway.bodies import read_json
 from services.gateway.issuing import patience_of
 from services.gateway.launching import OWN_WRITES_SECONDS
 from services.gateway.parts import Gateway, Parts, User
@@ -69,15 +71,15 @@ STORAGE: dict[str, Any] = {
     "code": None,
     "reason": None,
     "enabled": True,
-    "settings": {
-        "access_key_id": "AKIAIOSFODNN7EXAMPLE",
-        "bucket": "my-art",
-        "endpoint": "https://s3.eu-central-1.amazonaws.com",
-        "prefix": "",
-        "region": "eu-central-1",
-        "style": "path",
-    },
-    "secrets": {"secret_access_key": {"set": True, "set_at": TIME}},
+    "settings": ByName(
+        access_key_id="AKIAIOSFODNN7EXAMPLE",
+        bucket="my-art",
+        endpoint="https://s3.eu-central-1.amazonaws.com",
+        prefix="",
+        region="eu-central-1",
+        style="path",
+    ),
+    "secrets": ByName(secret_access_key={"set": True, "set_at": TIME}),
     "capacity_bytes": 100_000_000_000,
     "usage": {
         "made": {"objects": 12, "size_bytes": 48_000_000},
@@ -95,7 +97,7 @@ STORAGE: dict[str, Any] = {
         "retry": f"/storage/{STORAGE_ID}/retry",
     },
 }
-STORAGE_DETAIL = STORAGE | {"copying": {CID: {"done": 0, "total": 4_000_000}}}
+STORAGE_DETAIL = STORAGE | {"copying": ByName({CID: {"done": 0, "total": 4_000_000}})}
 COPY: dict[str, Any] = {
     "cid": CID,
     "state": "made",
@@ -215,7 +217,7 @@ async def add_by_json(request: Request, parts: Parts, user: User) -> Response:
     Secrets are sealed at once and never shown again. `POST /storage/{id}/test` tells whether the place works.
     """
     raw = await receive_text(request, BODY_BYTES)
-    return await _add(request, parts, user, raw, _valid(NewStorage, _json(raw)))
+    return await _add(request, parts, user, raw, _valid(NewStorage, read_json(raw)))
 
 
 @router.get(
@@ -248,7 +250,7 @@ async def change_storage(request: Request, storage_id: StorageId, parts: Parts, 
     A new address needs the secrets again: they are not sent where they were not given for.
     """
     raw = await receive_text(request, BODY_BYTES)
-    body = _valid(StorageChange, _json(raw))
+    body = _valid(StorageChange, read_json(raw))
     row = await _wanted(parts, storage_id, user)
     command_id = await parts.issuer.command_id(request, user, parts.sealer.fingerprint(raw))
     done: dict[str, Any] = {}
@@ -483,13 +485,6 @@ async def _form_fields(request: Request, raw: bytes) -> dict[str, str]:
     else:
         raise _not(f"{URLENCODED} or multipart/form-data", "Content-Type", kind)
     return {name: value for name, value in pairs if value and not isinstance(value, UploadFile)}
-
-
-def _json(raw: bytes) -> Any:
-    try:
-        return orjson.loads(raw)
-    except ValueError:
-        raise _not("JSON", "body") from None
 
 
 def _not(what: str, field: str, value: str = "") -> InvalidRequestError:

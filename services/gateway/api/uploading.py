@@ -155,7 +155,13 @@ def read_checksum(text: str | None) -> Checksum | None:
 
 
 @router.options("", summary="What of tus this server speaks", status_code=204, responses=answers("", status=204))
-@router.options("/{upload_id}", summary="The same of one upload", status_code=204, responses=answers("", status=204))
+@router.options(
+    "/{upload_id}",
+    summary="The same of one upload",
+    status_code=204,
+    openapi_extra={"parameters": [{"name": "upload_id", "in": "path", "required": True, "schema": {"type": "string"}}]},
+    responses=answers("", status=204),
+)
 async def get_abilities(parts: Parts) -> Response:
     """`Tus-Version`, `Tus-Extension`, `Tus-Max-Size` (bytes) and `Tus-Checksum-Algorithm`."""
     headers = {
@@ -263,7 +269,8 @@ async def give_up(request: Request, upload_id: UploadId, parts: Parts, user: Use
     summary="Go on, ask or give up, where a client can only POST",
     status_code=204,
     openapi_extra=STREAM,
-    responses=answers("", 401, 404, 409, 410, 412, 413, 415, 422, 423, 460, 507, status=204),
+    responses=answers("", 401, 404, 409, 410, 412, 413, 415, 422, 423, 460, 507, status=204)
+    | {200: {"description": "As HEAD"}},
 )
 async def override(request: Request, upload_id: UploadId, parts: Parts, user: User) -> Response:
     """`X-HTTP-Method-Override` says what is meant: PATCH, HEAD or DELETE."""

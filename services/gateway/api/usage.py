@@ -9,6 +9,7 @@ from artdag_common.domain.retention import OUTPUT, UPLOADED
 from services.gateway.api.documentation import answers
 from services.gateway.parts import Parts, User
 from services.gateway.problems import Json
+from services.gateway.quota import tell_room
 
 router = APIRouter(tags=["cache"])
 
@@ -37,6 +38,8 @@ async def get_usage(parts: Parts, user: User) -> Response:
     kinds = {row["kind"]: row for row in await parts.pool.fetch(SUMS, user)}
     (total,) = await parts.pool.fetch(ALL, user)
     quota = parts.settings.quota_bytes
+    if quota:
+        tell_room(total["bytes"], quota)
 
     def of(kind: str) -> dict[str, int]:
         row = kinds.get(kind)

@@ -1,45 +1,45 @@
 """Follows all events and keeps the read models: rows and position commit together.
 
-Every gateway process follows the stream through a consumer of its own, since each has live clients to tell. The rows
-belong to whichever process comes first: the row of ``rm_position`` is locked, what it covers is skipped. That row, not
-the stream's consumer, remembers how far things are, so nothing is acknowledged, and where the stream has a gap, lags
-or was lost, Postgres is read instead.
+Every gateway process hears all events, as the relay publishes them, since each has live clients to tell. The rows
+belong to whichever process comes first: the row of ``rm_position`` is locked, what it covers is skipped. That row, and
+no consumer of the stream, remembers how far things are, so nothing is acknowledged, and where an event was not heard,
+Postgres is read instead.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from types import ModuleType
 from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
+import nats
 import structlog
 from nats.aio.msg import Msg
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.aio.subscription import Subscription
 
 from artdag_common.errors import ArtdagError
 from artdag_common.eventstore.port import Recorded
-from artdag_common.eventstore.postgres import ITS_EVENT, LOST, SCHEMA_LOCK
+from artdag_common.eventstore.postgres import ITS_EVENT, LOST, OWN_SCHEMA, SCHEMA_LOCK
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
-from artdag_common.messaging.consumer import QuickPull
 from artdag_common.tasks import end
-from services.gateway.projections import effects, objects, recipes, runs, storage, tokens
+from services.gateway.projections import audit, effects, objects, publications, recipes, runs, storage, tokens
 from services.gateway.projections.fact import Fact, fact
 
 NAME = "gateway"
-SHAPE = 2
+SHAPE = 3
 """Raised when a table or its meaning changes: the read models are then made anew from the events."""
 
-PROJECTIONS: tuple[ModuleType, ...] = (runs, recipes, effects, objects, storage, tokens)
+PROJECTIONS: tuple[ModuleType, ...] = (audit, runs, recipes, effects, objects, publications, storage, tokens)
 AT_ONCE = 2000
 IDLE = 0.5
 RETRY = 0.2
 PACE = 0.015
-FORGOTTEN = 600.0
 
 POSITION = """CREATE TABLE IF NOT EXISTS rm_position (
     name     text    PRIMARY KEY,
@@ -66,6 +66,7 @@ async def prepare(pool: asyncpg.Pool) -> int:
     """Make the tables, anew where they are of an older shape, and return the position they stand at."""
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
+        await connection.execute(OWN_SCHEMA)
         await connection.execute(POSITION)
         shape = await connection.fetchval("SELECT shape FROM rm_position WHERE name = $1", NAME)
         if shape is not None and shape != SHAPE:
@@ -131,8 +132,8 @@ class Projector:
         self._listeners = tuple(listeners)
         self._waiting: asyncio.Queue[Msg] = asyncio.Queue()
         self._advanced = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._pull: QuickPull | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._events: Subscription | None = None
         self.position = 0
         self.steady = False
         self._took_at = 0.0
@@ -140,30 +141,23 @@ class Projector:
     @property
     def running(self) -> bool:
         """True while events reach the read models."""
-        return self.steady and all(not task.done() for task in self._tasks[:1])
+        return self.steady and self._task is not None and not self._task.done()
 
     async def start(self) -> None:
         """Make the tables and run in the background."""
         self.position = await prepare(self._pool)
-        config = ConsumerConfig(
-            durable_name=f"gateway-{uuid4().hex}",
-            description="a gateway process; its place is kept in rm_position",
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=self.position + 1,
-            ack_policy=AckPolicy.NONE,
-            inactive_threshold=FORGOTTEN,
-        )
-        self._pull = QuickPull(self._bus, subjects.EVENTS, config, self._waiting.put_nowait, batch=AT_ONCE)
-        self._tasks = [
-            asyncio.create_task(self._work(), name="projector"),
-            asyncio.create_task(self._pull.start(), name="begin to pull"),
-        ]
+        # Events are heard as the relay publishes them, and nothing is asked of the stream: what was missed is read from
+        # Postgres. So a gateway needs no right on it, and a consumer of its own there could be any name's.
+        self._events = await self._bus.nc.listen(subjects.EVERY_EVENT, self._waiting.put_nowait)
+        self._task = asyncio.create_task(self._work(), name="projector")
 
     async def stop(self) -> None:
         """Stop; the next one goes on where this one was."""
-        if self._pull:
-            await self._pull.stop()
-        await end(*self._tasks)
+        if self._events:
+            self._bus.nc.forget(self._events)
+            with contextlib.suppress(nats.errors.Error):
+                await self._events.unsubscribe()
+        await end(self._task)
 
     async def until(self, check: Callable[[], Awaitable[T]], timeout: float) -> T:
         """Return the first answer of ``check`` that is true, asked now and after every batch; its last one at the end.
@@ -202,7 +196,7 @@ class Projector:
                 await asyncio.sleep(10 * RETRY)
 
     async def _next(self) -> list[Fact]:
-        """Return the next consecutive events that the stream delivered; none after :data:`IDLE` seconds."""
+        """Return the next consecutive events that were heard; none after :data:`IDLE` seconds."""
         try:
             messages = [await asyncio.wait_for(self._waiting.get(), IDLE if self.steady else 0.001)]
         except TimeoutError:
@@ -214,6 +208,8 @@ class Projector:
         facts: list[Fact] = []
         expected = 0
         for message in messages:
+            if "Es-Position" not in (message.headers or {}):
+                continue  # of a relay of an older version
             recorded = recorded_of(message)
             if recorded.position <= self.position or (expected and recorded.position < expected):
                 continue
@@ -243,18 +239,8 @@ class Projector:
         advanced.set()
 
 
-def sequence_of(message: Msg) -> int:
-    """Return a message's sequence in its stream, without reading the rest of its metadata.
-
-    Its reply subject names it: ``$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>…``, with domain and account before
-    the stream in the longer form (NATS ADR-15).
-    """
-    tokens = message.reply.split(".", 8)
-    return int(tokens[5] if message.reply.count(".") == 8 else tokens[7])
-
-
 def recorded_of(message: Msg) -> Recorded:
-    """Return the stored event that a message of the EVENTS stream carries: its sequence is the position."""
+    """Return the stored event that a message of the relay's carries."""
     headers: dict[str, Any] = message.headers or {}
     return Recorded(
         stream=headers["ce-subject"],
@@ -262,6 +248,6 @@ def recorded_of(message: Msg) -> Recorded:
         event_id=UUID(headers["ce-id"]),
         type=message.subject.rpartition(".")[2],
         data=message.data,
-        position=sequence_of(message),
+        position=int(headers["Es-Position"]),
         recorded_at=datetime.fromisoformat(headers["ce-time"]),
     )

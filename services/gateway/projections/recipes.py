@@ -1,130 +1,167 @@
-"""Recipes that can be run."""
+"""Recipes that can be run, by user: several may have the same one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 
 from artdag_common.domain.recipe import Recipe
+from services.gateway import visibility
 from services.gateway.projections.fact import Fact
-from services.gateway.projections.rows import UNLISTED, arrays, upsert
+from services.gateway.projections.rows import arrays, upsert
 
 KINDS = (Recipe.TOPIC,)
 TABLES = ("rm_recipes",)
 
 DDL = """
 CREATE TABLE IF NOT EXISTS rm_recipes (
-    cid         text PRIMARY KEY,
+    cid         text        NOT NULL,
+    owner       text        NOT NULL,
     position    bigint      NOT NULL,
     name        text        NOT NULL,
     version     text        NOT NULL,
     description text        NOT NULL,
-    owner       text        NOT NULL,
     source_cid  text        NOT NULL,
     created_at  timestamptz NOT NULL,
-    deleted     boolean     NOT NULL
+    deleted     boolean     NOT NULL,
+    published   boolean     NOT NULL,
+    PRIMARY KEY (cid, owner)
 );
-CREATE INDEX IF NOT EXISTS rm_recipes_name ON rm_recipes (name, position DESC) WHERE NOT deleted;
+CREATE INDEX IF NOT EXISTS rm_recipes_own ON rm_recipes (owner, position DESC) WHERE NOT deleted;
+CREATE INDEX IF NOT EXISTS rm_recipes_own_name ON rm_recipes (owner, name, position DESC) WHERE NOT deleted;
+CREATE INDEX IF NOT EXISTS rm_recipes_published ON rm_recipes (position DESC) WHERE published AND NOT deleted;
+CREATE INDEX IF NOT EXISTS rm_recipes_published_name ON rm_recipes (name) WHERE published AND NOT deleted;
+CREATE INDEX IF NOT EXISTS rm_recipes_source ON rm_recipes (source_cid);
 """
 
 COLUMNS = {
     "cid": "text",
+    "owner": "text",
     "position": "bigint",
     "name": "text",
     "version": "text",
     "description": "text",
-    "owner": "text",
     "source_cid": "text",
     "created_at": "timestamptz",
     "deleted": "boolean",
+    "published": "boolean",
 }
-WRITE = upsert("rm_recipes", COLUMNS, ("cid",))
+WRITE = upsert("rm_recipes", COLUMNS, ("cid", "owner"))
+CHOSEN = "($2::text IS NULL OR t.owner = $2)"
+ONCE = """NOT EXISTS (
+    SELECT FROM rm_recipes o WHERE o.cid = t.cid AND o.owner <> t.owner AND NOT o.deleted
+    AND (o.owner = $1 OR (o.published AND o.position < t.position)))"""
+"""A recipe that several have is on a list once."""
 
 
 @dataclass(slots=True)
 class RecipeRow:
-    """A row of ``rm_recipes``. ``position`` is that of the last upload: among equal names the newest is meant."""
+    """A row of ``rm_recipes``: a recipe as one of those who have it wrote it.
+
+    Attributes:
+        position: of the last upload: among equal names the newest is meant.
+        published: everybody sees it; kept by the projection of content.
+    """
 
     cid: str
+    owner: str
     position: int
     name: str
     version: str
     description: str
-    owner: str
     source_cid: str
     created_at: datetime
     deleted: bool = False
+    published: bool = False
 
 
 async def apply(connection: Any, facts: Sequence[Fact]) -> None:
-    """Take a batch of events in."""
+    """Take a batch of events in. Equal events give equal rows, however they are cut into batches."""
     mine = [fact for fact in facts if isinstance(fact.event, Recipe.Event)]
     if not mine:
         return
     known = await connection.fetch(
         "SELECT * FROM rm_recipes WHERE cid = ANY ($1::text[])", list({fact.key for fact in mine})
     )
-    rows = {row["cid"]: RecipeRow(**row) for row in known}
+    rows = {(row["cid"], row["owner"]): RecipeRow(**row) for row in known}
     for fact in mine:
+        cid = fact.key
         match fact.event:
             case Recipe.Registered() as event:
-                rows[fact.key] = RecipeRow(
-                    cid=fact.key,
+                rows[cid, event.owner] = RecipeRow(
+                    cid=cid,
+                    owner=event.owner,
                     position=fact.position,
                     name=event.name,
                     version=event.recipe_version,
                     description=event.description,
-                    owner=event.owner,
                     source_cid=event.source_cid,
                     created_at=event.timestamp,
                 )
-            case Recipe.Restored() as event:
-                row = rows[fact.key]
-                row.deleted, row.owner, row.position = False, event.owner, fact.position
+            case Recipe.Claimed() | Recipe.Restored() as event:
+                first = min((row for (each, _), row in rows.items() if each == cid), key=lambda row: row.created_at)
+                rows[cid, event.owner] = replace(
+                    first,
+                    owner=event.owner,
+                    position=fact.position,
+                    source_cid=event.source_cid or first.source_cid,
+                    created_at=event.timestamp,
+                    deleted=False,
+                    published=False,
+                )
+            case Recipe.Disowned() as event:
+                rows[cid, event.owner].deleted = True
             case Recipe.Deleted():
-                rows[fact.key].deleted = True
+                for (each, _), row in rows.items():
+                    row.deleted = row.deleted or each == cid
     await connection.execute(WRITE, *arrays(rows.values(), COLUMNS))
 
 
 # --- questions ------------------------------------------------------------------------------------------------------
 
 
-async def find(pool: asyncpg.Pool, cid: str) -> RecipeRow | None:
-    """Return a recipe that is not deleted, by its id."""
-    row = await pool.fetchrow("SELECT * FROM rm_recipes WHERE cid = $1 AND NOT deleted", cid)
-    return RecipeRow(**row) if row else None
-
-
-async def find_named(pool: asyncpg.Pool, name: str) -> RecipeRow | None:
-    """Return the newest recipe of this name."""
+async def find(pool: asyncpg.Pool, viewer: str, cid: str) -> RecipeRow | None:
+    """Return a recipe that a viewer sees, by its id: the viewer's own before what others published."""
     row = await pool.fetchrow(
-        "SELECT * FROM rm_recipes WHERE name = $1 AND owner <> $2 AND NOT deleted ORDER BY position DESC LIMIT 1",
-        name,
-        UNLISTED,
+        f"SELECT * FROM rm_recipes t WHERE {visibility.SEEN} AND cid = $2 ORDER BY {visibility.OWN_FIRST}, position",
+        viewer,
+        cid,
     )
     return RecipeRow(**row) if row else None
 
 
-async def names(pool: asyncpg.Pool) -> list[str]:
-    """Return the names that recipes have."""
+async def find_named(pool: asyncpg.Pool, viewer: str, name: str) -> RecipeRow | None:
+    """Return the newest recipe of this name that a viewer sees: the viewer's own before what others published."""
+    row = await pool.fetchrow(
+        f"""SELECT * FROM rm_recipes t WHERE {visibility.SEEN} AND name = $2
+        ORDER BY {visibility.OWN_FIRST}, position DESC LIMIT 1""",
+        viewer,
+        name,
+    )
+    return RecipeRow(**row) if row else None
+
+
+async def names(pool: asyncpg.Pool, viewer: str) -> list[str]:
+    """Return the names of the recipes that a viewer sees."""
     rows = await pool.fetch(
-        "SELECT DISTINCT name FROM rm_recipes WHERE NOT deleted AND owner <> $1 ORDER BY name LIMIT 1000", UNLISTED
+        f"SELECT DISTINCT name FROM rm_recipes t WHERE {visibility.SEEN} ORDER BY name LIMIT 1000", viewer
     )
     return [row["name"] for row in rows]
 
 
-async def newest(pool: asyncpg.Pool, limit: int, before: int | None) -> tuple[list[RecipeRow], int]:
-    """Return up to ``limit`` recipes uploaded before position ``before``, newest first, and how many there are."""
-    rows = await pool.fetch(
-        """SELECT * FROM rm_recipes WHERE NOT deleted AND owner <> $3 AND ($2::bigint IS NULL OR position < $2)
-        ORDER BY position DESC LIMIT $1""",
-        limit,
-        before,
-        UNLISTED,
-    )
-    total = await pool.fetchval("SELECT count(*) FROM rm_recipes WHERE NOT deleted AND owner <> $1", UNLISTED)
+async def newest(
+    pool: asyncpg.Pool, viewer: str, limit: int, before: int | None, owner: str | None = None
+) -> tuple[list[RecipeRow], int]:
+    """Return up to ``limit`` recipes that a viewer sees, and how many those are.
+
+    Args:
+        before: only those uploaded before this position; newest first.
+        owner: only those of this user.
+    """
+    rows = await pool.fetch(visibility.page("rm_recipes", CHOSEN, ONCE, 1), viewer, owner, limit, before)
+    total = await pool.fetchval(visibility.count("rm_recipes", CHOSEN, ONCE), viewer, owner)
     return [RecipeRow(**row) for row in rows], int(total)

@@ -9,6 +9,11 @@ UNLISTED = "derived"
 """Owner of the runs and recipes that make pictures of content: nobody asked for them by themselves."""
 
 
+def insert(table: str, columns: Mapping[str, str]) -> str:
+    """Return the statement that inserts rows; its arguments are one array per column, name → Postgres type."""
+    return f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM {_arrays(columns)}"
+
+
 def upsert(table: str, columns: Mapping[str, str], key: Sequence[str]) -> str:
     """Return the statement that inserts or replaces rows; its arguments are one array per column.
 
@@ -16,12 +21,8 @@ def upsert(table: str, columns: Mapping[str, str], key: Sequence[str]) -> str:
         columns: name → Postgres type, in the order of the arguments.
         key: the primary key's columns.
     """
-    names = ", ".join(columns)
     changes = ", ".join(f"{name} = EXCLUDED.{name}" for name in columns if name not in key)
-    return (
-        f"INSERT INTO {table} ({names}) SELECT * FROM {_arrays(columns)}"
-        f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
-    )
+    return f"{insert(table, columns)} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
 
 
 def update(table: str, columns: Mapping[str, str], key: Sequence[str]) -> str:

@@ -13,8 +13,9 @@ import orjson
 
 from artdag_common.domain.run import FINISHED, Run
 from artdag_common.domain.step import Step
+from services.gateway import visibility
 from services.gateway.projections.fact import Fact
-from services.gateway.projections.rows import UNLISTED, arrays, update, upsert
+from services.gateway.projections.rows import arrays, update, upsert
 
 KINDS = (Run.TOPIC, Step.TOPIC)
 TABLES = ("rm_run_steps", "rm_runs")
@@ -45,9 +46,11 @@ CREATE TABLE IF NOT EXISTS rm_runs (
     completed      integer     NOT NULL,
     created_at     timestamptz NOT NULL,
     updated_at     timestamptz NOT NULL,
-    deleted        boolean     NOT NULL
+    deleted        boolean     NOT NULL,
+    published      boolean     NOT NULL
 );
-CREATE INDEX IF NOT EXISTS rm_runs_newest ON rm_runs (position DESC) WHERE NOT deleted;
+CREATE INDEX IF NOT EXISTS rm_runs_own ON rm_runs (owner, position DESC) WHERE NOT deleted;
+CREATE INDEX IF NOT EXISTS rm_runs_published ON rm_runs (position DESC) WHERE published AND NOT deleted;
 CREATE INDEX IF NOT EXISTS rm_runs_plan ON rm_runs (plan_id);
 
 CREATE TABLE IF NOT EXISTS rm_run_steps (
@@ -97,6 +100,7 @@ RUN_COLUMNS = {
     "created_at": "timestamptz",
     "updated_at": "timestamptz",
     "deleted": "boolean",
+    "published": "boolean",
 }
 STEP_FIXED = ("node", "type", "level", "label", "config", "inputs")
 STEP_MOVING = {
@@ -116,13 +120,17 @@ ASKED = frozenset({"scheduled", "running"})
 LISTENING = ASKED | {"failed"}
 """Statuses in which what an executor says of a step concerns a run that goes on; a failed one may be tried again."""
 
+CHOSEN = "($2::text IS NULL OR t.status = $2) AND ($3::text IS NULL OR t.owner = $3)"
 WRITE_RUNS = upsert("rm_runs", RUN_COLUMNS, ("run_id",))
 WRITE_STEPS = update("rm_run_steps", STEP_MOVING, ("run_id", "step"))
 
 
 @dataclass(slots=True)
 class RunRow:
-    """A row of ``rm_runs``. ``position`` is that of the request; ``inputs`` and ``analyses`` are JSON."""
+    """A row of ``rm_runs``. ``position`` is that of the request; ``inputs`` and ``analyses`` are JSON.
+
+    ``published``: the owner published what the run gave; kept by the projection of content.
+    """
 
     run_id: str
     position: int
@@ -149,6 +157,7 @@ class RunRow:
     cached: int = 0
     completed: int = 0
     deleted: bool = False
+    published: bool = False
 
     @property
     def finished(self) -> bool:
@@ -371,37 +380,36 @@ async def find(pool: asyncpg.Pool, run_id: str) -> RunRow | None:
     return RunRow(**row) if row else None
 
 
-async def newest(pool: asyncpg.Pool, limit: int, before: int | None, status: str | None) -> tuple[list[RunRow], int]:
-    """Return up to ``limit`` runs requested before position ``before``, newest first, and how many there are in all."""
-    rows = await pool.fetch(
-        """SELECT * FROM rm_runs WHERE NOT deleted AND owner <> $4 AND ($2::bigint IS NULL OR position < $2)
-        AND ($3::text IS NULL OR status = $3) ORDER BY position DESC LIMIT $1""",
-        limit,
-        before,
-        status,
-        UNLISTED,
-    )
-    total = await pool.fetchval(
-        "SELECT count(*) FROM rm_runs WHERE NOT deleted AND owner <> $2 AND ($1::text IS NULL OR status = $1)",
-        status,
-        UNLISTED,
-    )
+async def newest(
+    pool: asyncpg.Pool, viewer: str, limit: int, before: int | None, status: str | None, owner: str | None = None
+) -> tuple[list[RunRow], int]:
+    """Return up to ``limit`` runs that a viewer sees, and how many those are.
+
+    Args:
+        before: only those requested before this position; newest first.
+        status, owner: only these.
+    """
+    rows = await pool.fetch(visibility.page("rm_runs", CHOSEN, arguments=2), viewer, status, owner, limit, before)
+    total = await pool.fetchval(visibility.count("rm_runs", CHOSEN), viewer, status, owner)
     return [RunRow(**row) for row in rows], int(total)
 
 
-async def held(pool: asyncpg.Pool, plan: str) -> str | None:
-    """Return the newest run that waits with this plan; ``plan``: plan id or CID of the plan."""
+async def held(pool: asyncpg.Pool, owner: str, plan: str) -> str | None:
+    """Return the owner's newest run that waits with this plan; ``plan``: plan id or CID of the plan."""
     found: str | None = await pool.fetchval(
-        """SELECT run_id FROM rm_runs WHERE (plan_id = $1 OR plan_cid = $1) AND status = 'planned' AND NOT deleted
+        """SELECT run_id FROM rm_runs
+        WHERE (plan_id = $1 OR plan_cid = $1) AND owner = $2 AND status = 'planned' AND NOT deleted
         ORDER BY position DESC LIMIT 1""",
         plan,
+        owner,
     )
     return found
 
 
-async def plan_known(pool: asyncpg.Pool, plan: str) -> bool:
-    """Return whether any run has this plan; ``plan``: plan id or CID of the plan."""
-    return bool(await pool.fetchval("SELECT 1 FROM rm_runs WHERE plan_id = $1 OR plan_cid = $1 LIMIT 1", plan))
+async def plan_known(pool: asyncpg.Pool, owner: str, plan: str) -> bool:
+    """Return whether a run of the owner's has this plan; ``plan``: plan id or CID of the plan."""
+    statement = "SELECT 1 FROM rm_runs WHERE (plan_id = $1 OR plan_cid = $1) AND owner = $2 LIMIT 1"
+    return bool(await pool.fetchval(statement, plan, owner))
 
 
 async def steps(pool: asyncpg.Pool, run_id: str) -> list[asyncpg.Record]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 
-from artdag_common.domain.access import Token
+from artdag_common.domain.access import Token, User
 from services.gateway.projections.fact import Fact
 from services.gateway.projections.rows import arrays, upsert
 
-KINDS = (Token.TOPIC,)
+KINDS = (Token.TOPIC, User.TOPIC)
 TABLES = ("rm_tokens",)
 
 DDL = """
@@ -21,40 +21,67 @@ CREATE TABLE IF NOT EXISTS rm_tokens (
     token_hash  text PRIMARY KEY,
     holder      text        NOT NULL,
     attached_at timestamptz NOT NULL,
+    expires_at  bigint      NOT NULL,
+    kind        text        NOT NULL,
     revoked     boolean     NOT NULL
 );
+CREATE INDEX IF NOT EXISTS rm_tokens_holder ON rm_tokens (holder);
 """
 
-COLUMNS = {"token_hash": "text", "holder": "text", "attached_at": "timestamptz", "revoked": "boolean"}
+COLUMNS = {
+    "token_hash": "text",
+    "holder": "text",
+    "attached_at": "timestamptz",
+    "expires_at": "bigint",
+    "kind": "text",
+    "revoked": "boolean",
+}
 WRITE = upsert("rm_tokens", COLUMNS, ("token_hash",))
 
 
 @dataclass(slots=True)
 class TokenRow:
-    """A row of ``rm_tokens``."""
+    """A row of ``rm_tokens``. ``expires_at``: unix seconds, 0: never; ``holder`` of one that was never attached: ''."""
 
     token_hash: str
     holder: str
     attached_at: datetime
+    expires_at: int = 0
+    kind: str = ""
     revoked: bool = False
 
 
 async def apply(connection: Any, facts: Sequence[Fact]) -> None:
     """Take a batch of events in."""
     known = await connection.fetch(
-        "SELECT * FROM rm_tokens WHERE token_hash = ANY ($1::text[])", list({fact.key for fact in facts})
+        "SELECT * FROM rm_tokens WHERE token_hash = ANY ($1::text[]) OR holder = ANY ($2::text[])",
+        list({fact.key for fact in facts if fact.kind == Token.TOPIC}),
+        list({fact.key for fact in facts if isinstance(fact.event, User.TokensRevoked)}),
     )
     rows = {row["token_hash"]: TokenRow(**row) for row in known}
     for fact in facts:
         match fact.event:
             case Token.Attached() as event:
-                rows[fact.key] = TokenRow(fact.key, event.user, event.timestamp)
+                rows[fact.key] = TokenRow(fact.key, event.user, event.timestamp, event.expires_at, event.kind)
+            case Token.Refused() as event:
+                rows[fact.key] = TokenRow(fact.key, "", event.timestamp, revoked=True)
             case Token.Revoked():
                 rows[fact.key].revoked = True
+            case User.TokensRevoked():
+                for row in rows.values():
+                    row.revoked |= row.holder == fact.key
     await connection.execute(WRITE, *arrays(rows.values(), COLUMNS))
 
 
 # --- questions ------------------------------------------------------------------------------------------------------
+
+
+async def revoked_of(pool: asyncpg.Pool, holders: Collection[str]) -> list[str]:
+    """Return the hashes of these users' tokens that were revoked."""
+    rows = await pool.fetch(
+        "SELECT token_hash FROM rm_tokens WHERE holder = ANY ($1::text[]) AND revoked", list(holders)
+    )
+    return [row["token_hash"] for row in rows]
 
 
 async def find(pool: asyncpg.Pool, token_hash: str) -> TokenRow | None:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from artdag_common.domain.access import Token
+from artdag_common.domain.access import Token, User
 from artdag_common.domain.aggregate import Aggregate
+from artdag_common.domain.audit import Audit, Refusal
 from artdag_common.domain.content import Object, Publication, Words
 from artdag_common.domain.copy import Copy
 from artdag_common.domain.effect import Effect
@@ -161,9 +162,38 @@ def recipe_restored(clock: Iterator[datetime]) -> Recipe:
         owner="owner",
         source_cid=cid("y"),
     )
-    recipe.delete(next(clock))
-    recipe.register("other", next(clock))
+    recipe.delete("owner", next(clock))
+    recipe.register("other", cid("y"), next(clock))
     return recipe
+
+
+def recipe_shared(clock: Iterator[datetime]) -> Recipe:
+    """Registered by two in words of their own, deleted by one and then by the other, registered again."""
+    recipe = Recipe.create(
+        Recipe.Registered,
+        cid("r"),
+        next(clock),
+        name="beat-sync",
+        recipe_version="1.0",
+        description="",
+        owner="owner",
+        source_cid=cid("y"),
+    )
+    recipe.register("u-abc", cid("z"), next(clock))
+    recipe.delete("owner", next(clock))
+    recipe.delete("u-abc", next(clock))
+    recipe.register("u-def", cid("x"), next(clock))
+    return recipe
+
+
+def effect_shared(clock: Iterator[datetime]) -> Effect:
+    """Uploaded by two, given up by both, uploaded by one of them again."""
+    effect = effect_registered(clock)
+    effect.claim("u-abc", next(clock))
+    effect.disown("owner", next(clock))
+    effect.disown("u-abc", next(clock))
+    effect.claim("owner", next(clock))
+    return effect
 
 
 def effect_registered(clock: Iterator[datetime]) -> Effect:
@@ -196,7 +226,21 @@ def object_published(clock: Iterator[datetime]) -> Object:
     content = Object.create(Object.Stored, cid("o"), next(clock), size_bytes=1, media_type="video/mp4", origin="step")
     content.describe("owner", Words("cat", "Eine Katze.", ("animal", "näher")), next(clock))
     content.describe("owner", Words(name=""), next(clock))
-    content.publish("owner", Publication("Cat", "A cat.", RUN, cid("r"), cid("w")), next(clock))
+    content.publish("owner", Publication("Cat", "A cat.", RUN, cid("r"), cid("w")), ("", ""), False, next(clock))
+    return content
+
+
+def object_unpublished(clock: Iterator[datetime]) -> Object:
+    """Published, under other words, and no more; the registry took two of it, refused one, and then took that too."""
+    content = Object.create(Object.Stored, cid("o"), next(clock), size_bytes=1, media_type="video/mp4", origin="step")
+    ids = [f"6f0c7d0e-5a0b-5d0b-9a59-00000000000{number}" for number in range(4)]
+    content.publish("u-abc", Publication("Cat", "A cat.", RUN, cid("r"), cid("w")), (ids[0], ids[1]), True, next(clock))
+    content.settle(ids[0], True, "https://l2.example/assets/1", 2, next(clock))
+    content.publish("u-abc", Publication("Katze", ""), (ids[1], ids[2]), True, next(clock))
+    content.settle(ids[1], True, "", 1, next(clock))
+    content.settle(ids[2], False, "422: no such person", 1, next(clock))
+    content.settle(ids[2], True, "https://l2.example/assets/2", 0, next(clock))
+    content.unpublish("u-abc", ids[3], next(clock))
     return content
 
 
@@ -258,6 +302,121 @@ def token_revoked(clock: Iterator[datetime]) -> Token:
     return token
 
 
+def token_refused(clock: Iterator[datetime]) -> Token:
+    """Never attached here; L2 revoked it."""
+    return Token.create(Token.Refused, "cd" * 32, next(clock), by="l2", reason="revoked at L2")
+
+
+def token_expiring(clock: Iterator[datetime]) -> Token:
+    """Attached with an end and a generation, then given back."""
+    token = Token.create(
+        Token.Attached,
+        "ef" * 32,
+        next(clock),
+        user="u-abcdefghijklmnopqrstuvwxyz",
+        generation=2,
+        expires_at=1_798_000_000,
+        kind="device",
+    )
+    token.revoke(next(clock), "u-abcdefghijklmnopqrstuvwxyz", "signed out")
+    return token
+
+
+def user_revoked(clock: Iterator[datetime]) -> User:
+    """Joined, and signed out everywhere, twice."""
+    user = User.join("u-abcdefghijklmnopqrstuvwxyz", next(clock))
+    user.revoke_tokens(next(clock), "l2", "signed out at L2")
+    user.revoke_tokens(next(clock), "u-abcdefghijklmnopqrstuvwxyz", "signed out everywhere")
+    return user
+
+
+def audit_refused(clock: Iterator[datetime]) -> Audit:
+    """Two gateways handed over what they had refused; of the second's, some were too many to be told apart."""
+    told = Refusal("token-revoked", "DELETE /runs/{run_id}", "u-abc", "0123456789abcdef", 3, 1795320000, 1795320001)
+    audit = Audit.begin("2026-11-21T12", [told, Refusal("foreign-origin", "", "", "f" * 16, 1, 1, 1)], next(clock))
+    audit.note([told, Refusal("hidden", "*", "", "", 10_000, 1795320000000, 1795320060000)], next(clock))
+    return audit
+
+
+def user_erased(clock: Iterator[datetime]) -> User:
+    """Joined, then erased by the operator, which takes every token."""
+    user = User.join("u-abcdefghijklmnopqrstuvwxyz", next(clock))
+    user.erase(next(clock), "owner")
+    return user
+
+
+def run_deleted_by(clock: Iterator[datetime]) -> Run:
+    """Stopped and deleted, by whom the events say."""
+    run = a_run(clock)
+    run.cancel("its owner was erased", next(clock), "owner")
+    run.delete(next(clock), "owner")
+    return run
+
+
+def object_erased(clock: Iterator[datetime]) -> Object:
+    """Uploaded by two, published by one; the operator erased both of them, one after the other."""
+    content = Object.create(Object.Stored, cid("v"), next(clock), size_bytes=1, media_type="video/mp4", origin="upload")
+    for owner in ("u-abc", "u-def"):
+        content.claim(owner, next(clock))
+    content.publish("u-abc", Publication("Cat", ""), ("activity-1", "activity-2"), False, next(clock))
+    content.unpublish("u-abc", "activity-3", next(clock), "owner")
+    content.disown("u-abc", next(clock), "owner")
+    content.evict("owner", "erased", next(clock), "u-def")
+    return content
+
+
+def recipe_erased(clock: Iterator[datetime]) -> Recipe:
+    """On two lists; the operator erased those who had it, one after the other."""
+    recipe = Recipe.create(
+        Recipe.Registered,
+        cid("r"),
+        next(clock),
+        name="dog",
+        recipe_version="1.0",
+        description="",
+        owner="u-abc",
+        source_cid=cid("y"),
+    )
+    recipe.register("u-def", cid("z"), next(clock))
+    recipe.delete("u-abc", next(clock), "owner")
+    recipe.delete("u-def", next(clock), "owner")
+    return recipe
+
+
+def effect_erased(clock: Iterator[datetime]) -> Effect:
+    """The operator erased the one who had it."""
+    effect = Effect.create(
+        Effect.Registered,
+        cid("e"),
+        next(clock),
+        name="glow",
+        effect_version="1.0.0",
+        author="",
+        description="",
+        kind="frame",
+        owner="u-abc",
+    )
+    effect.disown("u-abc", next(clock), "owner")
+    return effect
+
+
+def storage_removed_by(clock: Iterator[datetime]) -> Storage:
+    """The operator removed it, since its owner was erased."""
+    storage = Storage.create(
+        Storage.Added,
+        STORAGE,
+        next(clock),
+        owner="u-abc",
+        kind="ipfs",
+        name="Knoten",
+        settings='{"endpoint":"https://ipfs.example.org"}',
+        secrets=("token",),
+        capacity_bytes=0,
+    )
+    storage.remove(False, next(clock), "owner")
+    return storage
+
+
 HISTORIES: tuple[Callable[[Iterator[datetime]], Aggregate], ...] = (
     run_completed,
     run_from_cache,
@@ -268,13 +427,26 @@ HISTORIES: tuple[Callable[[Iterator[datetime]], Aggregate], ...] = (
     step_completed,
     step_failed,
     recipe_restored,
+    recipe_shared,
     effect_registered,
+    effect_shared,
     object_named,
     object_evicted,
     object_published,
+    object_unpublished,
     storage_purged,
     copy_removed,
     token_revoked,
+    token_refused,
+    token_expiring,
+    user_revoked,
+    audit_refused,
+    user_erased,
+    run_deleted_by,
+    object_erased,
+    recipe_erased,
+    effect_erased,
+    storage_removed_by,
 )
 
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from artdag_cli import backing as servers
-from artdag_cli.system import BACKING, EXTRAS, System, system
+from artdag_cli.system import BACKING, EXTRAS, STORES, System, system
 from artdag_common.blobs.endpoints import Hosts, parse_endpoint
 from artdag_common.blobs.ipfs import IpfsStore
 from artdag_common.blobs.remote import RemoteStore
@@ -51,8 +51,8 @@ async def test_both_keep_content_over_restarts(state: Path, tmp_path: Path) -> N
         pids = [child.pid for child in it.supervisor.children.values()]
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
     async with system(folder, 0, services=False, extras=("s3", "ipfs")) as it:
-        assert {name: it.environment[name] for name, _ in EXTRAS.values()} == {
-            name: first[name] for name, _ in EXTRAS.values()
+        assert {EXTRAS[name][0]: it.environment[EXTRAS[name][0]] for name in STORES} == {
+            EXTRAS[name][0]: first[EXTRAS[name][0]] for name in STORES
         }
         for store in stores(it):
             assert await store.present([cid]) == {cid}

@@ -67,11 +67,11 @@ async def test_a_run_keeps_what_it_is_made_of_and_gave(cache: Cache, world: Worl
     assert await cache.kinds(run.output_cid) == ["output run-run1"]
     assert await cache.kinds(run.plan_cid) == ["plan run-run1"]
     assert await cache.kinds(run.provenance_cid) == ["provenance run-run1"]
-    assert await cache.kinds(run.recipe_cid) == [f"recipe recipe-{run.recipe_cid}", "recipe run-run1"]
+    assert await cache.kinds(run.recipe_cid) == [f"recipe recipe-{run.recipe_cid}/o", "recipe run-run1"]
     assert await cache.kinds(run.outputs[1]) == [], "an intermediate is let go of when the run is over"
     for cid, rule in ((source, "input"), (run.output_cid, "output"), (run.plan_cid, "record")):
         with pytest.raises(ContentInUseError) as refused:
-            await cache.delete(cid, operator=True)
+            await cache.delete(cid, by="o", operator=True)
         assert refused.value.values["rule"] == rule
     await planner.commands.delete_run(DeleteRun("run1"), "delete")
     assert await cache.kinds(source) == ["uploaded user-me"]
@@ -80,8 +80,10 @@ async def test_a_run_keeps_what_it_is_made_of_and_gave(cache: Cache, world: Worl
     report = await cache.garbage.collect(False, 0.0)
     assert {run.output_cid, run.plan_cid, run.outputs[1]} <= {item.cid for item in report.items}
     with pytest.raises(ContentInUseError):
-        await cache.delete(run.recipe_cid, operator=True)
-    await planner.commands.delete_recipe(DeleteRecipe(run.recipe_cid), "forget")
+        await cache.delete(run.recipe_cid, by="o", operator=True)
+    with pytest.raises(NotYoursError):
+        await cache.delete(run.recipe_cid, by="owner", operator=True)
+    await planner.commands.delete_recipe(DeleteRecipe(run.recipe_cid, "o"), "forget")
     assert await cache.kinds(run.recipe_cid) == []
 
 
@@ -175,7 +177,8 @@ async def test_a_published_output_keeps_its_run(cache: Cache, world: World, plan
     await cache.publish(run.output_cid)
     with pytest.raises(OutputPublishedError):
         await planner.commands.delete_run(DeleteRun("run1"), "delete")
-    assert await cache.kinds(run.output_cid) == ["output run-run1", "published user-me"]
+    shown = (await cache.object(run.output_cid)).object_ids["me"]
+    assert await cache.kinds(run.output_cid) == ["output run-run1", f"published publication-{shown}"]
 
 
 async def test_what_is_published_while_its_run_is_deleted(

@@ -21,7 +21,8 @@ from artdag_common.domain.step import Step
 from artdag_common.errors import ServiceUnavailableError
 from artdag_common.eventstore.port import Append, AppendResult
 from artdag_common.eventstore.postgres import PostgresEventStore
-from services.planner import dispatcher
+from artdag_common.people import People
+from services.planner import hands
 from services.planner.dispatcher import Dispatcher
 from services.planner.engine import Ended, Engine
 from services.planner.handlers import Commands
@@ -81,8 +82,8 @@ class World:
             withdrawn.append(cache_id)
 
         infrastructure = Infrastructure("s", "h", "host")
-        queue = Dispatcher(send, lambda _: dispatcher.WINDOW)
-        engine = Engine(app, self.pool, self.blobs, queue, infrastructure, "", "localhost", withdraw)
+        queue = Dispatcher(send, lambda *_: hands.WINDOW)
+        engine = Engine(app, self.pool, self.blobs, queue, infrastructure, "", People(self.pool), withdraw)
         return Planner(app, engine, Commands(app, engine, self.blobs), sent, withdrawn)
 
     async def begin(self, planner: Planner, graph: Graph = GRAPH) -> None:

@@ -18,7 +18,6 @@ from artdag_common.errors import ServiceUnavailableError
 from artdag_common.messaging import subjects
 from services.executor import division as dividing
 from services.executor.division import CPU, HANDS, Division, divided
-from services.executor.wiring import durable
 from services.executor.worker import Broken, Long, Progress
 from tests.integration.events.appends import eventually
 from tests.integration.executor.conftest import CACHE_ID, Bench
@@ -50,7 +49,7 @@ async def grainy(bench: Bench, film: Path) -> ExecuteStep:
 
 
 def division_of(bench: Bench) -> Division:
-    return Division(bench.bus, Application(bench.store), bench.blobs, durable(CPU))
+    return Division(bench.bus, Application(bench.store), bench.blobs, subjects.workers(CPU))
 
 
 async def unheard(progress: Progress) -> None:
@@ -125,7 +124,7 @@ async def test_a_part_that_breaks_breaks_the_film(bench: Bench, film: Path) -> N
         result = await division_of(bench).make([good, bad], unheard)
         await bench.empty()
     assert isinstance(result, Broken)
-    assert result.reason.startswith("t.fx.effect[6/6]: ")
+    assert result.reason.startswith("effect[6/6]: ")  # without the name of anybody's recipe: others may wait for it too
 
 
 async def test_an_old_failure_of_a_part_is_no_answer(bench: Bench, film: Path) -> None:

@@ -6,14 +6,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
-from artdag_common.blobs.local import LocalBlobStore
+from artdag_cli.backing import free_port
 from artdag_common.cid import cid_of
 from artdag_common.config import Settings
-from artdag_common.errors import ArtdagError
-from services.gateway.api import ipfs
-from services.gateway.app import _refuse
+from services.gateway.wiring import gateway
 
 V0 = "Qmf412jQZiuVUtdgnB36FXFX7xg5V6KEbSJ4dpQuhkLyfD"
 
@@ -41,25 +38,15 @@ async def test_raw_content(api, stranger, asset, problem):
     problem(await stranger.get(f"/ipfs/{cid_of(uuid4().bytes)}/raw"), 404, "content-not-found")
 
 
-class Parts:
-    """What these routes work with where no gateway is set."""
-
-    def __init__(self, blobs: LocalBlobStore) -> None:
-        self.blobs = blobs
-        self.settings = Settings.model_validate({"IPFS_GATEWAY_URL": ""})
-
-
-async def test_without_a_gateway_it_leads_to_the_content_here(tmp_path):
-    blobs = LocalBlobStore(tmp_path)
-    cid = (await blobs.put(b"here")).cid
-    app = FastAPI()
-    app.state.gateway = Parts(blobs)
-    app.include_router(ipfs.router)
-    app.add_exception_handler(ArtdagError, _refuse)
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        answer = await client.get(f"/ipfs/{cid}")
-        assert (answer.status_code, answer.headers["location"]) == (307, f"/cache/{cid}/raw")
+async def test_without_a_gateway_it_leads_to_the_content_here(live, asset):
+    port = free_port()
+    settings = {"HOST": "127.0.0.1", "PORT": port, "IPFS_GATEWAY_URL": ""}
+    async with (
+        gateway(Settings.model_validate(live.environment | settings)),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
+    ):
+        answer = await client.get(f"/ipfs/{asset}")
+        assert (answer.status_code, answer.headers["location"]) == (307, f"/cache/{asset}/raw")
         assert (await client.get(f"/ipfs/{cid_of(b'nowhere')}")).status_code == 404
 
 

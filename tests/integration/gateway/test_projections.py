@@ -14,6 +14,7 @@ from artdag_cli.system import System, system
 from artdag_common.application import Application
 from artdag_common.domain.access import Token
 from artdag_common.domain.content import Object, Publication, Words
+from artdag_common.domain.effect import Effect
 from artdag_common.domain.plan import PlannedStep
 from artdag_common.domain.recipe import Recipe
 from artdag_common.domain.run import InputBinding, Run
@@ -22,7 +23,7 @@ from artdag_common.eventstore import postgres
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.relay import Relay
-from services.gateway.projections import objects, projector
+from services.gateway.projections import effects, objects, projector, publications, recipes, runs
 from services.gateway.projections.fact import Fact
 from services.gateway.projections.objects import FACTS, Filter
 from services.gateway.projections.projector import Projector
@@ -170,10 +171,29 @@ async def all_that_happens(app: Application) -> None:
         Recipe.Registered, "bafyr", NOW, name="r", recipe_version="1", description="", owner="o", source_cid="bafys"
     )
     await app.save(recipe, "recipe/1")
-    recipe.delete(NOW)
+    recipe.delete("o", NOW)
     await app.save(recipe, "recipe/2")
-    recipe.register("p", NOW)
+    recipe.register("p", "bafysp", NOW)
+    recipe.register("q", "bafysq", NOW)
+    recipe.register("o", "bafys", NOW)
     await app.save(recipe, "recipe/3")
+    recipe.delete("q", NOW)
+    await app.save(recipe, "recipe/4")
+    effect = Effect.create(
+        Effect.Registered,
+        "bafye",
+        NOW,
+        name="e",
+        effect_version="1",
+        author="",
+        description="",
+        kind="frame",
+        owner="o",
+    )
+    effect.claim("p", NOW)
+    await app.save(effect, "effect/1")
+    effect.disown("o", NOW)
+    await app.save(effect, "effect/2")
     content = Object.create(Object.Stored, "bafyo", NOW, size_bytes=3, media_type="video/mp4", origin="upload")
     content.name("owner", "cat", NOW)
     content.name("owner", "dog", NOW)
@@ -181,11 +201,28 @@ async def all_that_happens(app: Application) -> None:
     await app.save(content, "object/1")
     content.describe("owner", Words("cat", "a cat", ("animal", "dance")), NOW)
     content.describe("other", Words("Katze"), NOW)
-    content.publish("owner", Publication("Cat", "", "good", "bafyrecipe", "bafyprovenance"), NOW)
+    said = Publication("Cat", "", "good", "bafyrecipe", "bafyprovenance")
+    content.publish("owner", said, ("1", "2"), False, NOW)
+    content.claim("other", NOW)
     await app.save(content, "object/2")
     content.disown("other", NOW)
     content.describe("owner", Words(name=""), NOW)
     await app.save(content, "object/3")
+    shown = Object.create(Object.Stored, "bafyoutgood-c3", NOW, size_bytes=3, media_type="video/mp4", origin="step")
+    shown.publish("owner", Publication("Film", "", "good", "bafyr", "bafyprovenance"), ("3", "4"), False, NOW)
+    shown.publish("o", Publication("Film", "", "shared", "bafyr", ""), ("5", "6"), False, NOW)
+    await app.save(shown, "shown/1")
+    shown.unpublish("o", "7", NOW)
+    shown.publish("owner", Publication("Film", "", "", "", ""), ("8", "9"), False, NOW)
+    await app.save(shown, "shown/2")
+    shown.unpublish("owner", "10", NOW)
+    shown.publish("owner", Publication("Film", "", "good", "bafyr", "bafyprovenance"), ("11", "12"), False, NOW)
+    await app.save(shown, "shown/3")
+    taken_back = Object.create(Object.Stored, "bafye", NOW, size_bytes=3, media_type="text/x-python", origin="effect")
+    taken_back.publish("p", Publication("e", ""), ("13", "14"), False, NOW)
+    await app.save(taken_back, "taken/1")
+    taken_back.unpublish("p", "15", NOW)
+    await app.save(taken_back, "taken/2")
     lost = Object.create(Object.Stored, "bafylost", NOW, size_bytes=3, media_type="image/png", origin="upload")
     lost.claim("owner", NOW)
     lost.describe("owner", Words("lost", "it goes", ("gone",)), NOW)
@@ -293,14 +330,11 @@ async def test_the_rows_say_what_happened(pool, history):
 
 async def test_the_rows_say_what_is_known_of_content(pool, history):
     await projector.rebuild(pool)
-    rows, total = await objects.newest(pool, 10, None, Filter())
-    assert ([row.cid for row in rows], total) == (["bafyback", "bafyo"], 2)
     assert await objects.find(pool, "bafylost") is None
-    said = await objects.said_of(pool, ["bafyo", "bafylost", "bafyback"])
-    assert {cid: [(each.owner, each.name, each.tags) for each in words] for cid, words in said.items()} == {
-        "bafyo": [("owner", "", ["animal", "dance"])]
-    }
-    published = (await objects.publications_of(pool, ["bafyo"]))["bafyo"]
+    said = await objects.said_of(pool, "owner", ["bafyo", "bafylost", "bafyback"])
+    assert {cid: (each.name, each.tags) for cid, each in said.items()} == {"bafyo": ("", ["animal", "dance"])}
+    assert await objects.said_of(pool, "other", ["bafyo"]) == {}
+    published = (await publications.publications_of(pool, ["bafyo"]))["bafyo"]
     assert [(each.owner, each.name, each.run_id) for each in published] == [("owner", "Cat", "good")]
     facts = await objects.facts_of(pool, ["bafyo", "bafylost", "bafyback"])
     assert {cid: (row.status, row.document_cid, row.error) for cid, row in facts.items()} == {
@@ -308,23 +342,71 @@ async def test_the_rows_say_what_is_known_of_content(pool, history):
         "bafyback": ("unreadable", "", "no good"),
         "bafylost": ("pending", "", ""),
     }
-    assert await objects.runs_of(pool, "bafyback") == [], "who looks into content is on no list"
-    used = {row["run_id"]: row["roles"] for row in await objects.runs_of(pool, "bafysource")}
+    assert await objects.runs_of(pool, "owner", "bafyback") == [], "who looks into content is on no list"
+    used = {row["run_id"]: row["roles"] for row in await objects.runs_of(pool, "owner", "bafysource")}
     assert used == {run: ["input"] for run in ("good", "stopped", "waiting", "shared", "held")}, "bad was deleted"
+    seen = {row["run_id"]: row["roles"] for row in await objects.runs_of(pool, "other", "bafysource")}
+    assert seen == {"good": ["input"]}, "of the others nothing is published"
     assert (await objects.origin_of(pool, "bafyoutgood-c3", "owner"))["run_id"] == "good"
-    for chosen, found in (
-        (Filter(types=("video",)), ["bafyo"]),
-        (Filter(types=("image/png", "audio")), ["bafyback"]),
-        (Filter(name="CAT"), []),
-        (Filter(tag="dance"), ["bafyo"]),
-        (Filter(tag="dan"), []),
-        (Filter(origin="step"), ["bafyback"]),
-        (Filter(owner="owner"), ["bafyo"]),
-        (Filter(owner="other"), []),
-        (Filter(kept=True), ["bafyo"]),
+    assert await objects.origin_of(pool, "bafyoutgood-c3", "other") is None
+
+
+async def test_everybody_s_list_shows_what_they_see(pool, history):
+    await projector.rebuild(pool)
+    for viewer, chosen, found in (
+        ("owner", Filter(), ["bafyoutgood-c3", "bafyo"]),
+        ("owner", Filter(types=("video",)), ["bafyoutgood-c3", "bafyo"]),
+        ("owner", Filter(types=("image/png", "audio")), []),
+        ("owner", Filter(name="CAT"), ["bafyo"]),
+        ("owner", Filter(name="ca_"), []),
+        ("owner", Filter(tag="dance"), ["bafyo"]),
+        ("owner", Filter(tag="dan"), []),
+        ("owner", Filter(origin="step"), ["bafyoutgood-c3"]),
+        ("owner", Filter(owner="owner"), ["bafyoutgood-c3", "bafyo"]),
+        ("owner", Filter(owner="other"), []),
+        ("owner", Filter(kept=True), ["bafyoutgood-c3", "bafyo"]),
+        ("other", Filter(), ["bafyoutgood-c3", "bafyo"]),  # published
+        ("other", Filter(tag="dance"), []),  # not other's word
+        ("other", Filter(owner="other"), []),  # given up
+        ("p", Filter(), ["bafyoutgood-c3", "bafyo", "bafye"]),
+        ("o", Filter(owner="o"), []),
+        ("", Filter(), ["bafyoutgood-c3", "bafyo"]),
+        ("", Filter(owner="owner"), ["bafyoutgood-c3", "bafyo"]),
+        ("", Filter(owner=""), []),
     ):
-        rows, total = await objects.newest(pool, 10, None, chosen)
-        assert ([row.cid for row in rows], total) == (found, len(found)), chosen
+        rows, total = await objects.newest(pool, viewer, 10, None, chosen)
+        assert (sorted(row.cid for row in rows), total) == (sorted(found), len(found)), (viewer, chosen)
+    whole, _ = await objects.newest(pool, "p", 10, None, Filter())
+    paged, before = [], None
+    while rows := (await objects.newest(pool, "p", 1, before, Filter()))[0]:
+        paged += rows
+        before = rows[-1].position
+    assert paged == whole
+
+
+async def test_recipes_effects_and_runs_are_seen_by_who_has_them_or_where_published(pool, history):
+    await projector.rebuild(pool)
+    found = {viewer: await recipes.find(pool, viewer, "bafyr") for viewer in ("o", "p", "q", "owner", "")}
+    assert {viewer: row.source_cid for viewer, row in found.items() if row} == {"o": "bafys", "p": "bafysp"}
+    assert [row.owner for row in (await recipes.newest(pool, "p", 10, None))[0]] == ["p"]
+    assert await recipes.newest(pool, "q", 10, None) == ([], 0)
+    assert (await recipes.names(pool, "q"), await recipes.names(pool, "p")) == ([], ["r"])
+    assert {viewer: bool(await effects.find(pool, viewer, "bafye")) for viewer in ("o", "p", "q", "")} == {
+        "o": False,
+        "p": True,
+        "q": False,
+        "": False,
+    }
+    for viewer, shown in (("owner", 5), ("other", 1), ("", 1)):
+        rows, total = await runs.newest(pool, viewer, 10, None, None)
+        assert (len(rows), total) == (shown, shown), viewer
+    assert [row.run_id for row in (await runs.newest(pool, "other", 10, None, None))[0]] == ["good"]
+    assert await runs.newest(pool, "other", 10, None, "running") == ([], 0)
+    assert await runs.newest(pool, "other", 10, None, None, "other") == ([], 0)
+    assert (await runs.held(pool, "other", "plan-held"), await runs.plan_known(pool, "other", "plan-held")) == (
+        None,
+        False,
+    )
 
 
 async def test_applied_positions_are_skipped_and_a_gap_is_refused(pool, history):

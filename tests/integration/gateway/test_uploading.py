@@ -292,7 +292,7 @@ async def test_requests_that_break_a_rule_are_refused(api, stranger, problem):
     problem(more, 413, "content-too-large")
     assert await offset_of(api, where) == 0
     problem(await stranger.patch(where, content=b"x", headers=TUS | STREAM), 401, "unauthenticated")
-    for path in ("x", "..", "..%2F..%2Fetc", "%00", uuid4().hex):
+    for path in ("x", "%2e%2e", "..%2F..%2Fetc", "%00", uuid4().hex):
         assert (await api.head(f"{HERE}/{path}", headers=TUS)).status_code in (400, 404, 405, 422), path
 
 

@@ -15,7 +15,7 @@ from artdag_common.domain.graph import Graph, Node, Variable
 from artdag_common.domain.run import InputBinding, Run
 from artdag_common.domain.step import Step
 from artdag_common.errors import InvalidRecipeError, RunNotFoundError, RunNotPlannedError, StorageFullError
-from services.planner import dispatcher
+from services.planner import hands
 from tests.integration.events.appends import names
 from tests.integration.events.test_planner import GRAPH, Planner, World
 
@@ -322,7 +322,7 @@ async def test_a_held_run_is_released_once(world: World) -> None:
 async def test_what_another_planner_cancelled_is_not_sent_when_there_is_room(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "WINDOW", 1)
+    monkeypatch.setattr(hands, "WINDOW", 1)
     one, two = world.planner(), world.planner()
     await start(world, one, "run1")
     assert [s.label for s in one.sent] == ["g.left.noop"]

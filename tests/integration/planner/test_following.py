@@ -26,8 +26,9 @@ from artdag_common.messaging.bus import Bus, Outcome
 from artdag_common.messaging.client import QuickClient
 from services.executor.wiring import executor
 from services.planner import following, wiring
-from services.planner.dispatcher import WINDOW, Dispatcher
+from services.planner.dispatcher import Dispatcher
 from services.planner.engine import Engine
+from services.planner.hands import AHEAD, LEAST, WINDOW, Hands
 from services.planner.wiring import planner
 from tests.integration.events.appends import PATIENCE, eventually, names, relaying
 from tests.integration.events.servers import Server
@@ -275,6 +276,24 @@ async def test_a_planner_that_stopped_hears_nothing_more(place: Place) -> None:
         return len(place.bus.nc._subs) <= before
 
     await eventually(gone, "no subscription is left")
+
+
+async def test_hands_of_all_executors_are_counted(place: Place) -> None:
+    hands, counted = Hands(place.bus), asyncio.Event()
+    assert hands.window("cpu", shared=False) == LEAST
+
+    async def more() -> None:
+        counted.set()
+
+    async with place.services(executor, executor):
+        await hands.start(more)
+        async with asyncio.timeout(PATIENCE):
+            while hands.window("cpu", shared=False) < AHEAD * 2 * place.settings.slots:  # one may be ready before
+                await counted.wait()
+                counted.clear()
+        await hands.stop()
+    assert hands.window("cpu", shared=False) == AHEAD * 2 * place.settings.slots
+    assert hands.window("cpu", shared=True) == 2 * place.settings.slots
 
 
 # --- many -----------------------------------------------------------------------------------------------------------

@@ -31,7 +31,10 @@ SCALARS = {
     bytes: FieldDescriptor.TYPE_BYTES,
     float: FieldDescriptor.TYPE_DOUBLE,
 }
-TRAVELLERS = {"CommandOutcome", "ContentAnswer", "ContentQuestion", "CopyTick", "EventBatch", "StepTick", "StoredEvent"}
+TRAVELLERS = {
+    *("CommandOutcome", "ContentAnswer", "ContentQuestion", "CopyTick", "EventBatch", "StepTick", "StoredEvent"),
+    *("GrantBeginning", "GrantPoll", "GrantQuestion", "NameQuestion", "RevokedHint", "TokenQuestion"),
+}
 """Messages that are neither event nor command, nor part of one."""
 
 

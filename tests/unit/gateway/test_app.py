@@ -82,3 +82,31 @@ async def test_a_refusal_of_an_unknown_kind_keeps_its_name(client, pool):
 
 def test_a_kind_that_is_not_listed_has_the_status_of_the_nearest_above_it():
     assert status_of(UnplayableOutputError("x")) == 422
+
+
+async def test_what_a_driver_said_stays_here(client, pool):
+    said = "Connect call failed ('10.1.2.3', 5432): SELECT secret FROM es_events"
+    wrapped = ServiceUnavailableError(f"Postgres does not answer: {said}")
+    wrapped.__cause__ = OSError(said)
+    for error in (
+        wrapped,
+        ConnectionRefusedError(said),
+        asyncpg.InterfaceError(said),
+        asyncpg.PostgresSyntaxError(said),
+        asyncpg.DataError(said),
+    ):
+        pool.error = error
+        answer = await client.get("/runs/x")
+        assert answer.status_code == (422 if isinstance(error, asyncpg.DataError) else 503)
+        assert "10.1.2.3" not in answer.text
+        assert "SELECT" not in answer.text
+    pool.error = wrapped
+    assert (await client.get("/runs/x")).json()["detail"] == "Postgres does not answer"
+
+
+async def test_also_a_defect_is_answered_safely(client, pool):
+    pool.error = RuntimeError("x")
+    answer = await client.get("/runs/x")
+    assert answer.status_code == 500
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+from typing import Any
+
 import pytest
 from starlette.datastructures import Headers
+from starlette.requests import Request
 
 from artdag_common.errors import PreconditionFailedError, RangeNotSatisfiableError
-from services.gateway.downloads import check_unchanged, disposition, matches, requested_range
+from services.gateway.downloads import (
+    CHUNK_BYTES,
+    ContentResponse,
+    check_unchanged,
+    disposition,
+    matches,
+    requested_range,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,3 +83,39 @@ def test_no_name_breaks_out_of_its_header(name: str) -> None:
     header.encode("ascii")
     assert header.count('"') == 2
     assert not set(header) & set("\r\n/\\")
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/html", "image/svg+xml", "application/pdf", "text/javascript", "application/xml"]
+)
+def test_what_could_act_is_called_bytes(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "content"
+    path.write_bytes(b"x")
+    request = Request({"type": "http", "method": "GET", "headers": []})
+    answer = ContentResponse(request, path, "tag", kind, "a.html")
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["content-disposition"].startswith("attachment;")
+    assert answer.headers["cache-control"].startswith("private,")
+
+
+async def test_for_whoever_has_gone_nothing_more_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "content"
+    with path.open("wb") as file:
+        file.truncate(100 * CHUNK_BYTES)
+    scope = {"type": "http", "method": "GET", "headers": []}
+    leave = asyncio.Event()
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await leave.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        if len(sent) == 3:
+            leave.set()
+            await asyncio.sleep(0)  # whoever waits for it learns of it
+
+    await ContentResponse(Request(scope), path, "tag", "video/mp4", "a.mp4")(scope, receive, send)
+    assert len(sent) < 10
+    assert len(sent[1]["body"]) == CHUNK_BYTES

@@ -62,3 +62,11 @@ def test_a_recording_that_was_broken_off_is_read_as_far_as_it_goes(tmp_path: Pat
 def test_stumps_are_left_to_others(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a").write_bytes(content)
     check_whole(tmp_path / "a", "media")
+
+
+def test_what_is_behind_a_film_is_no_part_of_it(tmp_path: Path) -> None:
+    path = film(tmp_path, "a.mp4")
+    path.write_bytes(path.read_bytes() + b"\x7f\0\0\0soon and more")
+    check_whole(path, "media")
+    path.write_bytes(path.read_bytes() + b"\x7f\0\0\0mdat")
+    check_whole(path, "media")

@@ -6,7 +6,8 @@ import pytest
 
 from artdag_common.commands import ExecuteStep, ExecuteSteps
 from artdag_common.errors import ServiceUnavailableError
-from services.planner.dispatcher import TOGETHER, WINDOW, Asker, Dispatcher
+from services.planner.dispatcher import PRESENT_SECONDS, TOGETHER, Asker, Dispatcher
+from services.planner.hands import WINDOW
 
 
 def step(number: int) -> ExecuteStep:
@@ -38,8 +39,14 @@ def queue() -> Queue:
 
 
 @pytest.fixture
-def dispatcher(queue: Queue) -> Dispatcher:
-    return Dispatcher(queue.send, lambda work_class: WINDOW)
+def clock() -> list[float]:
+    """Seconds, to be set by a test."""
+    return [0.0]
+
+
+@pytest.fixture
+def dispatcher(queue: Queue, clock: list[float]) -> Dispatcher:
+    return Dispatcher(queue.send, lambda work_class, shared: 1 if shared else WINDOW, lambda: clock[0])
 
 
 async def test_a_step_is_sent_at_once_to_its_class(dispatcher: Dispatcher, queue: Queue) -> None:
@@ -134,3 +141,20 @@ async def test_a_step_that_could_not_be_sent_is_not_forgotten(dispatcher: Dispat
     queue.broken = False
     await dispatcher.repeat(Asker("run", "u"), [("cpu", step(1))])
     assert queue.numbers == [1]
+
+
+async def test_where_several_users_want_steps_fewer_are_ahead_until_they_are_gone_for_a_while(
+    dispatcher: Dispatcher, queue: Queue, clock: list[float]
+) -> None:
+    await dispatcher.submit(Asker("big", "ada"), [("cpu", step(number)) for number in range(WINDOW + 100)])
+    assert len(queue.numbers) == WINDOW
+    await dispatcher.submit(Asker("small", "bob"), [("cpu", step(9000))])
+    await dispatcher.settle(step(number).cache_id for number in range(WINDOW - 1))
+    assert len(queue.numbers) == WINDOW
+    await dispatcher.settle([step(WINDOW - 1).cache_id])
+    assert queue.numbers[WINDOW:] == [9000]
+    await dispatcher.settle([step(9000).cache_id])
+    assert len(queue.numbers) == WINDOW + 2
+    clock[0] = PRESENT_SECONDS
+    await dispatcher.fill()
+    assert len(queue.numbers) == WINDOW + 101
