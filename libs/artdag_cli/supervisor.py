@@ -54,16 +54,17 @@ class Supervisor:
         child.guard = asyncio.create_task(self._keep(child), name=f"keep {child.name}")
 
     async def stop(self) -> None:
-        """Stop all, last started first; whoever does not stop in time is killed."""
+        """Stop gateways, then the other services, then backing servers; whoever does not stop in time is killed.
+
+        A gateway that stops still hands over what it collected.
+        """
         self._stopping = True
         for child in reversed(self.children.values()):
             if child.guard:
                 child.guard.cancel()
         await asyncio.gather(*(c.guard for c in self.children.values() if c.guard), return_exceptions=True)
-        groups = [[c for c in self.children.values() if not c.environment]]
-        groups.insert(0, [c for c in self.children.values() if c.environment])
-        for group in groups:
-            await asyncio.gather(*(self._end(child) for child in group))
+        for turn in range(3):
+            await asyncio.gather(*(self._end(child) for child in self.children.values() if _turn(child) == turn))
 
     async def _launch(self, child: Child) -> None:
         log: IO[bytes] | None = None
@@ -113,3 +114,10 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+
+
+def _turn(child: Child) -> int:
+    """Return when a process is to stop: those that serve others after those that they serve."""
+    if not child.environment:
+        return 2  # a backing server
+    return 0 if child.name.startswith("gateway") else 1

@@ -26,6 +26,7 @@ from artdag_common.domain.graph import Node as Step
 from artdag_common.errors import CidMismatchError, ContentNotFoundError, ServiceUnavailableError
 from artdag_common.messaging import subjects
 from artdag_common.pb.commands_pb2 import ContentAnswer
+from services.auth.wiring import auth
 from services.cache.wiring import cache
 from services.executor.wiring import executor
 from services.planner.wiring import planner
@@ -102,7 +103,7 @@ async def test_a_step_waits_for_an_input_that_is_out_of_reach(
 
 async def test_what_a_lost_node_had_is_in_the_bucket(cluster: Cluster, own_s3: Server) -> None:
     a, b = (cluster.node(name, ARTDAG_S3_URL=own_s3.url) for name in "ab")
-    async with a.services(cache):
+    async with a.services(auth, cache):  # auth runs the relay, which orders the events that the copies follow
         cid = await cluster.upload(a, DATA)
         bucket = S3Store(S3Settings.from_url(own_s3.url))
 
