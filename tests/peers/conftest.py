@@ -49,7 +49,8 @@ def _installed(node: str, npm: list[str], name: str) -> Path:
             for pin in PINS:
                 shutil.copy(peer / pin, folder)
             environment = {**os.environ, "PATH": os.pathsep.join([str(Path(node).parent), os.environ.get("PATH", "")])}
-            command = [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            place = [f"--cache={folder / 'npm'}", "--logs-max=0", "--no-update-notifier"]
+            command = [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", *place]
             result = subprocess.run(
                 command, cwd=folder, env=environment, capture_output=True, text=True, timeout=INSTALL_SECONDS
             )

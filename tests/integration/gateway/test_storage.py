@@ -204,14 +204,15 @@ async def copies(api: httpx.AsyncClient, storage: dict[str, Any], state: str = "
 async def in_state(api: httpx.AsyncClient, storage: dict[str, Any], state: str, *cids: str) -> dict[str, Any]:
     """Wait until these contents are in this state there; return the last one's copy."""
 
-    async def check() -> bool:
-        return set(cids) <= set(await copies(api, storage, state))
+    async def check() -> dict[str, dict[str, Any]] | None:
+        found = await copies(api, storage, state)
+        return found if set(cids) <= set(found) else None
 
     try:
-        await until(check)
+        found = await until(check)
     except TimeoutError:
         raise AssertionError(await copies(api, storage)) from None
-    return (await copies(api, storage, state))[cids[-1]]
+    return dict(found[cids[-1]])
 
 
 async def look(api: httpx.AsyncClient, storage: dict[str, Any]) -> dict[str, Any]:
@@ -431,7 +432,7 @@ async def test_a_folder_that_was_not_mounted_is_tried_again_on_request(api, allo
     await in_state(api, storage, "failed", cid)
     assert (await look(api, storage))["status"] == "refused"
     assert (await api.post(storage["links"][how])).status_code == 200
-    await in_state(api, storage, "failed", cid)
+    assert (await look(api, storage))["status"] == "refused", "it is still not there"
     disk.mkdir()
     assert (await api.post(storage["links"][how])).status_code == 200
     await in_state(api, storage, "made", cid)
