@@ -92,7 +92,7 @@ def held(live: System) -> Iterator[Callable[[], None]]:
 @pytest.fixture
 async def asset(api: httpx.AsyncClient) -> str:
     """Stored content that no other test has."""
-    answer = await api.post("/cache/upload", files={"file": ("a.bin", uuid4().bytes)})
+    answer = await api.post("/cache/upload", files={"file": ("a.bin", b"\0" + uuid4().bytes)})
     assert answer.status_code == 201
     return str(answer.json()["cid"])
 

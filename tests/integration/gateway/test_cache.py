@@ -78,7 +78,7 @@ async def test_the_list_is_filtered(api, stranger, other, problem):
     assert await listed(api, type="image", tag=tag) == []
     assert {one, two} <= set(await listed(api, owner="me", origin="upload"))
     assert await listed(other, owner="me") == []
-    assert await listed(api, name="%") == []
+    assert not {one, two} & set(await listed(api, name="%"))
     problem(await stranger.get("/cache?owner=me"), 401, "unauthenticated")
     problem(await api.get("/cache?cursor=x"), 422, "invalid-request")
     problem(await api.get("/cache?limit=0"), 422, "invalid-request")
@@ -181,7 +181,7 @@ async def test_details_show_the_copies_at_one_s_own_providers(api, other, import
     data = uuid4().bytes
     cid = (await other.post("/cache/upload", files={"file": data})).json()["cid"]
     assert (await api.post("/cache/upload", files={"file": data})).json()["cid"] == cid
-    for _ in range(1000):
+    for _ in range(6000):
         copies = (await other.get(f"/cache/{cid}")).json()["copies"]
         if [each["state"] for each in copies] == ["made"]:
             break

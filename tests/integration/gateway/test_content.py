@@ -187,7 +187,7 @@ async def test_ranges_and_conditions(api, problem):
 
 
 async def test_a_name_cannot_break_out_of_a_header(api):
-    cid = (await upload(api, uuid4().bytes, 'a"; filename="evil.exe ü%')).json()["cid"]
+    cid = (await upload(api, b"\0" + uuid4().bytes, 'a"; filename="evil.exe ü%')).json()["cid"]
     shown = (await api.get(f"/cache/{cid}/raw")).headers["content-disposition"]
     assert shown.count('"') == 2
     assert "filename*=UTF-8''" in shown
