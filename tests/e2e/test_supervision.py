@@ -35,6 +35,12 @@ def artdag(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
 
 
+def hear_signals() -> None:
+    """Undo what ``nohup`` and a shell's ``&`` do to all that is started below them: ``up`` keeps to it."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Up:
     """A running ``artdag up``."""
 
@@ -51,6 +57,7 @@ class Up:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=hear_signals,
             )
 
     async def until(self, fits: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
