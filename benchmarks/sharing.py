@@ -1,8 +1,11 @@
 """What one person's work costs another: a run of 10 steps, alone and beside another user's 10,000.
 
 Twice: with cuts of a short film, each of which keeps a media process busy, and with no-op steps, where all of the time
-is the system's own. The ten steps follow one another, so that each has to find its turn anew. Then ten users ask for
-the same layered DAG at once: each of its steps may be executed once.
+is the system's own. The ten steps follow one another, so that each has to find its turn anew. The 10,000 are planned
+before and let go together, so that what is measured is work beside work. Measured by the client's clock, from the
+request to the event that ends the run, and by the events' own times. Then ten users ask for the same layered DAG at
+once, of no-op steps and of cuts: each of its steps may be executed once, and when one of the ten cancels midway, the
+others get theirs all the same.
 
     ./artdag bench sharing [--repeats 3] [--json]
 """
@@ -26,7 +29,9 @@ from typing import Any
 CHAIN, CROWD, RUNS, USERS = 10, 10_000, 2, 10
 """The 10,000 steps are those of two runs: a recipe holds at most 100,000 values."""
 
-LAYERS, WIDTH = 5, 20
+LAYERS = {"no-op": (5, 20), "cut": (3, 4)}
+"""How many layers, of how many steps each, the DAG has that ten users ask for."""
+
 FILM_FRAMES = 75
 
 
@@ -45,12 +50,16 @@ def crowd(salt: str, kind: str) -> dict[str, Any]:
     return _recipe(salt, nodes, nodes[-1]["id"])
 
 
-def layered(salt: str) -> dict[str, Any]:
-    """Return layers of no-op steps, each reading the whole layer before."""
+def layered(salt: str, kind: str) -> dict[str, Any]:
+    """Return layers of steps: a no-op step reads the whole layer before, a cut one step of it."""
     nodes, before = [_source()], ["source"]
-    for layer in range(LAYERS):
-        here = [f"s{layer}_{place}" for place in range(WIDTH)]
-        nodes += [{"id": n, "type": "NOOP", "config": {"salt": f"{salt}{n}"}, "inputs": before} for n in here]
+    layers, width = LAYERS[kind]
+    for layer in range(layers):
+        here = [f"s{layer}_{place}" for place in range(width)]
+        for place, name in enumerate(here):
+            read = before[place % len(before)]
+            node = _node(name, kind, salt, layer * width + place, read)
+            nodes.append(node | {"inputs": before} if kind == "no-op" else node)
         before = here
     return _recipe(salt, nodes, before[-1])
 
@@ -80,26 +89,48 @@ class Person:
         self.client = Client(url, token)
         self.source = self.client.upload(film, "film")
 
-    def begin(self, recipe: dict[str, Any]) -> str:
-        """Start a run of a recipe and return its id."""
+    def begin(self, recipe: dict[str, Any], path: str = "/runs") -> str:
+        """Start a run of a recipe and return its id. ``path``: ``/api/plan`` only plans it."""
         body = {"recipe": json.dumps(recipe, separators=(",", ": ")), "inputs": {"source": self.source}}
-        return str(self.client.call("POST", "/runs", json=body)["run_id"])
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        while "run_id" not in (answer := self.client.call("POST", path, json=body, headers=key)):
+            time.sleep(0.1)  # kept, and not answered in time: the same request again asks what came of it
+        return str(answer["run_id"])
 
-    def follow(self, run_id: str) -> dict[str, Any]:
-        """Return the data of a run's last event."""
-        last = None
-        for last in self.client.events(run_id):  # noqa: B007  (the last one is what counts)
-            pass
-        assert last is not None
-        assert last.type == "RunCompleted", last
-        data: dict[str, Any] = last.data["data"]
-        return data
+    def planned(self, recipe: dict[str, Any]) -> str:
+        """Plan a run, so that it can be let go at once."""
+        run_id = self.begin(recipe, "/api/plan")
+        while self.client.run(run_id)["status"] != "planned":
+            time.sleep(0.1)
+        return run_id
 
-    def seconds(self, recipe: dict[str, Any]) -> float:
-        """Run a recipe to its end."""
+    def release(self, run_id: str) -> None:
+        """Let a planned run go on."""
+        self.client.call("POST", "/api/execute", json={"run_id": run_id})
+
+    def cancel(self, run_id: str) -> bool:
+        """Cancel a run. False: it is over."""
+        from artdag_cli.client import RequestFailedError
+
+        try:
+            self.client.call("POST", f"/runs/{run_id}/cancel", json={"reason": "measured"})
+        except RequestFailedError as error:
+            if error.values["status"] != 409:
+                raise
+            return False
+        return True
+
+    def follow(self, run_id: str) -> str:
+        """Return the type of a run's last event."""
+        return [event.type for event in self.client.events(run_id)][-1]
+
+    def run(self, recipe: dict[str, Any]) -> tuple[str, float]:
+        """Run a recipe to its end; return the run's id, and seconds by this clock."""
         began = time.perf_counter()
-        self.follow(self.begin(recipe))
-        return time.perf_counter() - began
+        run_id = self.begin(recipe)
+        end = self.follow(run_id)
+        assert end == "RunCompleted", end
+        return run_id, time.perf_counter() - began
 
     def going(self, run_id: str) -> None:
         """Wait until steps of a run have ended."""
@@ -108,34 +139,42 @@ class Person:
                 return
 
 
-def beside(big: Person, small: Person, kind: str, repeats: int) -> dict[str, list[float]]:
-    """Return seconds of the small run alone, and beside the big one."""
+Ran = list[tuple[str, float]]
+"""Ids of runs, each with seconds by the client's clock."""
+
+
+def beside(big: Person, small: Person, kind: str, repeats: int) -> tuple[Ran, Ran]:
+    """Return the small runs alone, and those beside the big ones."""
 
     def fresh(recipe: Callable[[str, str], dict[str, Any]]) -> dict[str, Any]:
         return recipe(uuid.uuid4().hex[:8], kind)
 
-    small.seconds(fresh(chain))
-    alone = [small.seconds(fresh(chain)) for _ in range(repeats)]
+    small.run(fresh(chain))
+    alone = [small.run(fresh(chain)) for _ in range(repeats)]
     crowded = []
     for _ in range(repeats):
-        runs = [big.begin(fresh(crowd)) for _ in range(RUNS)]
-        big.going(runs[0])
-        crowded.append(small.seconds(fresh(chain)))
-        going = [run_id for run_id in runs if big.client.run(run_id)["status"] == "running"]
-        assert going, "the other runs ended too early to tell anything"
-        for run_id in going:
-            big.client.call("POST", f"/runs/{run_id}/cancel", json={"reason": "measured"})
-    return {"alone": alone, "beside": crowded}
+        runs = [big.planned(fresh(crowd)) for _ in range(RUNS)]
+        with ThreadPoolExecutor(RUNS) as pool:
+            list(pool.map(big.release, runs))
+        crowded.append(small.run(fresh(chain)))
+        cancelled = [big.cancel(run_id) for run_id in runs]
+        assert any(cancelled), "the other runs ended too early to tell anything"
+    return alone, crowded
 
 
-def together(people: list[Person]) -> list[str]:
-    """Let all ask for the same at once; return the cache ids of the steps."""
-    recipe = layered(uuid.uuid4().hex[:8])
+def together(people: list[Person], kind: str, cancels: bool) -> list[str]:
+    """Let all ask for the same at once; return the cache ids of the steps. ``cancels``: the first does, midway."""
+    recipe = layered(uuid.uuid4().hex[:8], kind)
     with ThreadPoolExecutor(len(people)) as pool:
         runs = list(pool.map(lambda person: person.begin(recipe), people))
-        list(pool.map(lambda person, run_id: person.follow(run_id), people, runs))
-    plan = people[0].client.call("GET", f"/api/run/{runs[0]}/plan")
-    return [step["cache_id"] for step in plan["steps"] if step["type"] == "NOOP"]
+        if cancels:
+            people[0].going(runs[0])
+            assert people[0].cancel(runs[0]), "the run ended too early to be cancelled midway"
+        ends = list(pool.map(lambda person, run_id: person.follow(run_id), people, runs))
+    expected = ["RunCancelled" if cancels else "RunCompleted", *["RunCompleted"] * (len(people) - 1)]
+    assert ends == expected, ends
+    plan = people[-1].client.call("GET", f"/api/run/{runs[-1]}/plan")
+    return [step["cache_id"] for step in plan["steps"] if step["type"] != "SOURCE"]
 
 
 async def tokens(nats_url: str, count: int) -> list[str]:
@@ -167,6 +206,19 @@ async def attempts(database_url: str, cache_ids: list[str]) -> int:
         await connection.close()
 
 
+async def by_events(database_url: str, runs: Ran) -> list[float]:
+    """Return seconds from request to completion of runs, by their events."""
+    import asyncpg
+
+    connection = await asyncpg.connect(database_url)
+    try:
+        query = """SELECT extract(epoch FROM max(recorded_at) - min(recorded_at))::float FROM es_events
+            WHERE stream = $1 AND type IN ('RunRequested', 'RunCompleted')"""
+        return [float(await connection.fetchval(query, f"run-{run_id}")) for run_id, _ in runs]
+    finally:
+        await connection.close()
+
+
 async def main() -> None:
     """Measure and print the ratios."""
     from artdag_cli.demo_media import make_cat
@@ -186,16 +238,23 @@ async def main() -> None:
             url, database = f"http://127.0.0.1:{it.port}", it.environment["DATABASE_URL"]
             made = await tokens(it.environment["NATS_URL"], USERS)
             people = [await asyncio.to_thread(Person, url, token, film) for token in made]
-            found = {
-                kind: await asyncio.to_thread(beside, people[0], people[1], kind, options.repeats)
-                for kind in ("no-op", "cut")
-            }
-            steps = await asyncio.to_thread(together, people)
-            shared = {"users": USERS, "steps": len(set(steps)), "executed": await attempts(database, steps)}
+            found: dict[str, dict[str, list[float]]] = {}
+            for kind in ("no-op", "cut"):
+                alone, crowded = await asyncio.to_thread(beside, people[0], people[1], kind, options.repeats)
+                found[kind] = {name: [s for _, s in ran] for name, ran in (("alone", alone), ("beside", crowded))}
+                found[f"{kind}, by events"] = {
+                    "alone": await by_events(database, alone),
+                    "beside": await by_events(database, crowded),
+                }
+            shared = []
+            for kind, cancels in (("no-op", False), ("cut", False), ("cut", True)):
+                steps = await asyncio.to_thread(together, people, kind, cancels)
+                executed = await attempts(database, steps)
+                shared.append({"kind": kind, "cancels": cancels, "steps": len(set(steps)), "executed": executed})
     report(found, shared, options.json)
 
 
-def report(found: dict[str, dict[str, list[float]]], shared: dict[str, int], as_json: bool) -> None:
+def report(found: dict[str, dict[str, list[float]]], shared: list[dict[str, Any]], as_json: bool) -> None:
     """Print medians and ratios."""
     if as_json:
         print(json.dumps({"beside": found, "together": shared}))
@@ -204,8 +263,12 @@ def report(found: dict[str, dict[str, list[float]]], shared: dict[str, int], as_
     for kind, seconds in found.items():
         alone, crowded = (statistics.median(seconds[each]) for each in ("alone", "beside"))
         spread = f"{min(seconds['beside']):.2f}–{max(seconds['beside']):.2f} s"
-        print(f"  {kind:6s} alone {alone:6.2f} s   beside {crowded:6.2f} s ({spread})   {crowded / alone:5.2f}×")
-    print(f"{shared['users']} users ask for the same {shared['steps']} steps: {shared['executed']} executed")
+        print(f"  {kind:16s} alone {alone:6.2f} s   beside {crowded:6.2f} s ({spread})   {crowded / alone:5.2f}×")
+    for each in shared:
+        one = ", one of whom cancels midway" if each["cancels"] else ""
+        print(
+            f"{USERS} users{one} ask for the same {each['steps']} steps ({each['kind']}): {each['executed']} executed"
+        )
 
 
 if __name__ == "__main__":

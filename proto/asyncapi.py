@@ -36,6 +36,8 @@ OWNERS = {
     "object": "cache",
     "storage": "cache",
     "copy": "cache",
+    "webhook": "cache",
+    "notice": "cache",
     "token": "auth",
     "user": "auth",
     "audit": "auth",
@@ -161,6 +163,8 @@ def document() -> dict[str, Any]:
             }
     messages["CommandOutcome"] = message("CommandOutcome", "What became of a command: accepted, or refused and why.")
     messages["StepTick"] = message("StepTick", "Frames done by a running step: telemetry, never stored.")
+    messages["StepLogText"] = message("StepLogText", "What the attempt at a running step says, as it says it.")
+    messages["ExecutorPresence"] = message("ExecutorPresence", "An executor is there, and what it works on.")
     messages["CopyTick"] = message("CopyTick", "Content on its way to a storage provider: telemetry, never stored.")
     messages["ContentQuestion"] = message("ContentQuestion", "Which of these does another node have?")
     messages["ContentAnswer"] = message("ContentAnswer", "What a node has of them, and where it serves it.")
@@ -174,6 +178,12 @@ def document() -> dict[str, Any]:
     }
     channels["CommandOutcome"] = channel(None, "CommandOutcome", {})
     channels["StepTick"] = channel(subjects.tick("{cacheId}"), "StepTick", {"cacheId": "cache id of the step"})
+    channels["StepLogText"] = channel(
+        subjects.step_log("{cacheId}"), "StepLogText", {"cacheId": "cache id of the step"}
+    )
+    channels["ExecutorPresence"] = channel(
+        subjects.here("{executor}"), "ExecutorPresence", {"executor": "name of the executor"}
+    )
     channels["CopyTick"] = channel(subjects.copy_tick("{storageId}"), "CopyTick", {"storageId": "id of the provider"})
     cluster = {"cluster": "name of the cluster, made of its key"}
     channels["ContentQuestion"] = channel(subjects.content("{cluster}"), "ContentQuestion", cluster)
@@ -187,6 +197,9 @@ def document() -> dict[str, Any]:
         subjects.BEGIN_GRANT: ("GrantBeginning", "Begin to sign a program in."),
         subjects.SHOW_GRANT: ("GrantQuestion", "What a person is to confirm, or does confirm."),
         subjects.TAKE_GRANT: ("GrantPoll", "What came of it."),
+        subjects.LETTERS: ("LetterQuestion", "Which dead letters are there?"),
+        subjects.SETTLE_LETTER: ("LetterSettling", "A dead letter was sent again, or is to be dropped."),
+        subjects.STANDING: ("StandingQuestion", "How do the streams stand?"),
     }
     for address, (name, summary) in questions.items():
         messages[name] = message(name, summary)
@@ -195,12 +208,14 @@ def document() -> dict[str, Any]:
     messages["RevokedHint"] = message("RevokedHint", "Tokens that are refused from now on, right after the commit.")
     channels["RevokedHint"] = channel(subjects.REVOKED_HINTS, "RevokedHint", {})
     operations["answerPing"] = operation("receive", "Ping", "Ping", messages["Ping"]["summary"], "every service")
-    parameters = {"service": "service that gave it up", "name": "name of the command"}
+    parameters = {"service": "service that gave it up", "name": "name of the command, event or delivery"}
     channels["DeadLetter"] = channel(
         subjects.dead_letter("{service}", "{name}"), "DeadLetter", parameters, subjects.DEAD_LETTERS
     )
     for name, service in {
         "StepTick": "executor",
+        "StepLogText": "executor",
+        "ExecutorPresence": "executor",
         "CopyTick": "cache",
         "ContentQuestion": "every service that needs content of another node",
         "ContentAnswer": "cache",

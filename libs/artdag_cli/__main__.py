@@ -7,7 +7,26 @@ import sys
 import typer
 from rich.console import Console
 
-from artdag_cli import audit, bench, cache, demo, effect, garbage, login, render, replay, run, testing, up, user
+from artdag_cli import (
+    audit,
+    bench,
+    cache,
+    demo,
+    dlq,
+    doctor,
+    effect,
+    garbage,
+    log,
+    login,
+    render,
+    replay,
+    run,
+    steer,
+    testing,
+    up,
+    user,
+    webhook,
+)
 from artdag_common.errors import ArtdagError
 
 app = typer.Typer(
@@ -26,17 +45,26 @@ for command in (
     login.logout,
     demo.demo,
     render.render,
+    steer.cancel,
+    steer.pause,
+    steer.resume,
+    steer.retry,
+    steer.rerun,
     replay.replay,
     audit.audit,
+    doctor.doctor,
+    log.log,
 ):
     app.command()(command)
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(testing.run_tests)
 app.add_typer(bench.app, name="bench")
+app.add_typer(dlq.app, name="dlq")
 app.add_typer(effect.app, name="effect")
 cache.app.command("gc")(garbage.gc)
 app.add_typer(cache.app, name="cache")
 app.add_typer(run.app, name="run")
 app.add_typer(user.app, name="user")
+app.add_typer(webhook.app, name="webhook")
 
 
 def main() -> None:

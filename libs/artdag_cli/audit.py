@@ -40,7 +40,9 @@ def read_time(text: str) -> datetime:
 def audit(
     kind: Annotated[
         str,
-        typer.Option(help="Only: sign-in, refusal, revocation, publication, cancellation, deletion, erasure."),
+        typer.Option(
+            help="Only: sign-in, refusal, revocation, publication, cancellation, deletion, erasure, dead-letter."
+        ),
     ] = "",
     user: Annotated[str, typer.Option(help="Only what concerns this user: id, or handle @name@domain.")] = "",
     since: Annotated[str, typer.Option(help="From this time on: 2026-11-22T04:00, or 90m, 7d: so long ago.")] = "",

@@ -64,6 +64,17 @@ def sharing(context: typer.Context, state: State = None) -> None:
     raise typer.Exit(subprocess.call(command))
 
 
+@app.command(context_settings=PASSED_ON)
+def endurance(context: typer.Context, state: State = None) -> None:
+    """Memory of planner and gateway over 200 runs of 1,000 steps; with ``--restart``, a planner that dies.
+
+    Runs a system of its own, in a new temporary folder, or below ``--state``.
+    """
+    place = ["--folder", str(state_folder(state))] if state else []
+    command = [sys.executable, str(ROOT / "benchmarks" / "endurance.py"), *place, *context.args]
+    raise typer.Exit(subprocess.call(command))
+
+
 @app.callback()
 def _measure() -> None:
     """Measure, beside a named peer, in the same run."""

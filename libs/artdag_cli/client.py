@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 
@@ -23,6 +24,10 @@ NO_MORE = 204
 LOSSES_AT_MOST = 20
 """Connections in a row that brought no event."""
 RECONNECT_SECONDS = 0.5
+PATIENCE_SECONDS = 10.0
+"""How long a request that was not answered is sent again."""
+
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class NotRunningError(ArtdagError):
@@ -94,13 +99,34 @@ class Client:
     def call(self, method: str, path: str, **arguments: Any) -> Any:
         """Return the JSON answer to a request.
 
+        It is sent again for some seconds where the connection breaks, or the server cannot answer now. A write has a
+        key, by which the server knows it again: whatever was lost, it is done once.
+
+        Args:
+            arguments: as httpx takes them; ``files`` have to be open at their beginning.
+
         Raises:
-            RequestFailedError: the server refused, with its own words.
+            RequestFailedError: the server refused, with its own words, or does not answer.
         """
-        try:
-            response = self._http.request(method, path, **arguments)
-        except httpx.HTTPError as error:
-            raise RequestFailedError(f"{method} {path}: {error or type(error).__name__}") from error
+        if method not in READING:
+            arguments["headers"] = {"Idempotency-Key": str(uuid4()), **arguments.get("headers", {})}
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                response = self._http.request(method, path, **arguments)
+                wait = _later(response)
+            except httpx.TransportError as error:
+                wait = RECONNECT_SECONDS
+                if time.monotonic() + wait > until:
+                    raise RequestFailedError(f"{method} {path}: {error or type(error).__name__}") from error
+            except httpx.HTTPError as error:
+                raise RequestFailedError(f"{method} {path}: {error or type(error).__name__}") from error
+            else:
+                if wait is None or time.monotonic() + wait > until:
+                    break
+            time.sleep(wait)
+            for file in arguments.get("files", {}).values():
+                file[1].seek(0)
         if response.is_error:
             raise RequestFailedError(problem_of(response), status=response.status_code)
         return response.json() if response.content else None
@@ -148,6 +174,36 @@ class Client:
         except httpx.HTTPError as error:
             raise RequestFailedError(f"GET {path}: {error or type(error).__name__}") from error
 
+    def text(self, path: str, media_type: str, params: dict[str, Any]) -> str:
+        """Return the answer to a GET request as text.
+
+        Raises:
+            RequestFailedError: the server refused, with its own words.
+        """
+        try:
+            response = self._http.get(path, params=params, headers={"Accept": media_type})
+        except httpx.HTTPError as error:
+            raise RequestFailedError(f"GET {path}: {error or type(error).__name__}") from error
+        if response.is_error:
+            raise RequestFailedError(problem_of(response), status=response.status_code)
+        return response.text
+
+    def stream(self, path: str, params: dict[str, Any]) -> Generator[ServerEvent]:
+        """Yield server-sent events that are not stored, until the server ends them or they break off.
+
+        Raises:
+            RequestFailedError: the server refused, with its own words.
+        """
+        headers = {"Accept": "text/event-stream"}
+        try:
+            with self._http.stream("GET", path, params=params, headers=headers) as response:
+                if response.is_error:
+                    response.read()
+                    raise RequestFailedError(problem_of(response), status=response.status_code)
+                yield from _server_events(response.iter_lines())
+        except httpx.TransportError as error:
+            raise RequestFailedError(f"GET {path}: {error or type(error).__name__}") from error
+
     def events(self, run_id: str) -> Generator[ServerEvent]:
         """Yield a run's events until it is over; goes on where it was after a lost connection."""
         position, losses = 0, 0
@@ -175,6 +231,14 @@ class Client:
                 raise RequestFailedError(f"the events of run {run_id} cannot be followed: {lost}")
             if losses > 1:
                 time.sleep(RECONNECT_SECONDS)
+
+
+def _later(response: httpx.Response) -> float | None:
+    """Return after how many seconds a request is worth sending again as it is; None: its answer is the last word."""
+    after = response.headers.get("Retry-After", "")
+    if response.status_code not in (409, 503) or not after.isdigit():
+        return None
+    return float(after)
 
 
 def _server_events(lines: Iterator[str]) -> Iterator[ServerEvent]:

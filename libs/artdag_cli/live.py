@@ -17,10 +17,17 @@ SIGNS = {
     "pending": "[dim]waits[/dim]",
     "scheduled": "queued",
     "running": "[cyan]runs[/cyan]",
+    "waiting": "[yellow]waits[/yellow]",
     "completed": "[green]done[/green]",
     "cached": "[blue]cached[/blue]",
     "failed": "[red]failed[/red]",
+    "skipped": "[dim]skipped[/dim]",
+    "cancelled": "[dim]cancelled[/dim]",
 }
+TOLD = ("completed", "cached", "waiting", "failed", "skipped")
+"""What is told line by line where there is no terminal."""
+
+ENDED = ("completed", "cached", "failed", "skipped", "cancelled")
 
 
 @dataclass(slots=True)
@@ -30,15 +37,21 @@ class _Step:
     label: str
     state: str
     line: TaskID | None
+    readers: list[int] = field(default_factory=list)
+    lost: bool = False  # the run does without it
 
 
 @dataclass(slots=True)
 class RunView:
-    """Follows a run's events; shows a line per step while it is entered on a terminal."""
+    """Follows a run's events; shows a line per step while it is entered on a terminal.
+
+    ``run_id``: for the line that says how to go on with a paused run.
+    """
 
     title: str
     console: Console
     quiet: bool = False
+    run_id: str = "RUN"
     outcome: dict[str, Any] = field(default_factory=dict)
     _steps: dict[int, _Step] = field(default_factory=dict)
     _by_cache_id: dict[str, list[int]] = field(default_factory=dict)
@@ -82,8 +95,18 @@ class RunView:
                     self._move(step["step"], "scheduled")
             case "StepStarted":
                 self._move_cached(event, "running")
+            case "StepAttemptFailed":
+                again = f"again in {data['retry_ms'] / 1000:.3g} s" if data["retry_ms"] else "again at once"
+                self._move_cached(event, "waiting", f"{data['reason']}; {again}", again)
             case "StepFailed":
-                self._move_cached(event, "failed")
+                self._move_cached(event, "failed", data.get("reason", ""))
+            case "RunStepsFailed":
+                for step in data["steps"]:
+                    self._lose(step["step"], step["reason"])
+            case "RunPaused":
+                self._say(f"paused; artdag resume {self.run_id} goes on with it")
+            case "RunResumed":
+                self._say("resumed")
             case "progress":
                 self._advance(data)
             case "RunStepsSatisfied":
@@ -91,6 +114,8 @@ class RunView:
                     self._move(step["step"], "completed")
             case "RunCompleted" | "RunFailed" | "RunCancelled":
                 self.outcome = {"event": event.type, **data}
+                if event.type != "RunCompleted":
+                    self._end(data.get("step", -1), data.get("reason", ""))
 
     def _add(self, step: dict[str, Any]) -> None:
         index = len(self._steps)
@@ -98,32 +123,69 @@ class RunView:
         line = None
         if self._bars and len(self._steps) < SHOWN and not step["type"].startswith("SOURCE"):
             line = self._bars.add_task(step["label"], total=1, sign=SIGNS[state], frames="", start=False)
-        self._steps[index] = _Step(step["label"], state, line)
+        self._steps[index] = _Step(step["label"], "pending", line)
+        for source in step.get("inputs", ()):
+            if source in self._steps:
+                self._steps[source].readers.append(index)
         self._by_cache_id.setdefault(step["cache_id"], []).append(index)
         if state == "cached":
             self._move(index, state)
 
-    def _move_cached(self, event: ServerEvent, state: str) -> None:
+    def _lose(self, index: int, reason: str) -> None:
+        """Show a step that the run does without, and what needs it."""
+        self._move(index, "failed", reason)
+        if (step := self._steps.get(index)) is None:
+            return
+        step.lost = True
+        left = list(step.readers)
+        while left:
+            reader = self._steps[left.pop()]
+            if reader.state == "pending":
+                self._move_step(reader, "skipped")
+                left += reader.readers
+
+    def _end(self, blamed: int, reason: str) -> None:
+        """Show what becomes of the steps of a run that gave no output."""
+        for index, step in self._steps.items():
+            if index == blamed and not step.lost:
+                self._move(index, "failed", reason)
+            elif step.state == "pending":
+                self._move_step(step, "skipped")
+            elif step.state not in ENDED:
+                self._move_step(step, "cancelled")
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            console = self._bars.console if self._bars else self.console
+            console.print(f"  {text}", highlight=False, markup=False)
+
+    def _move_cached(self, event: ServerEvent, state: str, why: str = "", sign: str = "") -> None:
         cache_id = str(event.data.get("subject", "")).partition("-")[2]
         for index in self._by_cache_id.get(cache_id, ()):
-            self._move(index, state)
+            self._move(index, state, why, sign)
 
-    def _move(self, index: int, state: str) -> None:
+    def _move(self, index: int, state: str, why: str = "", sign: str = "") -> None:
         step = self._steps.get(index)
-        if step is None or (step.state in ("completed", "cached") and state not in ("completed", "cached")):
+        if step is not None:
+            self._move_step(step, state, why, sign)
+
+    def _move_step(self, step: _Step, state: str, why: str = "", sign: str = "") -> None:
+        """Show how a step stands. ``why``: the reason of a failure; ``sign``: instead of the usual one."""
+        if step.lost or (step.state in ("completed", "cached") and state not in ("completed", "cached")):
             return
-        step.state = state
+        known, step.state = step.state, state
         if self._bars and step.line is not None:
             if state == "running":
                 self._bars.start_task(step.line)
-            ended = {"completed": 1, "cached": 1}.get(state)
-            if ended:
+            if state in ("completed", "cached"):
                 self._bars.start_task(step.line)
                 self._bars.update(step.line, total=1, completed=1)
                 self._bars.stop_task(step.line)
-            self._bars.update(step.line, sign=SIGNS[state])
-        elif not self.quiet and not self.console.is_terminal and state in ("completed", "failed", "cached"):
-            self.console.print(f"  {step.label}: {state}", highlight=False)
+            elif state in ENDED:
+                self._bars.stop_task(step.line)
+            self._bars.update(step.line, sign=f"[yellow]{sign}[/yellow]" if sign else SIGNS[state])
+        elif not self.quiet and not self.console.is_terminal and state in TOLD and state != known:
+            self.console.print(f"  {step.label}: {state}{f' ({why})' if why else ''}", highlight=False, markup=False)
 
     def _advance(self, data: dict[str, Any]) -> None:
         step = self._steps.get(data.get("step", -1))

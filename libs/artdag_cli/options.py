@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,8 +44,46 @@ Server = Annotated[
         show_default=False,
     ),
 ]
+Watch = Annotated[bool, typer.Option("--watch", help="Follow it to its end; exit code 1: it failed.")]
+Priority = Annotated[
+    str, typer.Option("--priority", help="interactive goes before batch.", metavar="interactive|batch")
+]
+Force = Annotated[
+    list[str] | None,
+    typer.Option("--force", help="Compute the steps of this node again, and what follows. May be repeated."),
+]
+ForceAll = Annotated[bool, typer.Option("--force-all", help="Compute every step again.")]
+Deadline = Annotated[
+    str, typer.Option("--deadline", help="When it has to be over: 2026-01-07T12:00:00Z.", metavar="TIME")
+]
+Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds within which it has to be over.", min=1)]
+WaitTimeout = Annotated[
+    float | None, typer.Option("--wait-timeout", help="Seconds a step may wait for an executor.", min=1)
+]
+StepTimeout = Annotated[float | None, typer.Option("--step-timeout", help="Seconds that a step may run.", min=1)]
 Port = Annotated[int, typer.Option("--port", help="Port of the gateway; 0: any free one.", min=0, max=65535)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def wishes(
+    priority: str,
+    deadline: str,
+    timeout: float | None,
+    wait_timeout: float | None,
+    step_timeout: float | None,
+    force: list[str] | None = None,
+    force_all: bool = False,
+) -> dict[str, Any]:
+    """Return what a run is asked for besides recipe and inputs, as the body of a request has it."""
+    asked = {
+        "priority": priority,
+        "deadline": deadline,
+        "timeout": timeout,
+        "wait_timeout": wait_timeout,
+        "step_timeout": step_timeout,
+        "force": force_all or force,
+    }
+    return {name: value for name, value in asked.items() if value}
 
 
 def free_or_any(port: int) -> int:

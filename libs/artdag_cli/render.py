@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from artdag_cli.client import Client
 from artdag_cli.live import RunView
-from artdag_cli.options import Json, Server, State, state_folder
+from artdag_cli.options import (
+    Deadline,
+    Force,
+    ForceAll,
+    Json,
+    Priority,
+    Server,
+    State,
+    StepTimeout,
+    Timeout,
+    WaitTimeout,
+    state_folder,
+    wishes,
+)
 
 console = Console(stderr=True)
+
+INTERRUPTED = 130
+"""What shells give for a command that was ended by Ctrl-C."""
 
 
 def render(
@@ -21,29 +38,68 @@ def render(
     inputs: Annotated[list[str], typer.Argument(help="Inputs in order: names, CIDs, or files, which are uploaded.")],
     sync: Annotated[bool, typer.Option("--sync", help="Wait until it is done.")] = False,
     output_name: Annotated[str, typer.Option("--name", help="Name of the output.")] = "",
+    priority: Priority = "",
+    force: Force = None,
+    force_all: ForceAll = False,
+    deadline: Deadline = "",
+    timeout: Timeout = None,
+    wait_timeout: WaitTimeout = None,
+    step_timeout: StepTimeout = None,
     state: State = None,
     server: Server = "",
     json_output: Json = False,
 ) -> None:
     """Render inputs through a recipe or an effect. Exit code 1: the run failed."""
+    asked = wishes(priority, deadline, timeout, wait_timeout, step_timeout, force, force_all)
     with Client.of(state_folder(state), server) as client:
-        _render(client, recipe, inputs, sync, output_name, json_output)
+        bound = [client.upload(Path(item)) if Path(item).is_file() else item for item in inputs]
+        name = output_name or f"{recipe}-{Path(inputs[0]).stem}"
+        body = {"recipe": recipe, "inputs": bound, "output_name": name, **asked}
+        run_id = client.call("POST", "/runs", json=body)["run_id"]
+        if sync:
+            watch(client, run_id, f"{recipe} {' '.join(inputs)}", json_output)
+        else:
+            print(json.dumps({"run_id": run_id}) if json_output else run_id)
 
 
-def _render(client: Client, recipe: str, inputs: list[str], sync: bool, output_name: str, json_output: bool) -> None:
-    bound = [client.upload(Path(item)) if Path(item).is_file() else item for item in inputs]
-    body = {"recipe": recipe, "inputs": bound, "output_name": output_name or f"{recipe}-{Path(inputs[0]).stem}"}
-    run_id = client.call("POST", "/runs", json=body)["run_id"]
-    if not sync:
-        print(json.dumps({"run_id": run_id}) if json_output else run_id)
-        return
-    with RunView(f"{recipe} {' '.join(inputs)}", console, json_output) as view:
-        view.follow(client.events(run_id))
+def watch(client: Client, run_id: str, title: str, json_output: bool) -> None:
+    """Follow a run to its end and print what it gave, or why it gave nothing.
+
+    Raises:
+        typer.Exit: 1, it gave nothing; 130, whoever watched it did not want to wait: the run goes on.
+    """
+    try:
+        with RunView(title, console, json_output, run_id) as view:
+            view.follow(client.events(run_id))
+    except KeyboardInterrupt:
+        say(f"run {run_id} goes on; artdag cancel {run_id} stops it")
+        raise typer.Exit(INTERRUPTED) from None
     result = client.run(run_id)
     if json_output:
         print(json.dumps(result, indent=2))
     elif result["status"] == "completed":
         print(f"{result['output_cid']}  {client.url}/cache/{result['output_cid']}/raw")
     if result["status"] != "completed":
-        console.print(f"[red]the run {result['status']}:[/red] {result.get('error')}", highlight=False)
+        tell_failure(client, result)
         raise typer.Exit(1)
+
+
+def tell_failure(client: Client, run: dict[str, Any]) -> None:
+    """Say which step of a run failed, why, after how many attempts, what to do, and what was finished all the same."""
+    error = run["error"]
+    where = f"step {error['step']}, {error['node']} ({error['type']}): " if error["step"] is not None else ""
+    why = f"{where}{error['reason'] or 'no reason was given'} [{error['code']}]"
+    console.print(Text.assemble((f"the run {run['status']}: ", "red"), why), highlight=False, soft_wrap=True)
+    for attempt in error["attempts"][:-1]:
+        say(f"attempt {attempt['attempt']}: {attempt['reason']} [{attempt['code']}]")
+    say(error["advice"])
+    if error["links"]["log"]:
+        say(f"log: {client.url}{error['links']['log']}")
+    say(f"artdag retry {run['run_id']} tries again what failed")
+    for each in run["artifacts"]:
+        say(f"finished all the same: {each['node']}  {client.url}{each['url']}")
+
+
+def say(text: str) -> None:
+    """Print a line for people."""
+    console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)

@@ -27,8 +27,9 @@ from artdag_common.eventstore.chain import Verified, verify_chain
 from artdag_common.eventstore.port import Recorded
 from artdag_common.eventstore.postgres import PostgresEventStore
 
-EXECUTED = frozenset({"running", "failed"})
-ENDED = {"pending": "skipped", "scheduled": "cancelled", "running": "cancelled"}
+UNDER_WAY = frozenset({"running", "waiting"})
+EXECUTED = UNDER_WAY | {"failed"}
+ENDED = {"pending": "skipped", "scheduled": "cancelled", "running": "cancelled", "waiting": "cancelled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,12 @@ class Replayed:
         An executor's news refines what the planner scheduled; the end of a run ends what had not ended.
         """
         states = []
-        for planned, state in zip(self.run.steps, self.run.states, strict=True):
+        for index, (planned, state) in enumerate(zip(self.run.steps, self.run.states, strict=True)):
             step = self.steps.get(planned.cache_id)
-            refined = step.status if state == "scheduled" and step and step.status in EXECUTED else state
+            refined = state
+            if state == "scheduled" and step and step.status in EXECUTED:
+                news = step.status in UNDER_WAY or step.version > self.run.after.get(index, 0)
+                refined = step.status if news else state  # an end of before is no answer to this run's wish
             states.append(ENDED.get(refined, refined) if self.run.finished and state != "failed" else refined)
         return states
 

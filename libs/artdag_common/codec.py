@@ -15,7 +15,18 @@ from typing import Any, get_args, get_origin, get_type_hints
 from google.protobuf.message import DecodeError, Message
 
 from artdag_common.commands import COMMANDS, Command
-from artdag_common.domain import access, audit, content, copy, effect, recipe, run, step, storage  # noqa: F401  (known by this)
+from artdag_common.domain import (  # noqa: F401  (known by this)
+    access,
+    audit,
+    content,
+    copy,
+    effect,
+    recipe,
+    run,
+    step,
+    storage,
+    webhook,
+)
 from artdag_common.domain.aggregate import Creation, DomainEvent, event_class
 from artdag_common.errors import MalformedMessageError
 from artdag_common.pb import commands_pb2, events_pb2

@@ -35,7 +35,10 @@ def command(cls: type[Command]) -> type[Command]:
 @command
 @dataclass(frozen=True, slots=True)
 class StartRun(Command):
-    """Render a recipe. ``hold``: analyse and plan only, then wait for ``ExecuteRun``."""
+    """Render a recipe. ``hold``: analyse and plan only, then wait for ``ExecuteRun``.
+
+    The attributes after it are those of :class:`Run.Requested`.
+    """
 
     SERVICE: ClassVar[str] = "planner"
     KEY: ClassVar[str] = "run_id"
@@ -45,6 +48,12 @@ class StartRun(Command):
     inputs: tuple[InputBinding, ...]
     output_name: str = ""
     hold: bool = False
+    priority: str = ""
+    forced: tuple[str, ...] = ()
+    rerun_of: str = ""
+    deadline_us: int = 0
+    wait_timeout_ms: int = 0
+    step_timeout_ms: int = 0
 
 
 @command
@@ -61,7 +70,7 @@ class ExecuteRun(Command):
 @command
 @dataclass(frozen=True, slots=True)
 class CancelRun(Command):
-    """Stop a run. Steps already running finish; no further step starts.
+    """Stop a run: no further step starts, and what nobody else waits for is broken off.
 
     Attributes:
         by: the user who asks; empty: the system itself.
@@ -74,6 +83,41 @@ class CancelRun(Command):
     reason: str = ""
     by: str = ""
     eraser: str = ""
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class PauseRun(Command):
+    """Start no further step of a run. ``by``: the user who asks; empty: the system itself."""
+
+    SERVICE: ClassVar[str] = "planner"
+    KEY: ClassVar[str] = "run_id"
+    run_id: str
+    by: str = ""
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class ResumeRun(Command):
+    """Go on with a paused run. ``by``: the user who asks; empty: the system itself."""
+
+    SERVICE: ClassVar[str] = "planner"
+    KEY: ClassVar[str] = "run_id"
+    run_id: str
+    by: str = ""
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class CancelStep(Command):
+    """Do without a step of a run, by its index. ``by``: the user who asks; empty: the system itself."""
+
+    SERVICE: ClassVar[str] = "planner"
+    KEY: ClassVar[str] = "run_id"
+    run_id: str
+    step: int
+    reason: str = ""
+    by: str = ""
 
 
 @command
@@ -312,6 +356,81 @@ class CopyObject(Command):
 
 @command
 @dataclass(frozen=True, slots=True)
+class AddWebhook(Command):
+    """Tell an address of a user's own how the user's runs end. ``sealed``: the secret, sealed by the gateway."""
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "webhook_id"
+    webhook_id: str
+    owner: str
+    url: str
+    events: tuple[str, ...]
+    sealed: bytes
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class EditWebhook(Command):
+    """Change a webhook. Empty ``sealed``: the secret stays."""
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "webhook_id"
+    webhook_id: str
+    owner: str
+    url: str
+    events: tuple[str, ...]
+    sealed: bytes = b""
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class SwitchWebhook(Command):
+    """Tell a webhook of runs, or nothing for now."""
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "webhook_id"
+    webhook_id: str
+    owner: str
+    enabled: bool
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class RemoveWebhook(Command):
+    """Forget a webhook, its secret and what it was still to be told. ``by``: who asks, where it is not the owner."""
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "webhook_id"
+    webhook_id: str
+    owner: str
+    by: str = ""
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class PingWebhook(Command):
+    """Send a webhook a message that tells nothing, and say what it answered."""
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "webhook_id"
+    webhook_id: str
+    owner: str
+
+
+@command
+@dataclass(frozen=True, slots=True)
+class RepeatNotice(Command):
+    """Tell a webhook again what it was told, or was to be told, under the same id."""
+
+    SERVICE: ClassVar[str] = "cache"
+    KEY: ClassVar[str] = "webhook_id"
+    webhook_id: str
+    owner: str
+    notice_id: str
+
+
+@command
+@dataclass(frozen=True, slots=True)
 class DeleteObject(Command):
     """Delete content, or no longer keep it for one of several who have it.
 
@@ -418,6 +537,7 @@ class ExecuteStep:
         version: last version of the step's stream that the planner saw; 0: it was never tried.
         inputs: CIDs in slot order.
         deliver: people get the output.
+        forced: what was computed up to ``version`` does not count, even where it is there.
     """
 
     cache_id: str
@@ -427,6 +547,7 @@ class ExecuteStep:
     inputs: tuple[str, ...]
     version: int = 0
     deliver: bool = False
+    forced: bool = False
 
     @property
     def what(self) -> str:

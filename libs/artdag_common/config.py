@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from artdag_common.addresses import Network
+from artdag_common.addresses import LOOPBACK, Network
 from artdag_common.errors import ConfigurationError
 
 SECRETS = (
@@ -24,6 +25,11 @@ SECRETS = (
     "REDIS_URL",
 )
 """Settings that are secret, or may hold a password: no process that a service starts inherits them."""
+
+
+WorkClass = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,31}$")]
+Count = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0.01, le=1000)]
 
 
 class Settings(BaseModel):
@@ -82,6 +88,13 @@ class Settings(BaseModel):
         ge=1,
         description="Media steps that an executor runs at once",
     )
+    work_classes: str = Field(
+        "",
+        alias="ARTDAG_WORK_CLASSES",
+        pattern=r"^(|[a-z][a-z0-9-]{0,31}(:[1-9][0-9]{0,3})?(,[a-z][a-z0-9-]{0,31}(:[1-9][0-9]{0,3})?)*)$",
+        description="Classes of steps that an executor runs, and how many of each at once: cpu:2,highmem:1;"
+        " without a number as many as ARTDAG_SLOTS; empty: cpu",
+    )
     step_timeout: float = Field(
         3600.0, alias="ARTDAG_STEP_TIMEOUT", gt=0, description="Seconds after which a media step is stopped"
     )
@@ -103,7 +116,7 @@ class Settings(BaseModel):
         "",
         alias="ARTDAG_SECRET_KEY",
         repr=False,
-        description="Seals secrets of storage providers: 64 hex digits; of several, by commas, the first seals",
+        description="Seals secrets of storage and webhooks: 64 hex digits; of several, by commas, the first seals",
     )
     storage_hosts: str = Field(
         "",
@@ -115,8 +128,40 @@ class Settings(BaseModel):
         alias="ARTDAG_STORAGE_DIRS",
         description="Folders in which users may have storage of kind local, separated by colons; none: no such storage",
     )
+    webhook_hosts: str = Field(
+        "",
+        alias="ARTDAG_WEBHOOK_HOSTS",
+        description="Hosts and networks besides public ones that webhooks may be on, and that need no TLS; by commas",
+    )
     quota_bytes: int = Field(
         0, alias="ARTDAG_QUOTA_BYTES", ge=0, description="What a user's uploads and outputs may take; 0: no limit"
+    )
+    max_user_runs: int = Field(
+        1000, alias="ARTDAG_MAX_USER_RUNS", ge=0, description="Runs that a user may have going on at once; 0: no limit"
+    )
+    max_runs: int = Field(
+        20_000,
+        alias="ARTDAG_MAX_RUNS",
+        ge=0,
+        description="Runs that may go on at once, all users' together; 0: no limit",
+    )
+    class_limits: dict[WorkClass, Count] = Field(
+        {},
+        alias="ARTDAG_CLASS_LIMITS",
+        description="Steps of a class that may be with executors at once, in the whole system: cpu=8,gpu=1; planner",
+    )
+    user_limits: dict[WorkClass, Count] = Field(
+        {}, alias="ARTDAG_USER_LIMITS", description="The same for each user: cpu=2; planner only"
+    )
+    user_weights: dict[str, Weight] = Field(
+        {},
+        alias="ARTDAG_USER_WEIGHTS",
+        description="Turns of a user for each turn of another, by user id: owner=4; 1 for who is not named; planner",
+    )
+    step_classes: dict[str, WorkClass] = Field(
+        {},
+        alias="ARTDAG_STEP_CLASSES",
+        description="Class of executors for a step type or an effect: LAYER=highmem,EFFECT:glitch=gpu; planner only",
     )
     rate_read: int = Field(
         3000, alias="ARTDAG_RATE_READ", ge=0, description="Requests a minute that a user may read with; 0: no limit"
@@ -134,6 +179,11 @@ class Settings(BaseModel):
         (),
         alias="ARTDAG_TRUSTED_PROXIES",
         description="Networks whose X-Forwarded-For tells the client's address, by commas; none: nobody's",
+    )
+    metrics_from: tuple[Network, ...] = Field(
+        LOOPBACK,
+        alias="ARTDAG_METRICS_FROM",
+        description="Networks that may read /metrics without a token, by commas; empty: none, the operator's token",
     )
     retention_days: float = Field(
         30.0,
@@ -180,7 +230,7 @@ class Settings(BaseModel):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
-    @field_validator("trusted_proxies", mode="before")
+    @field_validator("trusted_proxies", "metrics_from", mode="before")
     @classmethod
     def _networks(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -197,6 +247,36 @@ class Settings(BaseModel):
         except OSError as error:
             raise ValueError(f"the file cannot be read: {error.strerror}") from error
 
+    @field_validator("class_limits", "user_limits", "user_weights", "step_classes", mode="before")
+    @classmethod
+    def _pairs(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [each.strip().partition("=") for each in value.split(",") if each.strip()]
+        if wrong := [name for name, sign, _ in pairs if not sign or not name]:
+            raise ValueError(f"every entry is name=value, with commas between them; not so: {', '.join(wrong)}")
+        names = [name.strip() for name, _, _ in pairs]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"every name has one value; more often: {', '.join(twice)}")
+        return dict(zip(names, (each.strip() for _, _, each in pairs), strict=True))
+
+    @field_validator("class_limits", "user_limits")
+    @classmethod
+    def _limitable(cls, value: dict[str, int]) -> dict[str, int]:
+        if "inline" in value:
+            raise ValueError("inline, what takes no time, has no limit: leave it out")
+        return value
+
+    @field_validator("work_classes")
+    @classmethod
+    def _each_once(cls, value: str) -> str:
+        names = [each.partition(":")[0] for each in value.split(",")]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"every class is named once; more often: {', '.join(twice)}")
+        if "inline" in names:
+            raise ValueError("inline, what takes no time, is on every executor: leave it out")
+        return value
+
     @field_validator("import_dirs", "storage_dirs", mode="before")
     @classmethod
     def _folders(cls, value: object) -> object:
@@ -210,6 +290,17 @@ class Settings(BaseModel):
         if wrong := [str(each) for each in value if not each.is_absolute()]:
             raise ValueError(f"every folder has to be an absolute path; not so: {', '.join(wrong)}")
         return value
+
+    @property
+    def hands(self) -> dict[str, int]:
+        """How many steps of each class of work an executor runs at once."""
+        asked = [each.partition(":") for each in (self.work_classes or "cpu").split(",")]
+        return {name: int(count or self.slots) for name, _, count in asked}
+
+    @property
+    def classes(self) -> set[str]:
+        """The classes of executors that these settings name."""
+        return {*self.hands, *self.step_classes.values(), *self.class_limits, *self.user_limits}
 
     @property
     def shared(self) -> bool:

@@ -1,7 +1,8 @@
 """Every error of the system, one tree. The docstring says when it happens and what the caller can do.
 
-``retryable`` tells a consumer whether the same message can succeed later. ``code`` is the stable name that travels in
-replies, events and problem responses.
+``retryable`` tells a consumer whether the same message can succeed later; ``momentary``, that it answers with this
+refusal and forgets it, so that whoever sends the same message again is not told the same for ever. ``code`` is the
+stable name that travels in replies, events and problem responses.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ class ArtdagError(Exception):
     """Base of all errors that Art DAG raises on purpose."""
 
     retryable: ClassVar[bool] = False
+    momentary: ClassVar[bool] = False
 
     def __init__(self, message: str, **values: Any) -> None:
         super().__init__(message)
@@ -107,6 +109,25 @@ class StorageNotFoundError(ArtdagError):
     """No storage provider of yours has this id, or it was removed. List yours with ``GET /storage``."""
 
 
+# --- webhooks -------------------------------------------------------------------------------------------------------
+
+
+class WebhookRefusedError(ArtdagError):
+    """A webhook's address cannot be used, or may not be named here: the message says why. Name another."""
+
+
+class WebhookNotFoundError(ArtdagError):
+    """No webhook of yours has this id, or it was removed. List yours with ``GET /webhooks``."""
+
+
+class WebhookDisabledError(ArtdagError):
+    """The webhook is disabled, by you or since it was silent for days. ``PATCH`` it with ``enabled: true`` first."""
+
+
+class DeliveryNotFoundError(ArtdagError):
+    """Your webhook was told nothing under this id. ``GET /webhooks/{id}`` lists what it was told."""
+
+
 # --- recipes --------------------------------------------------------------------------------------------------------
 
 
@@ -167,6 +188,34 @@ class RunNotPlannedError(ArtdagError):
     """The run has no plan that waits for execution."""
 
 
+class NothingToRetryError(ArtdagError):
+    """The run neither failed nor was cancelled; the message says what to do instead."""
+
+
+class RunNotPausedError(ArtdagError):
+    """The run cannot be paused, or is not, as the message says. Look at its status with ``GET /runs/{id}``."""
+
+
+class StepNotFoundError(ArtdagError):
+    """The run has no step with this number. ``GET /api/run/{id}/plan`` lists its steps."""
+
+
+class StepNotActiveError(ArtdagError):
+    """The step is over: completed, failed, or skipped since another failed. There is nothing to cancel."""
+
+
+class QueueFullError(ArtdagError):
+    """You have as many runs going on as one person may (ARTDAG_MAX_USER_RUNS). Wait for one to end, or cancel one."""
+
+    momentary = True
+
+
+class SystemBusyError(ArtdagError):
+    """All runs that this server takes at once (ARTDAG_MAX_RUNS) are taken. Nothing was kept; try again later."""
+
+    momentary = True
+
+
 class NothingToPublishError(ArtdagError):
     """The run has no output: it is not over, or it gave none. Publish what a completed run gave."""
 
@@ -204,6 +253,18 @@ class EffectFailedError(StepError):
 
 class IsolationUnavailableError(StepError):
     """This machine cannot isolate uploaded effects, so it does not run them; the message says what is missing."""
+
+
+class StepOutOfMemoryError(StepError):
+    """A step needed more memory than it may have. It is tried once more, and then fails."""
+
+
+class StepBrokenError(StepError):
+    """A step broke in a way that nobody thought of: a defect of the server. The step's log says where."""
+
+
+class StepLogNotFoundError(ArtdagError):
+    """The step was not attempted so often, or the attempt's log is not kept any more (ARTDAG_RETENTION_DAYS)."""
 
 
 class MediaWorkerLostError(StepError):
@@ -274,6 +335,12 @@ class IdempotencyConflictError(ArtdagError):
     """An ``Idempotency-Key`` was used before with a different request. Use a new key."""
 
 
+class IdempotencyBusyError(ArtdagError):
+    """A request with this ``Idempotency-Key`` is still being handled. Repeat it as it is, a second later."""
+
+    retryable = True
+
+
 class PreconditionFailedError(ArtdagError):
     """What a request depends on no longer holds: ``If-Match`` names an older state. Read it, then decide again."""
 
@@ -296,7 +363,7 @@ class RangeNotSatisfiableError(ArtdagError):
 
 
 class AppendRefusedError(ArtdagError):
-    """What belongs to an append cannot be written with it now, so nothing was. ``rule``: gone, quota or changed."""
+    """What belongs to an append cannot be written with it, so nothing was. ``rule``: gone, quota, changed or queue."""
 
 
 class VersionConflictError(ArtdagError):
@@ -319,8 +386,24 @@ class ServiceUnavailableError(ArtdagError):
     retryable = True
 
 
+class ProviderBusyError(ServiceUnavailableError):
+    """Who has content, or is to have it, says that it is busy. Try again, not before it asks us to."""
+
+
+class ExecutorStoppingError(ServiceUnavailableError):
+    """An executor is being stopped. What it worked on goes to another, at once."""
+
+
 class L2UnavailableError(ServiceUnavailableError):
     """The registry (L2_SERVER) does not answer, or not in a way that can be understood. Try again shortly."""
+
+
+class LetterNotFoundError(ArtdagError):
+    """No dead letter has this id: it was sent again or dropped, or it is older than 90 days."""
+
+
+class LetterNotResendableError(ArtdagError):
+    """This dead letter cannot be sent again from here; the message says who tries again, or what to do instead."""
 
 
 class ConfigurationError(ArtdagError):

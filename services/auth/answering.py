@@ -17,9 +17,19 @@ from artdag_common.errors import ArtdagError, MalformedMessageError, ServiceUnav
 from artdag_common.eventstore.postgres import LOST
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus, Outcome
-from artdag_common.pb.commands_pb2 import GrantBeginning, GrantPoll, GrantQuestion, NameQuestion, TokenQuestion
+from artdag_common.pb.commands_pb2 import (
+    GrantBeginning,
+    GrantPoll,
+    GrantQuestion,
+    LetterQuestion,
+    LetterSettling,
+    NameQuestion,
+    StandingQuestion,
+    TokenQuestion,
+)
 from services.auth.grants import Grants
 from services.auth.handlers import Tokens
+from services.auth.letters import Letters
 from services.auth.verification import Verification
 
 QUEUE = "auth"
@@ -34,7 +44,7 @@ Question = tuple[type[Message], Callable[[Any], Awaitable[Outcome]]]
 class Answering:
     """Replicas share the questions. An answer is an :class:`Outcome`."""
 
-    def __init__(self, bus: Bus, verification: Verification, tokens: Tokens, grants: Grants) -> None:
+    def __init__(self, bus: Bus, verification: Verification, tokens: Tokens, grants: Grants, letters: Letters) -> None:
         self._bus = bus
         self._tasks: set[asyncio.Task[None]] = set()
         self._questions: dict[str, Question] = {
@@ -43,6 +53,9 @@ class Answering:
             subjects.BEGIN_GRANT: (GrantBeginning, lambda q: grants.begin(q.client)),
             subjects.SHOW_GRANT: (GrantQuestion, lambda q: grants.decide(q.user_code, q.user_id, q.decision)),
             subjects.TAKE_GRANT: (GrantPoll, lambda q: grants.take(q.device_code)),
+            subjects.LETTERS: (LetterQuestion, letters.show),
+            subjects.SETTLE_LETTER: (LetterSettling, letters.settle),
+            subjects.STANDING: (StandingQuestion, letters.standing),
         }
 
     async def start(self) -> None:

@@ -19,8 +19,10 @@ from artdag_common.process import Close, cleanup
 from services.auth.answering import Answering
 from services.auth.audit import Trail
 from services.auth.erasing import Erasing
+from services.auth.forgetting import Forgetting
 from services.auth.grants import Grants
 from services.auth.handlers import CONSUMER, Tokens
+from services.auth.letters import Letters
 from services.auth.revocation import Revocation
 from services.auth.verification import Verification
 
@@ -57,7 +59,7 @@ async def auth(settings: Settings) -> AsyncIterator[None]:
         if l2 is not None:
             close(l2.close)
         verification = Verification(app, pool, tokens, People(pool, settings.l2_domain), l2)
-        answering = Answering(bus, verification, tokens, Grants(app, pool, tokens))
+        answering = Answering(bus, verification, tokens, Grants(app, pool, tokens), Letters(bus, app))
         await answering.start()
         close(answering.stop)
         trail, erasing = Trail(app), Erasing(app, pool, revocation)
@@ -65,5 +67,8 @@ async def auth(settings: Settings) -> AsyncIterator[None]:
         commands = CommandConsumer(bus, store, CONSUMER, handlers)
         await commands.start()
         close(commands.stop)
+        forgetting = Forgetting(pool)
+        await forgetting.start()
+        close(forgetting.stop)
         await bus.answer_pings("auth")
         yield

@@ -7,34 +7,29 @@ the same bytes under the same id, which the registry takes once, and appends onl
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import asyncpg
 import structlog
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from artdag_common.application import ATTEMPTS, Application, decode, rebuild
 from artdag_common.commands import Command, SettleActivity
 from artdag_common.domain.content import Object
-from artdag_common.errors import ArtdagError, L2UnavailableError, NotPublishedError, VersionConflictError
+from artdag_common.errors import L2UnavailableError, NotPublishedError, VersionConflictError
 from artdag_common.federation.documents import Document, Documents, Published, Unpublished, encode, in_context
 from artdag_common.federation.l2 import Answer
 from artdag_common.messaging.bus import Outcome
 from artdag_common.messaging.commands import CommandHandler
-from artdag_common.tasks import end
 from services.cache.delivery_queue import DeliveryQueue, Sending, settled
 from services.cache.handlers import CONSUMER
 from services.cache.replication import wait_seconds
+from services.cache.sending import Sender
 
 AT_ONCE = 4
-POLL_SECONDS = 5.0
-OWN_TROUBLE_SECONDS = 10.0
 RESUME_SECONDS = 2.0
 NOBODY = "the person is none of the registry's any more"
 
@@ -70,7 +65,7 @@ class Identity:
     key: rsa.RSAPrivateKey
 
 
-class Deliverer:
+class Deliverer(Sender[Sending]):
     """Sends activities."""
 
     def __init__(
@@ -82,65 +77,13 @@ class Deliverer:
         identity: Identity,
         actor: Actor,
     ) -> None:
+        super().__init__("activities", queue, AT_ONCE)
         self._app = app
         self._queue = queue
         self._records = records
         self._registry = registry
         self._identity = identity
         self._actor = actor
-        self._due = asyncio.Event()
-        self._sending: set[asyncio.Task[None]] = set()
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Run in the background."""
-        self._task = asyncio.create_task(self._work(), name="deliveries")
-
-    async def stop(self) -> None:
-        """Stop; what was being sent is given back."""
-        await end(self._task)
-        await end(*self._sending)
-
-    def wake(self) -> None:
-        """Look at once for something to do."""
-        self._due.set()
-
-    async def _work(self) -> None:
-        while True:
-            self._due.clear()
-            seconds: float = POLL_SECONDS
-            try:
-                while len(self._sending) < AT_ONCE and (sending := await self._queue.claim()):
-                    task = asyncio.create_task(self._send(sending), name=f"deliver {sending.activity_id}")
-                    self._sending.add(task)
-                    task.add_done_callback(self._sent)
-                next_seconds = await self._queue.next_seconds()
-                if next_seconds is not None and len(self._sending) < AT_ONCE:
-                    seconds = min(POLL_SECONDS, max(0.05, next_seconds))
-            except (ArtdagError, asyncpg.PostgresError) as error:
-                log.warning("deliveries wait", error=str(error))
-            except Exception as error:
-                log.error("deliveries wait", error=repr(error), exc_info=error)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._due.wait(), seconds)
-
-    def _sent(self, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            log.error("an activity was not delivered", error=repr(error), exc_info=error)
-        self._due.set()
-
-    async def _send(self, sending: Sending) -> None:
-        try:
-            await self._deliver(sending)
-        except ArtdagError as error:  # our own trouble, not the registry's
-            log.warning("an activity waits", activity=sending.activity_id, reason=error.message)
-            with contextlib.suppress(ArtdagError):
-                await self._queue.pause(sending, OWN_TROUBLE_SECONDS)
-        except BaseException:
-            with contextlib.suppress(ArtdagError):
-                await self._queue.release(sending)
-            raise
 
     async def _deliver(self, sending: Sending) -> None:
         body = sending.body

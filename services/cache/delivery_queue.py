@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
-
-import asyncpg
 
 from artdag_common.domain.content import Object
-from artdag_common.errors import ServiceUnavailableError
 from artdag_common.eventstore.holds import Need, columns
 from artdag_common.eventstore.port import Call
-from artdag_common.eventstore.postgres import LOST
+from services.cache.rows import Rows
 
 LEASE_SECONDS = 30.0
 """How long an activity is its sender's; longer than the registry may take to answer."""
@@ -39,6 +35,9 @@ class Sending:
     owner: str
     attempt: int
     body: bytes | None
+
+    def __str__(self) -> str:
+        return self.activity_id
 
 
 def change(content: Object, begins: str, needs: Iterable[Need], ends: str) -> Call:
@@ -72,11 +71,8 @@ def settled(activity_id: str) -> Call:
     return Call("delivery_settled", ((activity_id, "text"),))
 
 
-class DeliveryQueue:
+class DeliveryQueue(Rows):
     """Rows of ``deliveries``."""
-
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
 
     async def claim(self) -> Sending | None:
         """Take the next activity that is due."""
@@ -140,10 +136,3 @@ class DeliveryQueue:
             ON CONFLICT (pem) DO UPDATE SET announced_at = clock_timestamp()""",
             pem,
         )
-
-    async def _run(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
-        try:
-            rows: list[asyncpg.Record] = await self._pool.fetch(sql, *arguments)
-        except LOST as error:
-            raise ServiceUnavailableError(f"Postgres does not answer: {error}") from error
-        return rows

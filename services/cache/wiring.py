@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import asyncpg
+import nats
 
 from artdag_common.application import Application
-from artdag_common.blobs.endpoints import Hosts
+from artdag_common.blobs.endpoints import HOSTS_SETTING, Hosts
 from artdag_common.blobs.layered import LayeredBlobStore, Place
 from artdag_common.blobs.node import Membership, node_id
 from artdag_common.blobs.wiring import layered_blobs
 from artdag_common.config import Settings
-from artdag_common.errors import ConfigurationError
+from artdag_common.errors import ConfigurationError, ServiceUnavailableError
 from artdag_common.eventstore import postgres
 from artdag_common.eventstore.holds import Holds
 from artdag_common.federation.documents import Documents
@@ -26,7 +27,7 @@ from artdag_common.people import People
 from artdag_common.process import Close, cleanup
 from artdag_common.sealing import Sealer
 from artdag_common.serving import listen, serving
-from services.cache import replication
+from services.cache import replication, telling, webhook_calls
 from services.cache.app import address, create_app
 from services.cache.deletion import Deletion
 from services.cache.delivery import Decisions, Deliverer, Identity
@@ -41,20 +42,29 @@ from services.cache.opening import Opening
 from services.cache.places import Places
 from services.cache.queue import CopyQueue
 from services.cache.replication import Replicator
+from services.cache.step_logs import OldStepLogs
 from services.cache.storage import Providers
+from services.cache.telling import Teller
+from services.cache.webhook_calls import Caller
+from services.cache.webhook_queue import WebhookQueue
+from services.cache.webhooks import Webhooks
+
+
+def hosts(text: str, setting: str) -> Hosts:
+    """Which hosts users may name, besides public ones.
+
+    Raises:
+        ConfigurationError: the setting cannot be read.
+    """
+    try:
+        return Hosts.parse(text, setting)
+    except ValueError as error:
+        raise ConfigurationError(f"{setting}: {error}") from error
 
 
 def places(settings: Settings) -> Places:
-    """What users may name as a place of their own.
-
-    Raises:
-        ConfigurationError: the hosts that the operator allows cannot be read.
-    """
-    try:
-        hosts = Hosts.parse(settings.storage_hosts)
-    except ValueError as error:
-        raise ConfigurationError(f"ARTDAG_STORAGE_HOSTS: {error}") from error
-    return Places(makers(settings), hosts, settings.storage_dirs)
+    """What users may name as a place of their own."""
+    return Places(makers(settings), hosts(settings.storage_hosts, HOSTS_SETTING), settings.storage_dirs)
 
 
 def lasting(blobs: LayeredBlobStore) -> list[Place]:
@@ -116,6 +126,28 @@ async def deliverer(
     return deliveries
 
 
+async def webhooks(
+    settings: Settings, app: Application, pool: asyncpg.Pool, bus: Bus, close: Callable[[Close], object]
+) -> Webhooks:
+    """What keeps webhooks, with what tells them running."""
+    queue = WebhookQueue(pool)
+    caller = Caller(hosts(settings.webhook_hosts, webhook_calls.HOSTS_SETTING), Sealer(settings.secret_key))
+
+    async def bury(name: str, data: bytes, reason: str, headers: Mapping[str, str]) -> None:
+        try:
+            await bus.dead_letter(CONSUMER, name, data, reason, dict(headers))
+        except (nats.errors.Error, TimeoutError) as error:
+            raise ServiceUnavailableError(f"the bus did not take a dead letter: {error}") from error
+
+    teller = Teller(app, queue, caller, bury, settings.public_url)
+    await teller.start()
+    close(teller.stop)
+    ended = Follower(bus, telling.FOLLOWER, telling.FOLLOWED, teller.note_ended)
+    await ended.start()
+    close(ended.stop)
+    return Webhooks(app, queue, caller, teller)
+
+
 @asynccontextmanager
 async def cache(settings: Settings) -> AsyncIterator[None]:
     """The cache service, from connected to closed."""
@@ -132,15 +164,18 @@ async def cache(settings: Settings) -> AsyncIterator[None]:
         people = People(pool, settings.l2_domain)
         deliveries = await deliverer(settings, app, pool, blobs, people, close)
 
-        async def told(owner: str) -> bool:
+        async def federated(owner: str) -> bool:
             return deliveries is not None and bool(await people.actor(owner))
 
         wake = deliveries.wake if deliveries else lambda: None
-        books = Books(app, blobs, holds, settings.quota_bytes, told, wake)
+        books = Books(app, blobs, holds, settings.quota_bytes, federated, wake)
         deletion = Deletion(app, blobs, holds, books.alone)
         garbage = Garbage(app, blobs.local, holds, settings.retention_days * DAY, blobs.local)
         await garbage.start()
         close(garbage.stop)
+        old_logs = OldStepLogs(pool, settings.retention_days * DAY)
+        await old_logs.start()
+        close(old_logs.stop)
         follower = Follower(bus, CONSUMER, FOLLOWED, books.note_arrivals)
         await follower.start()
         close(follower.stop)
@@ -154,7 +189,8 @@ async def cache(settings: Settings) -> AsyncIterator[None]:
         await owned.start()
         close(owned.stop)
         providers = Providers(app, queue, allowed, opening, replicator.wake)
-        handlers = [part.handlers() for part in (books, deletion, garbage, providers, Decisions(app))]
+        told = await webhooks(settings, app, pool, bus, close)
+        handlers = [part.handlers() for part in (books, deletion, garbage, providers, Decisions(app), told)]
         commands = CommandConsumer(bus, store, CONSUMER, {k: v for each in handlers for k, v in each.items()})
         await commands.start()
         close(commands.stop)

@@ -19,15 +19,15 @@ from artdag_common.blobs.port import BlobStore
 from artdag_common.commands import ExecuteStep, ExecuteSteps
 from artdag_common.domain.plan import cache_id
 from artdag_common.domain.step import Step
-from artdag_common.errors import ServiceUnavailableError
+from artdag_common.errors import ExecutorStoppingError
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.pb.commands_pb2 import StepTick
 from artdag_common.pb.events_pb2 import EventBatch
 from artdag_common.steps.registry import find_step_type
-from services.executor.worker import Broken, Long, Progress
+from services.executor.failing import Broken
+from services.executor.worker import Long, Progress
 
-CPU = "cpu"
 HANDS = 3
 """Free hands, of all executors together, from which on a film is divided. A film keeps two processors busy by itself:
 with fewer, nothing is won."""
@@ -75,51 +75,51 @@ def _links(command: ExecuteStep) -> list[dict[str, object]]:
 class Division:
     """Has the parts of long films made."""
 
-    def __init__(self, bus: Bus, app: Application, blobs: BlobStore, consumer: str) -> None:
-        """``consumer``: the one on the work queue that all hands share."""
+    def __init__(self, bus: Bus, app: Application, blobs: BlobStore) -> None:
         self._bus = bus
         self._app = app
         self._blobs = blobs
-        self._consumer = consumer
         self._waiting: set[asyncio.Event] = set()
         self._closing = False
 
-    async def free_hands(self) -> int:
-        """Return how many executors' slots ask for work; 0: nobody knows."""
+    async def free_hands(self, work_class: str) -> int:
+        """Return how many executors' slots ask for work of a class; 0: nobody knows."""
         with suppress(nats.errors.Error, APIError, TimeoutError):
-            info = await self._bus.js.consumer_info(subjects.WORK, self._consumer)
+            info = await self._bus.js.consumer_info(subjects.WORK, subjects.workers(work_class))
             return info.num_waiting or 0
         return 0
 
-    async def pays(self, command: ExecuteStep) -> bool:
-        """Return whether a step should be divided, if its film is long."""
+    async def pays(self, command: ExecuteStep, work_class: str) -> bool:
+        """Return whether a step should be divided among the hands of its class, if its film is long."""
         kind = find_step_type(command.step_type)
         if not kind.divisible(kind.params.model_validate_json(command.config)):
             return False
-        return await self.free_hands() >= HANDS
+        return await self.free_hands(work_class) >= HANDS
 
     async def make(
-        self, parts: Sequence[ExecuteStep], on_progress: Callable[[Progress], Awaitable[None]]
+        self, parts: Sequence[ExecuteStep], on_progress: Callable[[Progress], Awaitable[None]], work_class: str
     ) -> list[str] | Broken:
-        """Have parts made, by whoever has a hand free; return their CIDs, or what broke one of them.
+        """Have parts made, by whoever has a hand free for their class; return their CIDs, or what broke one of them.
+
+        A part is tried again by whoever makes it, as often as its failure's kind says; one that failed has failed.
 
         Breaking this off takes back what was not made yet.
 
         Raises:
-            ServiceUnavailableError: this executor is being closed; others go on with the parts.
+            ExecutorStoppingError: this executor is being closed; others go on with the parts.
         """
         left = {part.cache_id: part for part in parts}
         made: dict[str, str] = {}
         tried: dict[str, int] | None = None  # version of each part's stream when this began: what failed before is past
         sent: set[str] = set()
-        window = AHEAD * max(HANDS, await self.free_hands())
+        window = AHEAD * max(HANDS, await self.free_hands(work_class))
         changed = asyncio.Event()
         self._waiting.add(changed)
         try:
             async with self._listening(left, changed, on_progress):
                 while True:
                     if self._closing:
-                        raise ServiceUnavailableError("this executor is stopping")
+                        raise ExecutorStoppingError("this executor is stopping")
                     changed.clear()
                     versions = await self._look(left, made, tried)
                     if isinstance(versions, Broken):
@@ -130,7 +130,7 @@ class Division:
                     if not left:
                         return [made[part.cache_id] for part in parts]
                     due = [key for key in list(left)[:window] if key not in sent]
-                    await self._send([(left[key], versions.get(key, 0)) for key in due])
+                    await self._send([(left[key], versions.get(key, 0)) for key in due], work_class)
                     sent.update(due)
                     try:
                         await asyncio.wait_for(changed.wait(), LOOK_EVERY)
@@ -138,7 +138,7 @@ class Division:
                         sent.clear()
         except asyncio.CancelledError:
             for key in left:
-                await self._bus.withdraw(CPU, key)
+                await self._bus.withdraw(work_class, key)
             raise
         finally:
             self._waiting.discard(changed)
@@ -149,12 +149,12 @@ class Division:
         for changed in self._waiting:
             changed.set()
 
-    async def _send(self, due: Sequence[tuple[ExecuteStep, int]]) -> None:
+    async def _send(self, due: Sequence[tuple[ExecuteStep, int]], work_class: str) -> None:
         for part, version in due:
             asked = ExecuteStep(
                 part.cache_id, part.step_type, part.config, part.label, part.inputs, version, part.deliver
             )
-            await self._bus.dispatch(CPU, ExecuteSteps((asked,)))
+            await self._bus.dispatch(work_class, ExecuteSteps((asked,)))
 
     async def _look(
         self, left: dict[str, ExecuteStep], made: dict[str, str], tried: dict[str, int] | None
@@ -170,7 +170,7 @@ class Division:
             if isinstance(event, Step.Completed):
                 completed[key] = event.output_cid
             elif isinstance(event, Step.Failed) and tried is not None and recorded.version > tried.get(key, 0):
-                return Broken(event.error, f"{left[key].what}: {event.reason}")
+                return Broken(event.error, f"{left[key].what}: {event.reason}", final=True)
         present = await self._blobs.present(set(completed.values()))
         made |= {key: cid for key, cid in completed.items() if cid in present}
         return versions

@@ -5,13 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
+import os
+import signal
 from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
-from artdag_common.errors import MediaWorkerLostError, ServiceUnavailableError, StepTimeoutError
-from services.executor.worker import Broken, Finished, Long, Progress, WorkOrder, work
+from artdag_common.errors import (
+    ArtdagError,
+    ExecutorStoppingError,
+    MediaWorkerLostError,
+    StepOutOfMemoryError,
+    StepTimeoutError,
+)
+from services.executor.failing import Broken, killed_for_memory
+from services.executor.worker import Finished, Long, Progress, WorkOrder, work
 
+PIECE_BYTES = 1 << 16
 PRELOADED = ["av", "numpy", "artdag_common.steps.registry", "artdag_common.media.check", "services.executor.worker"]
 
 
@@ -28,37 +38,72 @@ class MediaPool:
         self._closing = False
 
     async def run(
-        self, order: WorkOrder, on_progress: Callable[[Progress], Awaitable[None]]
+        self,
+        order: WorkOrder,
+        on_progress: Callable[[Progress], Awaitable[None]],
+        hear: Callable[[bytes], None] = lambda data: None,
     ) -> Finished | Long | Broken:
         """Run a step and return what came of it.
 
+        Args:
+            hear: is given what the process prints; nothing, when there is no more.
+
         Raises:
             MediaWorkerLostError: its process died.
+            StepOutOfMemoryError: the system killed it, for want of memory.
             StepTimeoutError: it took too long and was killed.
-            ServiceUnavailableError: the pool is being closed.
+            ExecutorStoppingError: the pool is being closed.
         """
         async with self._slots:
             self._check_open()
+            killed = await asyncio.to_thread(killed_for_memory)
             receiver, sender = self._context.Pipe(duplex=False)
-            process = self._context.Process(target=work, args=(order, sender), daemon=True)
-            await asyncio.to_thread(process.start)
-            sender.close()
+            ears, mouth = self._context.Pipe(duplex=False)
+            process = self._context.Process(target=work, args=(order, sender, mouth), daemon=True)
+            try:
+                await self._start(process)
+            except BaseException:
+                receiver.close()
+                ears.close()
+                raise
+            finally:
+                sender.close()
+                mouth.close()
             self._running.add(process)
+            listening = _listen(ears, hear)
             try:
                 self._check_open()  # it may have been closed while the process started
                 async with asyncio.timeout(self._timeout):
-                    return await self._follow(process, receiver, on_progress)
+                    return await self._follow(process, receiver, on_progress, killed)
             except TimeoutError:
                 raise StepTimeoutError(f"the step took longer than {self._timeout:g} s") from None
             finally:
                 self._running.discard(process)
                 process.kill()
                 await asyncio.to_thread(process.join)
+                listening()
                 receiver.close()
 
+    async def _start(self, process: ForkServerProcess) -> None:
+        """Start a process; if that is broken off, there is none."""
+        starting = asyncio.ensure_future(asyncio.to_thread(process.start))
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            with contextlib.suppress(OSError, EOFError):
+                await starting
+                process.kill()
+                await asyncio.to_thread(process.join)
+            raise
+
     async def _follow(
-        self, process: ForkServerProcess, receiver: Connection, on_progress: Callable[[Progress], Awaitable[None]]
+        self,
+        process: ForkServerProcess,
+        receiver: Connection,
+        on_progress: Callable[[Progress], Awaitable[None]],
+        killed: int | None,
     ) -> Finished | Long | Broken:
+        """Wait for what comes of it. ``killed``: processes that had been killed for want of memory before."""
         loop = asyncio.get_running_loop()
         readable = asyncio.Event()
         loop.add_reader(receiver.fileno(), readable.set)
@@ -72,9 +117,7 @@ class MediaPool:
                     except (EOFError, OSError):
                         self._check_open()
                         await asyncio.to_thread(process.join)
-                        raise MediaWorkerLostError(
-                            f"the process of the step died with exit code {process.exitcode}"
-                        ) from None
+                        raise _lost(process.exitcode, killed, await asyncio.to_thread(killed_for_memory)) from None
                     if not isinstance(message, Progress):
                         return message  # type: ignore[no-any-return]
                     await on_progress(message)
@@ -83,7 +126,7 @@ class MediaPool:
 
     def _check_open(self) -> None:
         if self._closing:
-            raise ServiceUnavailableError("this executor is stopping")
+            raise ExecutorStoppingError("this executor is stopping")
 
     async def close(self) -> None:
         """Kill what still runs; its steps go back to the queue."""
@@ -91,3 +134,50 @@ class MediaPool:
         for process in list(self._running):
             with contextlib.suppress(ValueError):
                 process.kill()
+
+
+def _lost(code: int | None, killed_before: int | None, killed: int | None) -> ArtdagError:
+    """Return the error of a process that ended without a word; it was not this executor that killed it.
+
+    Args:
+        code: its exit code; minus a signal's number.
+        killed_before, killed: how many processes were killed here for want of memory, before it began and now.
+    """
+    if code == -signal.SIGKILL and killed_before is not None and killed is not None and killed > killed_before:
+        return StepOutOfMemoryError("the machine ran out of memory and killed the process of the step")
+    return MediaWorkerLostError(f"the process of the step died with exit code {code}")
+
+
+def _listen(ears: Connection, hear: Callable[[bytes], None]) -> Callable[[], None]:
+    """Hear what a process prints, from now on. Returns what hears the rest, and ends it."""
+    loop = asyncio.get_running_loop()
+    descriptor = ears.fileno()
+    os.set_blocking(descriptor, False)
+    listening = True
+
+    def take() -> bool:
+        try:
+            data = os.read(descriptor, PIECE_BYTES)
+        except BlockingIOError:
+            return False
+        if data:
+            hear(data)
+        else:
+            rest()
+        return bool(data)
+
+    def rest() -> None:
+        nonlocal listening
+        if listening:
+            listening = False
+            loop.remove_reader(descriptor)
+
+    def close() -> None:
+        while listening and take():
+            pass
+        rest()
+        hear(b"")
+        ears.close()
+
+    loop.add_reader(descriptor, take)
+    return close

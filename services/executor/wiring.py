@@ -21,11 +21,18 @@ from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.consumer import StandingPull
 from artdag_common.process import cleanup
-from services.executor.division import CPU, Division
+from services.executor.division import Division
 from services.executor.handlers import StepHandler
 from services.executor.pool import MediaPool
+from services.executor.presence import Presence
 
 ACK_WAIT = 9.0
+"""Seconds without a sign of life after which a step is given to another executor, if presence did not tell before."""
+
+INLINE = "inline"
+INLINE_ACK_WAIT = 2.5
+"""The same for what takes no time, and is told by nobody's presence."""
+
 INLINE_AT_ONCE = 200
 PENDING = 10_000
 
@@ -51,13 +58,13 @@ class Background:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def consumer(work_class: str) -> ConsumerConfig:
+def consumer(work_class: str, ack_wait: float) -> ConsumerConfig:
     """Return the consumer of a class of work, shared by all executors."""
     return ConsumerConfig(
         durable_name=subjects.workers(work_class),
         filter_subject=subjects.work(work_class, "*"),
         ack_policy=AckPolicy.EXPLICIT,
-        ack_wait=ACK_WAIT,
+        ack_wait=ack_wait,
         max_ack_pending=PENDING,
     )
 
@@ -74,27 +81,36 @@ async def executor(settings: Settings) -> AsyncIterator[None]:
         close(pool.close)
         store = postgres.PostgresEventStore(pool, bus.committed)
         close(store.close)
-        media = MediaPool(settings.slots, settings.step_timeout)
+        hands = settings.hands
+        media = MediaPool(sum(hands.values()), settings.step_timeout)
         name = f"{socket.gethostname()}-{os.getpid()}"
         app = Application(store)
-        division = Division(bus, app, blobs, subjects.workers(CPU))
-        handler = StepHandler(name, bus, app, blobs, media, division, ACK_WAIT / 3)
+        division = Division(bus, app, blobs)
+        presence = Presence(bus, name)
+        handler = StepHandler(name, bus, app, blobs, media, division, min(ACK_WAIT, INLINE_ACK_WAIT) / 3, presence)
         background = Background(handler.execute)
         # A slot asks for one step and for the next when that is through, so that a step waits on the queue, where any
         # executor can take it, and not here.
-        pulls = [StandingPull(bus, subjects.WORK, consumer("inline"), background.receive, batch=INLINE_AT_ONCE)]
-        pulls += [StandingPull(bus, subjects.WORK, consumer(CPU), handler.take, batch=1) for _ in range(settings.slots)]
+        at_once = consumer(INLINE, min(ACK_WAIT, INLINE_ACK_WAIT))
+        pulls = [StandingPull(bus, subjects.WORK, at_once, background.receive, batch=INLINE_AT_ONCE)]
+        for work_class, count in hands.items():
+            config = consumer(work_class, ACK_WAIT)
+            pulls += [StandingPull(bus, subjects.WORK, config, handler.take, batch=1) for _ in range(count)]
 
         async def stop() -> None:
             """Hand back what is not through, before the connections close."""
+            handler.close()
             await media.close()
             await division.close()
             await asyncio.gather(*(pull.stop() for pull in pulls))
             await background.finish()
             await handler.finish()
+            await presence.stop()
 
         close(stop)
         await bus.nc.subscribe(subjects.stop("*"), cb=handler.stop)
+        await bus.nc.subscribe(subjects.ask_for_log("*"), cb=handler.answer_for_log)
+        await presence.start()
         await asyncio.gather(*(pull.start() for pull in pulls))
         await bus.answer_pings("executor")
         yield

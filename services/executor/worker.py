@@ -1,17 +1,21 @@
-"""What runs inside a media worker process: one step, then the process ends."""
+"""What runs inside a media worker process: one step, then the process ends. What it prints goes to the step's log."""
 
 from __future__ import annotations
 
 import ctypes
+import functools
+import io
 import os
 import resource
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from artdag_common.errors import ArtdagError, StepError
+from artdag_common.isolation import printed
+from services.executor.failing import broken_by
 from services.executor.memory import return_large_blocks
 
 TICK_SECONDS = 0.2
@@ -67,14 +71,6 @@ class Long:
     cell: int
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """The step failed: name and text of the error."""
-
-    error: str
-    reason: str
-
-
 class WorkerContext:
     """What a running step may use."""
 
@@ -115,21 +111,33 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
-def work(order: WorkOrder, pipe: Connection) -> None:
+def speak_into(said: Connection) -> None:
+    """Have everything that is printed here go to the executor: by Python, by libav, by code of a stranger."""
+    import av.logging
+
+    os.dup2(said.fileno(), 1)
+    os.dup2(said.fileno(), 2)
+    said.close()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
+    av.logging.restore_default_callback()
+    av.logging.set_libav_level(av.logging.WARNING)
+    printed.hear = functools.partial(os.write, 2)
+
+
+def work(order: WorkOrder, pipe: Connection, said: Connection) -> None:
     """Run one step and send what came of it."""
     die_with_parent()
+    speak_into(said)
     limit_memory()
     return_large_blocks()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         pipe.send(_run(order, pipe))
-    except ArtdagError as error:
-        pipe.send(Broken(error.code, error.message))
-    except MemoryError:
-        pipe.send(Broken(StepError("").code, "out of memory"))
     except Exception as error:
-        pipe.send(Broken(StepError("").code, f"{type(error).__name__}: {error}"))
+        pipe.send(broken_by(error))
     finally:
         pipe.close()
 

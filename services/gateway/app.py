@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 
 import asyncpg
@@ -23,8 +24,11 @@ from services.gateway.api import (
     audit,
     auth,
     cache,
+    copies,
     deletion,
     derived,
+    dlq,
+    doctor,
     effects,
     events,
     export,
@@ -33,16 +37,21 @@ from services.gateway.api import (
     health,
     ipfs,
     media,
+    metrics,
     pipeline,
     publishing,
     recipes,
     revoking,
     runs,
+    steering,
+    step_log,
     storage,
     uploading,
     usage,
+    webhooks,
 )
 from services.gateway.api.documentation import PROBLEM_SCHEMA, corrected
+from services.gateway.api.keys import name_keys
 from services.gateway.api.links import link
 from services.gateway.api.page import page_of
 from services.gateway.auditing import CODE, Audited
@@ -54,6 +63,7 @@ from services.gateway.methods import HeadAsGet, allowed
 from services.gateway.origins import OwnPagesOnly, TrueClient
 from services.gateway.parts import Gateway
 from services.gateway.problems import Json, hint_of, problem, reason
+from services.gateway.repeating import Repeatable, Repeated
 from services.gateway.web import pages
 
 STATUS: dict[type[ArtdagError], int] = {
@@ -78,6 +88,10 @@ STATUS: dict[type[ArtdagError], int] = {
     errors.UnsupportedContentTypeError: 415,
     errors.StorageRefusedError: 422,
     errors.StorageNotFoundError: 404,
+    errors.WebhookRefusedError: 422,
+    errors.WebhookNotFoundError: 404,
+    errors.WebhookDisabledError: 409,
+    errors.DeliveryNotFoundError: 404,
     errors.InvalidRecipeError: 422,
     errors.RecipeNotFoundError: 404,
     errors.InvalidInputsError: 422,
@@ -90,6 +104,13 @@ STATUS: dict[type[ArtdagError], int] = {
     errors.RunAlreadyFinishedError: 409,
     errors.RunActiveError: 409,
     errors.RunNotPlannedError: 409,
+    errors.NothingToRetryError: 409,
+    errors.RunNotPausedError: 409,
+    errors.StepNotFoundError: 404,
+    errors.StepLogNotFoundError: 404,
+    errors.StepNotActiveError: 409,
+    errors.QueueFullError: 429,
+    errors.SystemBusyError: 503,
     errors.NothingToPublishError: 409,
     errors.BrokenHistoryError: 422,
     errors.OutputPublishedError: 409,
@@ -106,6 +127,7 @@ STATUS: dict[type[ArtdagError], int] = {
     errors.ForeignOriginError: 403,
     errors.InvalidRequestError: 422,
     errors.IdempotencyConflictError: 422,
+    errors.IdempotencyBusyError: 409,
     errors.RateLimitedError: 429,
     errors.RangeNotSatisfiableError: 416,
     errors.AppendRefusedError: 409,
@@ -114,6 +136,8 @@ STATUS: dict[type[ArtdagError], int] = {
     errors.MalformedMessageError: 500,
     errors.ServiceUnavailableError: 503,
     errors.L2UnavailableError: 503,
+    errors.LetterNotFoundError: 404,
+    errors.LetterNotResendableError: 409,
     errors.ConfigurationError: 500,
     errors.BackingServerError: 503,
 }
@@ -126,8 +150,9 @@ PLACEHOLDER = re.compile(r"{[^}]+}")
 DESCRIPTION = """Renders recipes: reusable DAGs of media steps, each result stored under its content id.
 
 Every write needs a token (`artdag token` prints the local owner's). Refusals are `application/problem+json` (RFC 9457).
-An `Idempotency-Key` makes a write safe to repeat. A write that is kept but not handled in time is answered with 202
-and links to look at.
+An `Idempotency-Key` makes a write safe to repeat for 8 days: the same key and request have one effect and one answer
+(then with `Idempotent-Replayed: true`); with another request the key is refused (422). A write that is kept but not
+handled in time is answered with 202 and links to look at.
 """
 
 
@@ -149,6 +174,7 @@ def create_app(gateway: Gateway, limiter: RateLimiter | None = None) -> FastAPI:
         description=DESCRIPTION,
     )
     app.state.gateway = gateway
+    app.state.refused = Counter()  # refusals that metrics tell of: (status, code) → how many
     app.include_router(page_of(app))
     for module in (
         health,
@@ -156,26 +182,34 @@ def create_app(gateway: Gateway, limiter: RateLimiter | None = None) -> FastAPI:
         revoking,
         grants,
         runs,
+        steering,
         export,
         events,
+        step_log,
         recipes,
         effects,
         uploading,
         deletion,
         usage,
         audit,
+        dlq,
+        doctor,
+        metrics,
         cache,
         derived,
         media,
         ipfs,
         pipeline,
         storage,
+        copies,
+        webhooks,
         publishing,
         federation,
     ):
         app.include_router(module.router)
     app.add_exception_handler(ArtdagError, _refuse)
     app.add_exception_handler(Pending, _pending)
+    app.add_exception_handler(Repeated, _repeated)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     for unstorable in (asyncpg.DataError, UnicodeEncodeError):
@@ -186,6 +220,7 @@ def create_app(gateway: Gateway, limiter: RateLimiter | None = None) -> FastAPI:
         app.add_exception_handler(unkept, _not_text)
     app.add_exception_handler(Exception, _broken)
     settings = gateway.settings
+    app.add_middleware(Repeatable, keys=lambda: gateway.issuer.keys)  # the innermost
     app.add_middleware(HeadAsGet, routes=lambda: app.routes)
     app.add_middleware(BoundedBodies, refuse=_refuse)
     app.add_middleware(OwnPagesOnly, refuse=_refuse)
@@ -208,6 +243,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             for operation in operations.values():
                 operation["responses"] = corrected(operation["responses"])
         link(schema["paths"])
+        name_keys(schema["paths"])
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         app.openapi_schema = schema
@@ -220,12 +256,14 @@ async def _refuse(request: Request, error: Exception) -> Response:
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="artdag"'
-    elif status in (429, 503):
+    elif status in (429, 503) or isinstance(error, errors.IdempotencyBusyError):
         headers["Retry-After"] = str(error.values.get("retry_after", RETRY_SECONDS))
     elif status == 416:
         headers["Content-Range"] = f"bytes */{error.values.get('size_bytes', '*')}"
     code = error.values.get("refusal", error.code) if type(error) is ArtdagError else error.code
     request.scope[CODE] = code
+    if status in metrics.COUNTED:
+        request.app.state.refused[status, code] += 1
     said = _told(error) if status >= 500 else error.message
     if pages.wanted(request) and request.url.path.startswith(pages.SHOWN):
         return pages.page(
@@ -252,6 +290,11 @@ async def _pending(request: Request, pending: Exception) -> Response:
     links = {"command": f"/api/commands/{pending.command_id}", "resource": pending.resource}
     body = {"status": "pending", "command_id": pending.command_id, "links": links}
     return Json(body, 202, {"Location": pending.resource, "Link": f'<{links["command"]}>; rel="monitor"'})
+
+
+async def _repeated(request: Request, repeated: Exception) -> Response:
+    assert isinstance(repeated, Repeated)
+    return repeated.response
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
+from artdag_common.federation.l2 import origin_of
+
 PATH_CHARACTERS = 2000
 
 
@@ -23,15 +25,6 @@ def local_path(text: str) -> str:
     except ValueError:
         return ""
     return "" if parts.scheme or parts.netloc else text
-
-
-def origin_of(url: str) -> str:
-    """Return scheme, host and port of a URL in lower case; empty: it is none."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return ""
-    return f"{parts.scheme}://{parts.netloc}".lower() if parts.scheme in ("http", "https") and parts.netloc else ""
 
 
 def comes_from(headers: Headers, origin: str, typed: bool = False) -> bool:

@@ -11,7 +11,16 @@ from google.protobuf.message import Message
 from artdag_common.errors import ServiceUnavailableError
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus, Outcome
-from artdag_common.pb.commands_pb2 import GrantBeginning, GrantPoll, GrantQuestion, NameQuestion, TokenQuestion
+from artdag_common.pb.commands_pb2 import (
+    GrantBeginning,
+    GrantPoll,
+    GrantQuestion,
+    LetterQuestion,
+    LetterSettling,
+    NameQuestion,
+    StandingQuestion,
+    TokenQuestion,
+)
 from services.gateway.issuing import refusal
 
 L2_SECONDS = 25.0
@@ -58,6 +67,32 @@ class AuthService:
     async def take_grant(self, device_code: str) -> Outcome:
         """Return what came of it; ``code`` of a refusal is an error of RFC 8628."""
         return await self._ask(subjects.TAKE_GRANT, GrantPoll(device_code=device_code))
+
+    async def letters(self, service: str, name: str, after: int, limit: int) -> dict[str, Any]:
+        """Return dead letters after an id, oldest first: ``letters``, ``total``, ``next`` (0: no more)."""
+        question = LetterQuestion(service=service, name=name, after=after, limit=limit)
+        return _accepted(await self._ask(subjects.LETTERS, question))
+
+    async def letter(self, letter_id: int, raw: bool = False) -> dict[str, Any]:
+        """Return a dead letter: ``letter``, and with ``raw`` its stored bytes as ``data``, base64.
+
+        Raises:
+            LetterNotFoundError: there is none of this id.
+        """
+        return _accepted(await self._ask(subjects.LETTERS, LetterQuestion(id=letter_id, raw=raw)))
+
+    async def settle_letter(self, letter_id: int, by: str, dropped: bool, reason: str = "") -> None:
+        """Let a dead letter go that was sent again, or drop it; the audit trail tells of it.
+
+        Raises:
+            LetterNotFoundError: there is none of this id.
+        """
+        settling = LetterSettling(id=letter_id, by=by, dropped=dropped, reason=reason)
+        _accepted(await self._ask(subjects.SETTLE_LETTER, settling))
+
+    async def standing(self) -> dict[str, Any]:
+        """Return how the streams stand: ``letters`` by service, ``streams``, ``consumers``, ``depth`` by class."""
+        return _accepted(await self._ask(subjects.STANDING, StandingQuestion()))
 
     async def _ask(self, subject: str, question: Message, timeout: float = ANSWER_SECONDS) -> Outcome:
         try:

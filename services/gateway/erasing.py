@@ -1,4 +1,4 @@
-"""Erasing a person: first who it was and every token, then what opens their storage, then, if asked for, their things.
+"""Erasing a person: first who it was and every token, then their storage and webhooks; if asked for, also their things.
 
 Nothing here remembers how far it is. Each part asks what there still is, so it can be broken off and begun again at any
 place; who was erased stays so from the first step on. Only what is to be taken back in public is taken back before,
@@ -25,6 +25,7 @@ from artdag_common.commands import (
     DeleteRun,
     EraseUser,
     RemoveStorage,
+    RemoveWebhook,
     RevokeUser,
     UnpublishObject,
 )
@@ -40,6 +41,7 @@ from artdag_common.errors import (
     RunAlreadyFinishedError,
     RunNotFoundError,
     StorageNotFoundError,
+    WebhookNotFoundError,
 )
 from services.gateway.issuing import Issuer, Pending
 
@@ -48,7 +50,7 @@ SECONDS = 5.0
 
 AT_ONCE = 50
 PUBLICATIONS = "publications"
-PARTS = (PUBLICATIONS, "storage", "runs", "recipes", "effects", "content")
+PARTS = (PUBLICATIONS, "storage", "webhooks", "runs", "recipes", "effects", "content")
 GONE = (
     ContentNotFoundError,
     EffectNotFoundError,
@@ -56,11 +58,13 @@ GONE = (
     RecipeNotFoundError,
     RunNotFoundError,
     StorageNotFoundError,
+    WebhookNotFoundError,
 )
 
 THEIRS = {
     PUBLICATIONS: "SELECT cid AS key FROM rm_object_publications WHERE owner = $1 AND cid > $2 ORDER BY 1 LIMIT $3",
     "storage": "SELECT storage_id AS key FROM rm_storage WHERE owner = $1 AND storage_id > $2 ORDER BY 1 LIMIT $3",
+    "webhooks": "SELECT webhook_id AS key FROM rm_webhooks WHERE owner = $1 AND webhook_id > $2 ORDER BY 1 LIMIT $3",
     "runs": "SELECT run_id AS key FROM rm_runs WHERE owner = $1 AND NOT deleted AND run_id > $2 ORDER BY 1 LIMIT $3",
     "recipes": "SELECT cid AS key FROM rm_recipes WHERE owner = $1 AND NOT deleted AND cid > $2 ORDER BY 1 LIMIT $3",
     "effects": "SELECT cid AS key FROM rm_effects WHERE owner = $1 AND NOT deleted AND cid > $2 ORDER BY 1 LIMIT $3",
@@ -123,7 +127,7 @@ class Erasure:
         if self._user == OWNER:
             raise InvalidRequestError(f"user: {OWNER!r} is the operator of this system and cannot be erased")
         part, after = read_place(cursor)
-        parts: Sequence[str] = PARTS if content else PARTS[:2]
+        parts: Sequence[str] = PARTS if content else PARTS[:3]
         if not unpublish:
             parts = parts[1:]
         if unpublish and not part:
@@ -171,6 +175,8 @@ class Erasure:
                 return await self._issue(UnpublishObject(key, self._user, self._by))
             case "storage":
                 return await self._issue(RemoveStorage(key, self._user, by=self._by))
+            case "webhooks":
+                return await self._issue(RemoveWebhook(key, self._user, self._by))
             case "runs":
                 with contextlib.suppress(RunAlreadyFinishedError):
                     await self._issue(CancelRun(key, "its owner was erased", self._user, self._by))

@@ -1,11 +1,12 @@
-"""Commands on their way to their owners: ids that make repeats harmless, and what came of them."""
+"""Commands on their way to their owners, and what came of them."""
 
 from __future__ import annotations
 
-import hashlib
 import re
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid5
 
 import asyncpg
 import orjson
@@ -13,25 +14,17 @@ from starlette.requests import Request
 
 from artdag_common import errors
 from artdag_common.commands import COMMANDS, Command
-from artdag_common.errors import ArtdagError, IdempotencyConflictError, InvalidRequestError
+from artdag_common.errors import ArtdagError
 from artdag_common.eventstore.port import EventStore
 from artdag_common.eventstore.postgres import OWN_SCHEMA
 from artdag_common.messaging.bus import Bus, Outcome
+from services.gateway import repeating
 
-COMMAND_IDS = UUID("0f1e7a3c-6d55-5d8a-9a35-61727464616e")
 RUN_IDS = UUID("b8f4f1f0-1c3e-5e5b-8a4f-61727464616e")
-KEY = "idempotency-key"
-KEY_CHARACTERS = 255
 ANSWER_SECONDS = 8.0
 WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,4})(?=$|[,;\s])", re.IGNORECASE)
 
 DDL = """
-CREATE TABLE IF NOT EXISTS gateway_idempotency (
-    key        text PRIMARY KEY,
-    body_hash  bytea       NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now()
-);
-CREATE INDEX IF NOT EXISTS gateway_idempotency_age ON gateway_idempotency (created_at);
 CREATE TABLE IF NOT EXISTS gateway_pending (
     command_id text PRIMARY KEY,
     sender     text        NOT NULL,
@@ -64,7 +57,7 @@ def run_id_of(command_id: str) -> str:
 def refusal(outcome: Outcome) -> ArtdagError:
     """Return the error that a refusal stands for, so that it is answered like one of our own."""
     values = orjson.loads(outcome.values or b"{}")
-    cls = _by_code().get(outcome.code)
+    cls = errors_by_code().get(outcome.code)
     if cls is None:  # of a newer version
         return ArtdagError(outcome.message, refusal=outcome.code, **values)
     error = cls.__new__(cls)
@@ -72,7 +65,9 @@ def refusal(outcome: Outcome) -> ArtdagError:
     return error
 
 
-def _by_code() -> dict[str, type[ArtdagError]]:
+@cache
+def errors_by_code() -> Mapping[str, type[ArtdagError]]:
+    """Return the class of each error by its code."""
     known = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, ArtdagError)]
     return {cls.__new__(cls).code: cls for cls in known}
 
@@ -93,45 +88,22 @@ class Issuer:
         self._bus = bus
         self._store = store
         self._pool = pool
+        self.keys = repeating.Keys(pool, self.handled)
 
     async def prepare(self) -> None:
         """Make the tables of used keys, and of who waits for a command."""
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(OWN_SCHEMA)
+            await connection.execute(repeating.DDL)
             await connection.execute(DDL)
 
     async def command_id(self, request: Request, owner: str, body: bytes) -> str:
-        """Return the id of the command that a request leads to.
+        """Return the id of the command that a request leads to; with an ``Idempotency-Key`` its repeats are the same.
 
-        With an ``Idempotency-Key`` it derives from caller, route and key, so a repeat is the same command. Without
-        one every request is a new command: a hash of the body would make it impossible to ask twice on purpose.
-
-        Raises:
-            IdempotencyConflictError: the key was used for something else.
+        Without one every request is a new command: a hash of the body would make it impossible to ask twice on purpose.
+        Called before anything is looked at that the request may change. Raises as :meth:`repeating.Keys.begin`.
         """
-        key = request.headers.get(KEY)
-        if key is None:
-            return str(uuid4())
-        if not 0 < len(key) <= KEY_CHARACTERS:
-            raise InvalidRequestError(
-                f"Idempotency-Key has {len(key)} characters: it takes 1 to {KEY_CHARACTERS}",
-                problems=[{"field": "Idempotency-Key", "value": key[:40], "problem": "1 to 255 characters"}],
-            )
-        command_id = str(uuid5(COMMAND_IDS, "\0".join((owner, request.method, request.url.path, key))))
-        digest = hashlib.sha256(body).digest()
-        known = await self._pool.fetchval(
-            """WITH aged AS (DELETE FROM gateway_idempotency WHERE created_at < now() - interval '8 days'),
-            added AS (INSERT INTO gateway_idempotency (key, body_hash) VALUES ($1, $2)
-                ON CONFLICT (key) DO NOTHING RETURNING body_hash)
-            SELECT body_hash FROM added UNION ALL SELECT body_hash FROM gateway_idempotency WHERE key = $1 LIMIT 1""",
-            command_id,
-            digest,
-        )
-        if known is not None and known != digest:
-            raise IdempotencyConflictError(
-                f"Idempotency-Key {key!r} was used before for another request to {request.url.path}", key=key
-            )
-        return command_id
+        return await self.keys.begin(request, owner, body, patience_of(request))
 
     async def issue(
         self, command: Command, command_id: str, resource: str, patience: float = ANSWER_SECONDS

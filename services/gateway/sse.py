@@ -229,6 +229,12 @@ class Hub:
                 if subscriber.session and subscriber.session.token_hash in token_hashes:
                     subscriber.sign_out()
 
+    def ends(self, session: Session | None) -> bool:
+        """Return whether a client's stream has to end: all do, or what it is signed in by counts no more."""
+        if self.closed or session is None:
+            return self.closed
+        return session.token_hash in self._revoked or 0 < session.expires_at <= time.time()
+
     async def follow(self, run_id: str, after: int, session: Session | None = None) -> AsyncIterator[bytes]:
         """Yield a run's frames after position ``after``, old and new, until its end; a ping now and then.
 

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 import orjson
 
+from artdag_common.domain.failure import ADVICE, BAD_INPUT, STEP_OVERDUE, WAIT_TIMEOUT, kind_of
 from artdag_common.domain.graph import Graph
+from artdag_common.domain.run import EPOCH, STOP
 from artdag_common.errors import InvalidRequestError
+from services.gateway.issuing import errors_by_code
+from services.gateway.problems import hint_of
 from services.gateway.projections.recipes import RecipeRow
 from services.gateway.projections.runs import RunRow
 
-SATISFIED = ("cached", "completed")
+PRIORITY = "interactive"
+"""How urgent a run is that says nothing of it."""
+
+
+LIMITS = {
+    WAIT_TIMEOUT: "No executor was free in time. Retry the run later, or with a longer wait_timeout.",
+    STEP_OVERDUE: "Retry the run with a longer step_timeout, or give the step less to do.",
+    "deadline-passed": "Retry the run: what is done is kept. Give it a deadline that it can meet, or none.",
+}
+"""What to do where a limit of the run's own ended it."""
 
 
 def raw_url(cid: str) -> str | None:
@@ -45,6 +58,13 @@ def run_view(run: RunRow) -> dict[str, Any]:
         "provenance_url": raw_url(run.provenance_cid),
         "plan_id": run.plan_id or None,
         "plan_cid": run.plan_cid or None,
+        "priority": run.priority or PRIORITY,
+        "on_failure": run.on_failure or STOP,
+        "forced": orjson.loads(run.forced),
+        "rerun_of": run.rerun_of or None,
+        "deadline": time_view(EPOCH + timedelta(microseconds=run.deadline_us)) if run.deadline_us else None,
+        "wait_timeout": run.wait_timeout_ms / 1000 or None,
+        "step_timeout": run.step_timeout_ms / 1000 or None,
         "error": error_view(run),
         "progress": {
             "total": run.total,
@@ -66,15 +86,38 @@ def run_view(run: RunRow) -> dict[str, Any]:
 
 
 def error_view(run: RunRow) -> dict[str, Any] | None:
-    """Return why a run gave no output, or None."""
+    """Return why a run gave no output, what to do, and where to go on from; or None."""
     if not run.error_code:
         return None
+    step = run.error_step if run.error_step >= 0 else None
     return {
         "code": run.error_code,
+        "kind": kind_of(run.error_code),
         "reason": run.error,
-        "step": run.error_step if run.error_step >= 0 else None,
+        "advice": advice(run.error_code, step),
+        "step": step,
         "node": run.error_node or None,
+        "links": {
+            "log": log_url(run.run_id, step) if step is not None else None,
+            "retry": f"{run_url(run.run_id)}/retry",
+            "rerun": f"{run_url(run.run_id)}/rerun",
+        },
     }
+
+
+def advice(code: str, step: int | None) -> str:
+    """Return what whoever asked for a run can do about this error: of a step, or of none."""
+    if code in LIMITS:
+        return LIMITS[code]
+    cls = errors_by_code().get(code)
+    if step is None and kind_of(code) == BAD_INPUT and cls is not None:
+        return hint_of(cls)
+    return ADVICE[kind_of(code)]
+
+
+def log_url(run_id: str, step: int) -> str:
+    """Return where a step's log is found."""
+    return f"/api/run/{run_id}/steps/{step}/log"
 
 
 def run_detail(
@@ -82,29 +125,104 @@ def run_detail(
     counts: Mapping[str, int],
     running: Sequence[asyncpg.Record],
     frames: Mapping[int, Mapping[str, int]],
+    waiting: Sequence[asyncpg.Record] = (),
+    failed: Sequence[asyncpg.Record] = (),
+    artifacts: Sequence[asyncpg.Record] = (),
 ) -> dict[str, Any]:
-    """Return a run with a summary of its steps: how many in each status, and those being computed now."""
+    """Return a run with a summary of its steps.
+
+    Args:
+        counts: how many there are in each status.
+        running: those being computed now; ``frames``: how far they are.
+        waiting: those between two attempts.
+        failed: those that failed.
+        artifacts: those that gave something in a run that gave no output.
+    """
     view = run_view(run)
     view["steps"] = {
         "by_status": dict(sorted(counts.items())),
         "running": [
-            {
-                "step": row["step"],
-                "node": row["node"],
-                "type": row["type"],
-                "label": row["label"],
+            _placed(row)
+            | {
                 "attempt": row["attempt"],
                 "started_at": time_view(row["started_at"]),
                 "frames": frames.get(row["step"]),
             }
             for row in running
         ],
+        "waiting": [
+            _placed(row) | {"reason": row["error"], "attempts": attempts_view(row), "retry_at": retry_at(row)}
+            for row in waiting
+        ],
+        "failed": [_placed(row) | failure_view(row) for row in failed],
     }
+    if view["error"]:
+        blamed = next((row for row in failed if row["step"] == run.error_step), None)
+        view["error"] |= {
+            "type": blamed["type"] if blamed else None,
+            "label": blamed["label"] if blamed else None,
+            "attempts": attempts_view(blamed) if blamed else [],
+        }
+    view["artifacts"] = [
+        _placed(row) | {"cid": row["output_cid"], "url": raw_url(row["output_cid"])} for row in artifacts
+    ]
     return view
+
+
+def _placed(row: asyncpg.Record) -> dict[str, Any]:
+    return {"step": row["step"], "node": row["node"], "type": row["type"], "label": row["label"]}
+
+
+def failure_view(row: asyncpg.Record) -> dict[str, Any]:
+    """Return why a step failed, what to do, and all its attempts."""
+    code = row["error_code"]
+    return {
+        "code": code,
+        "kind": kind_of(code),
+        "reason": row["error"],
+        "advice": advice(code, row["step"]),
+        "attempts": attempts_view(row),
+        "links": {"log": log_url(row["run_id"], row["step"])},
+    }
+
+
+def attempts_view(row: asyncpg.Record) -> list[dict[str, Any]]:
+    """Return a step's attempts that are known here, in order: those that failed, and then the one that did not.
+
+    On which machine they ran is the operator's matter, and stands in the events.
+    """
+    attempts: list[dict[str, Any]] = orjson.loads(row["attempts"]) if row["attempts"] else []
+    for each in attempts:
+        for moment in ("began_at", "ended_at", "retry_at"):
+            each[moment] = each[moment].replace("+00:00", "Z") if each[moment] else None
+    if row["started_at"] and (not attempts or attempts[-1]["attempt"] < row["attempt"]):
+        ended = row["duration_ms"] is not None and row["status"] == "completed"
+        attempts.append(
+            {
+                "attempt": row["attempt"],
+                "began_at": time_view(row["started_at"]),
+                "ended_at": time_view(row["started_at"] + timedelta(milliseconds=row["duration_ms"]))
+                if ended
+                else None,
+                "status": row["status"] if row["status"] in ("completed", "cancelled") else "running",
+                "code": None,
+                "kind": None,
+                "reason": None,
+                "retry_at": None,
+            }
+        )
+    return attempts
+
+
+def retry_at(row: asyncpg.Record) -> str | None:
+    """Return when a step that waits is tried again."""
+    attempts = attempts_view(row)
+    return attempts[-1]["retry_at"] if attempts else None
 
 
 def step_view(row: asyncpg.Record) -> dict[str, Any]:
     """Return a step of a plan, with how it stands."""
+    failed = row["status"] == "failed"
     return {
         "index": row["step"],
         "node": row["node"],
@@ -114,13 +232,20 @@ def step_view(row: asyncpg.Record) -> dict[str, Any]:
         "cache_id": row["cache_id"],
         "config": orjson.loads(row["config"]),
         "inputs": row["inputs"],
+        "forced": row["forced"],
         "status": row["status"],
         "output_cid": row["output_cid"] or None,
         "output_url": raw_url(row["output_cid"]),
         "attempt": row["attempt"],
+        "attempts": attempts_view(row),
         "started_at": time_view(row["started_at"]),
+        "retry_at": retry_at(row) if row["status"] == "waiting" else None,
         "duration_ms": row["duration_ms"],
         "error": row["error"] or None,
+        "error_code": row["error_code"] or None,
+        "kind": kind_of(row["error_code"]) if row["error_code"] else None,
+        "advice": advice(row["error_code"], row["step"]) if failed and row["error_code"] else None,
+        "links": {"log": log_url(row["run_id"], row["step"])},
     }
 
 
@@ -176,6 +301,7 @@ def recipe_detail(recipe: RecipeRow, graph: Graph) -> dict[str, Any]:
     ]
     view["nodes"] = [{"id": n.id, "type": n.type, "config": n.config, "inputs": list(n.inputs)} for n in graph.nodes]
     view["output"] = graph.output
+    view["on_failure"] = graph.on_failure or STOP
     return view
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -37,11 +38,15 @@ from services.gateway.sse import Hub
 from services.gateway.ticks import Ticks
 
 POOL = 12
+SWITCH_SECONDS = 0.001
+"""After how long a thread that computes lets others have the interpreter. A large recipe takes a second to read, in a
+thread; at Python's own 5 ms each answer of Postgres would wait so long, and the read models fell behind meanwhile."""
 
 
 @asynccontextmanager
 async def gateway(settings: Settings) -> AsyncIterator[None]:
     """The gateway, from connected to closed."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     async with cleanup() as close:
         bus = await Bus.connect(settings.nats_url, "gateway", settings.nats_seed)
         close(bus.close)

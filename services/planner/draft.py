@@ -34,6 +34,8 @@ class Draft:
 
     Attributes:
         delivered: the node whose output people get.
+        forced: nodes whose steps are computed again; whatever reads those is, too.
+        again: the steps of those nodes, sources too, which nobody computes.
         places: the steps that each node became.
         analyses: those steps that are an analysis.
     """
@@ -41,7 +43,9 @@ class Draft:
     recipe: str
     cluster_key: str
     delivered: str
+    forced: frozenset[str] = frozenset()
     steps: list[PlannedStep] = field(default_factory=list)
+    again: set[int] = field(default_factory=set)
     places: dict[str, tuple[int, ...]] = field(default_factory=dict)
     analyses: dict[int, Analysed] = field(default_factory=dict)
 
@@ -64,6 +68,9 @@ class Draft:
             part: what tells it apart from others of the same node, in brackets.
             deliver: its output is for people.
         """
+        index = len(self.steps)
+        if node in self.forced or not self.again.isdisjoint(inputs):
+            self.again.add(index)
         self.steps.append(
             PlannedStep(
                 node=f"{node}{part}",
@@ -75,9 +82,10 @@ class Draft:
                 level=level(self.steps[i] for i in inputs),
                 output_cid=output_cid,
                 deliver=deliver,
+                forced=index in self.again and not output_cid,
             )
         )
-        return len(self.steps) - 1
+        return index
 
 
 def plain_config(config: str) -> str:

@@ -12,6 +12,7 @@ import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -22,20 +23,24 @@ import structlog
 from artdag_common.application import ATTEMPTS, Application, decode
 from artdag_common.blobs.port import BlobStore
 from artdag_common.commands import ExecuteStep
+from artdag_common.domain.aggregate import DomainEvent
+from artdag_common.domain.failure import STOPS
 from artdag_common.domain.graph import Graph
 from artdag_common.domain.plan import PlannedStep, canonical_json, plan_document, plan_id
 from artdag_common.domain.provenance import Infrastructure, provenance_record
 from artdag_common.domain.retention import OUTPUT, Hold
-from artdag_common.domain.run import AnalysisResult, Run
+from artdag_common.domain.run import AnalysisResult, Run, Sign
 from artdag_common.domain.step import Step
 from artdag_common.effects.named import have_effects
 from artdag_common.errors import (
     AppendRefusedError,
     ArtdagError,
     InvalidInputsError,
+    QueueFullError,
     QuotaExceededError,
     RunNotFoundError,
     StepConfigError,
+    SystemBusyError,
     VersionConflictError,
 )
 from artdag_common.eventstore.holds import Holds, Need
@@ -43,12 +48,20 @@ from artdag_common.messaging.bus import Outcome
 from artdag_common.people import People
 from artdag_common.steps.base import EffectUsed
 from artdag_common.steps.registry import find_step_type
-from services.planner.dispatcher import Asker, Dispatcher, Due
-from services.planner.needs import change_call, needed
+from services.planner.classes import Classes
+from services.planner.dispatcher import Asker, Dispatcher
+from services.planner.needs import UNLIMITED, Limits, change_call, needed
 from services.planner.planning import Compiled, compile_plan, timings
 from services.planner.reading import read_recipe
+from services.planner.repairs import Repairs
+from services.planner.scheduling import PRIORITIES
 
 KEPT = 200
+"""Runs that are kept loaded."""
+OVER = 10_000
+"""Runs that are known to be over, so that what is heard of them late does not load them again."""
+QUEUE_SECONDS = 10
+"""After how long whoever is refused for want of room may try again."""
 
 log = structlog.get_logger(__name__)
 
@@ -69,9 +82,11 @@ class Engine:
         cluster_key: str,
         people: People,
         withdraw: Callable[[str, str], Awaitable[None]],
-        quota_bytes: int = 0,
+        limits: Limits = UNLIMITED,
+        classes: Classes | None = None,
+        repairs: Repairs | None = None,
     ) -> None:
-        """``withdraw(work class, cache id)`` takes back a step that was sent. ``quota_bytes``: each user's; 0: none."""
+        """``withdraw(work class, cache id)`` takes back a step that was sent."""
         self._app = app
         self._pool = pool
         self._blobs = blobs
@@ -80,11 +95,16 @@ class Engine:
         self._cluster_key = cluster_key
         self._people = people
         self._withdraw = withdraw
-        self._quota_bytes = quota_bytes
+        self._limits = limits
+        self._classes = classes or Classes()
+        self._repairs = repairs
+        # run → what the reconciler found: ends that no message had brought; when it was asked for, if nobody began it
+        self._overlooked: dict[str, tuple[list[Ended], datetime | None]] = {}
         self._holds = Holds(pool)
         # run → content that was given up while the run was to need it
         self._lost: dict[str, set[str]] = {}
         self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._over: OrderedDict[str, None] = OrderedDict()
         # run → cache id → version of the step's stream, of steps that were tried before the run wants them
         self._heads: dict[str, dict[str, int]] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -143,6 +163,7 @@ class Engine:
                     scheduled = [
                         each.step for e in run.pending_events if isinstance(e, Run.StepsScheduled) for each in e.steps
                     ]
+                    stopped = _stopped(run)
                     early = version > 0 and not run.finished
                     if early:
                         # Steps are shared by their cache ids and may run twice, so they need not wait for the commit.
@@ -155,7 +176,7 @@ class Engine:
                         consumer=consumer,
                         outcome=outcome(run).encode() if outcome else b"",
                         inbox=outcome is not None,
-                        also=change_call(run, found, self._quota_bytes),
+                        also=change_call(run, found, self._limits),
                     )
                 except AppendRefusedError as refused:
                     self._forget(run_id)
@@ -172,9 +193,16 @@ class Engine:
                 if result == "duplicate":
                     return run
                 if run.finished:
+                    self._end(run_id)
                     await self._dispatcher.withdraw(run.key)
-                    await self._withdraw_steps(run)
-                elif not early:
+                    await self._withdraw_steps(run, [*run.outstanding(), *stopped])
+                    return run
+                if run.status == "paused":
+                    await self._dispatcher.withdraw(run.key)
+                if stopped:
+                    await self._dispatcher.withdraw(run.key, {run.steps[i].cache_id for i in stopped})
+                    await self._withdraw_steps(run, stopped)
+                if not early:
                     await self._send(run, scheduled)
                 return run
             raise VersionConflictError(f"run {run_id} changed {ATTEMPTS} times meanwhile", run=run_id)
@@ -221,17 +249,20 @@ class Engine:
                 self._lost.setdefault(run_id, set()).update(gone)
             case "quota":
                 return _beyond_quota(self._app, refused)
+            case "queue":
+                raise _queue_full(refused) from refused
         return decide
 
-    async def _withdraw_steps(self, run: Run) -> None:
-        """Break off the steps of a run that gave up, where no other run waits for them."""
-        asked = {run.steps[i].cache_id: run.steps[i] for i in run.outstanding()}
+    async def _withdraw_steps(self, run: Run, steps: Sequence[int]) -> None:
+        """Break off steps that a run gave up, where no other run waits for them."""
+        asked = {run.steps[i].cache_id: run.steps[i] for i in steps}
         if not asked:
             return
-        needed = await self.waiting(list(asked))
-        for cache_id, step in asked.items():
-            if cache_id not in needed:
-                await self._withdraw(find_step_type(step.type).work_class(step.config), cache_id)
+        needed = await self._waits(list(asked))
+        unneeded = [step for cache_id, step in asked.items() if cache_id not in needed]
+        # All at once: those that run are told to stop before the first answer is there.
+        await asyncio.gather(*(self._withdraw(self._classes.of(s.type, s.config), s.cache_id) for s in unneeded))
+        await self._dispatcher.recall([step.cache_id for step in unneeded])
 
     async def _load(self, run_id: str) -> Run | None:
         run = self._runs.get(run_id)
@@ -247,6 +278,9 @@ class Engine:
         return (await self._app.store.latest([stream]))[stream].version != version
 
     def _remember(self, run: Run) -> None:
+        if run.finished and not run.pending_events:
+            self._end(run.key)
+            return
         self._runs[run.key] = run
         self._runs.move_to_end(run.key)
         while len(self._runs) > KEPT:
@@ -256,6 +290,13 @@ class Engine:
         self._runs.pop(run_id, None)
         self._heads.pop(run_id, None)
 
+    def _end(self, run_id: str) -> None:
+        """Keep of a run that is over no more than that."""
+        self._forget(run_id)
+        self._over[run_id] = None
+        while len(self._over) > OVER:
+            self._over.popitem(last=False)
+
     def _heads_of(self, run: Run) -> dict[str, int]:
         return self._heads.setdefault(run.key, {})
 
@@ -263,17 +304,22 @@ class Engine:
 
     async def proceed(self, run_id: str, cause: str) -> None:
         """Do whatever the state of a run asks for: plan it, go on after its analysis, send what is due, finish it."""
+        if run_id in self._over:
+            return
         await self.change(run_id, self._decide_next, cause)
 
     async def _decide_next(self, run: Run) -> None:
         now = self._app.clock()
         try:
-            if not run.finished and not run.planned:
+            if run.executing and not run.planned:
                 await self._plan(run)
             if run.executing:
                 run.schedule(now, self._heads_of(run))
             if run.executing and run.planned and not run.unsatisfied:
-                await self._complete(run)
+                if run.failures:
+                    run.conclude_failure(now)
+                else:
+                    await self._complete(run)
         except ArtdagError as error:
             if error.retryable:
                 raise
@@ -309,8 +355,11 @@ class Engine:
         run.complete_plan(stored.cid, plan, compiled.output, now)
 
     async def _found(self, steps: Sequence[PlannedStep], run: Run) -> list[PlannedStep]:
-        """Return steps with the outputs that exist already."""
-        found = await self._completed([step.cache_id for step in steps], self._heads_of(run), self._lost.get(run.key))
+        """Return steps with the outputs that exist already, and may be used."""
+        again = {step.cache_id for step in steps if step.forced}
+        found = await self._completed(
+            [step.cache_id for step in steps], again, self._heads_of(run), self._lost.get(run.key)
+        )
         return [replace(s, output_cid=found[s.cache_id]) if s.cache_id in found else s for s in steps]
 
     def _compile(self, graph: Graph, run: Run, analyses: Mapping[str, Any] | None = None) -> Compiled:
@@ -323,7 +372,7 @@ class Engine:
             ArtdagError: not retryable.
         """
         try:
-            return compile_plan(graph, run.inputs, self._cluster_key, analyses)
+            return compile_plan(graph, run.inputs, self._cluster_key, analyses, run.forced)
         except ArtdagError:
             raise
         except Exception as error:
@@ -331,11 +380,12 @@ class Engine:
             raise StepConfigError(f"the recipe cannot be planned: {type(error).__name__}: {error}") from error
 
     async def _completed(
-        self, cache_ids: Sequence[str], heads: dict[str, int], lost: Collection[str] | None
+        self, cache_ids: Sequence[str], again: Collection[str], heads: dict[str, int], lost: Collection[str] | None
     ) -> dict[str, str]:
         """Return the outputs that exist, by cache id: completed, and present. Note the ``heads`` of the others.
 
         Args:
+            again: steps that are computed again, whatever exists.
             lost: content that was given up in this moment.
         """
         latest = await self._app.store.latest([Step.stream(c) for c in set(cache_ids)])
@@ -343,7 +393,7 @@ class Engine:
         for stream, recorded in latest.items():
             event = decode(recorded)
             cache_id = stream.partition("-")[2]
-            if isinstance(event, Step.Completed):
+            if isinstance(event, Step.Completed) and cache_id not in again:
                 outputs[cache_id] = event.output_cid
             heads[cache_id] = recorded.version
         present = await self._blobs.present(set(outputs.values()).difference(lost or ()))
@@ -365,15 +415,19 @@ class Engine:
     # --- steps ---
 
     async def _send(self, run: Run, indices: Sequence[int], again: bool = False) -> None:
-        due = [_due(run, index) for index in indices]
-        asker = Asker(run.key, run.owner)
+        if not run.executing:
+            return
+        due = [(self._classes.of(run.steps[i].type, run.steps[i].config), _command(run, i)) for i in indices]
+        asker = Asker(run.key, run.owner, PRIORITIES.index(run.priority) if run.priority else 0)
         if again:
             await self._dispatcher.repeat(asker, due)
         else:
             await self._dispatcher.submit(asker, due)
 
     async def repeat(self, cache_id: str) -> None:
-        """Send a step again that was broken off, if a run wants it after all."""
+        """Send a step again that was broken off, if a run wants it after all; else its room is free."""
+        if not await self._waits([cache_id]):
+            await self._dispatcher.recall([cache_id])
         for run in [run for run in self._runs.values() if run.awaits(cache_id)]:
             await self._send(run, [i for i in run.places[cache_id] if run.states[i] == "scheduled"], again=True)
 
@@ -389,6 +443,9 @@ class Engine:
     async def waiting(self, cache_ids: Sequence[str]) -> dict[str, set[str]]:
         """Return the runs, of any replica, that wait for steps which have ended, by cache id; their room is free."""
         await self._dispatcher.settle(cache_ids)
+        return await self._waits(cache_ids)
+
+    async def _waits(self, cache_ids: Sequence[str]) -> dict[str, set[str]]:
         runs: dict[str, set[str]] = defaultdict(set)
         for row in await self._pool.fetch(
             "SELECT run_id, cache_id FROM planner_waits WHERE cache_id = ANY ($1::text[])", list(cache_ids)
@@ -429,30 +486,54 @@ class Engine:
             if run.after:  # completed before the run asked for it: its output was gone then, and may be still
                 early = {c: cid for c, cid in outputs.items() if run.asked_after(c, ended[c].originator_version)}
                 present = await self._blobs.present(early.values())
-                outputs = {c: cid for c, cid in outputs.items() if c not in early or cid in present}
+                outdated = {c for c, cid in early.items() if cid not in present or run.forces(c)}
+                outputs = {c: cid for c, cid in outputs.items() if c not in outdated}
             run.take(outputs, now, self._heads_of(run))
-            for cache_id, event in ended.items():
-                if isinstance(event, Step.Failed):
-                    run.take_failure(cache_id, event.originator_version, event.error, event.reason, now)
+            failed = {c: e for c, e in ended.items() if isinstance(e, Step.Failed)}
+            run.take_failures({c: (e.originator_version, e.error, e.reason) for c, e in failed.items()}, now)
             if not run.finished and not run.unsatisfied:
                 await self._decide_next(run)
 
         return decide
 
     async def forget_settled(self) -> None:
-        """Drop steps that nobody waits for any more, in case their end, or that of their run, was not heard here."""
+        """Drop steps that nobody waits for any more, in case their end, or that of their run, was not heard here.
+
+        So are those that only runs wait for which another planner paused.
+        """
         known = self._dispatcher.known()
         rows = await self._pool.fetch("SELECT cache_id FROM planner_waits WHERE cache_id = ANY ($1::text[])", known)
         await self._dispatcher.settle(set(known) - {row["cache_id"] for row in rows})
+        for row in await self._pool.fetch("SELECT run_id FROM planner_active WHERE paused"):
+            await self._dispatcher.withdraw(row["run_id"])
 
     async def reconcile(self, run_id: str, cause: str) -> None:
-        """Do again what the state of a run implies, for messages that were lost."""
-        run = await self.change(run_id, self._catch_up, cause, doubt=True)
+        """Do again what the state of a run implies, for messages that were lost; and what the clock asks for."""
+        run = await self._caught_up(run_id, cause, doubt=True)
         if run.executing:
             await self._send(run, run.outstanding(), again=True)
 
+    async def pass_time(self, run_id: str, cause: str) -> None:
+        """End what takes longer than a run allows; :meth:`reconcile` does so too, less often."""
+        await self._caught_up(run_id, cause)
+
+    async def _caught_up(self, run_id: str, cause: str, doubt: bool = False) -> Run:
+        try:
+            run = await self.change(run_id, self._catch_up, cause, doubt=doubt)
+            ends, requested_at = self._overlooked.get(run_id, ([], None))
+            if self._repairs:
+                self._repairs.ends_taken(run_id, ends, self._app.clock())
+                if requested_at and run.steps:
+                    self._repairs.run_begun(run_id, requested_at, self._app.clock())
+            return run
+        finally:
+            self._overlooked.pop(run_id, None)
+
     async def _catch_up(self, run: Run) -> None:
         outstanding = [run.steps[i].cache_id for i in run.outstanding()]
+        taken: list[Ended] = []
+        self._overlooked[run.key] = taken, run.modified_on if run.executing and not run.steps else None
+        signs: dict[str, Sign] = {}
         if outstanding:
             latest = await self._app.store.latest([Step.stream(c) for c in set(outstanding)])
             events = {stream.partition("-")[2]: decode(recorded) for stream, recorded in latest.items()}
@@ -463,13 +544,17 @@ class Engine:
                 for c, event in events.items()
                 if isinstance(event, Step.Failed) or (isinstance(event, Step.Completed) and completed[c] in present)
             }
+            signs = {c: _sign(event) for c, event in events.items()}
+            wanted = [c for c in ended if run.awaits(c)]
             await self._taking(ended)(run)
+            taken += [ended[c] for c in wanted if not run.awaits(c)]
+        run.pass_time(signs, self._app.clock())
         await self._decide_next(run)
 
 
-def _due(run: Run, index: int) -> Due:
+def _command(run: Run, index: int) -> ExecuteStep:
     step = run.steps[index]
-    command = ExecuteStep(
+    return ExecuteStep(
         cache_id=step.cache_id,
         step_type=step.type,
         config=step.config,
@@ -477,8 +562,41 @@ def _due(run: Run, index: int) -> Due:
         inputs=tuple([run.outputs[i] for i in step.inputs]),
         version=run.after.get(index, 0),
         deliver=step.deliver,
+        forced=run.forces(step.cache_id),
     )
-    return find_step_type(step.type).work_class(step.config), command
+
+
+def _sign(event: DomainEvent) -> Sign:
+    """Return what the last event of a step's stream says of the executors' part."""
+    waits = timedelta(milliseconds=event.retry_ms) if isinstance(event, Step.AttemptFailed) else timedelta()
+    return Sign(event.originator_version, event.timestamp + waits, isinstance(event, Step.Started))
+
+
+def _stopped(run: Run) -> list[int]:
+    """Return the steps that the run's new events give up, though an executor may be working on them."""
+    stopped: list[int] = []
+    for event in run.pending_events:
+        match event:
+            case Run.StepsFailed():
+                stopped += [failed.step for failed in event.steps if failed.error in STOPS]
+            case Run.Failed(step=step, error=error) if error in STOPS and step >= 0:
+                stopped.append(step)
+    return [i for i in stopped if run.finished or not run.awaits(run.steps[i].cache_id)]  # another may be the same one
+
+
+def _queue_full(refused: AppendRefusedError) -> ArtdagError:
+    most = refused.values["most"]
+    if refused.values["scope"] == "owner":
+        return QueueFullError(
+            f"you have {most} runs going on, as many as one person may; wait for one to end, or cancel one",
+            most=most,
+            retry_after=QUEUE_SECONDS,
+        )
+    return SystemBusyError(
+        f"{most} runs are going on, as many as this server takes; nothing was kept, try again later",
+        most=most,
+        retry_after=QUEUE_SECONDS,
+    )
 
 
 def _beyond_quota(app: Application, refused: AppendRefusedError) -> Decision:

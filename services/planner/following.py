@@ -22,15 +22,20 @@ from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.client import acknowledgement
 from artdag_common.messaging.consumer import QuickPull
-from artdag_common.messaging.follower import read_event
+from artdag_common.messaging.follower import Unreadable, read_event
 from artdag_common.pb.events_pb2 import EventBatch
 from artdag_common.tasks import end
 from services.planner.engine import Ended, Engine
+from services.planner.repairs import Repairs
 
-RECONCILE_EVERY = 5.0
+RECONCILE_EVERY = 2.0
+"""Seconds after which what was lost is found, at most twice as many."""
+
+CLOCK_EVERY = 1.0
+"""Seconds between two looks at the runs that the clock can end."""
+
 AT_ONCE = 1000
 RETRY_DELAY = 1.0
-UNREADABLE_DELAY = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +43,7 @@ log = structlog.get_logger(__name__)
 class Following:
     """Feeds the engine."""
 
-    def __init__(self, bus: Bus, pool: asyncpg.Pool, engine: Engine) -> None:
+    def __init__(self, bus: Bus, pool: asyncpg.Pool, engine: Engine, repairs: Repairs | None = None) -> None:
         self._bus = bus
         self._pool = pool
         self._engine = engine
@@ -49,6 +54,7 @@ class Following:
         self._tasks: list[asyncio.Task[None]] = []
         self._hints: Subscription | None = None
         self._due = asyncio.Event()
+        self._unreadable = Unreadable(bus, "planner")
         self._id = uuid4()
         config = ConsumerConfig(
             durable_name="planner",
@@ -58,6 +64,10 @@ class Following:
             max_ack_pending=4 * AT_ONCE,
         )
         self._pull = QuickPull(bus, subjects.EVENTS, config, self._from_stream, batch=AT_ONCE)
+        self._taking = False
+        if repairs:
+            self._pull.on_made_again = repairs.consumer_made
+            repairs.busy = lambda: self._taking or bool(self._hinted or self._delivered)
 
     async def start(self) -> None:
         """Begin."""
@@ -71,6 +81,7 @@ class Following:
         self._tasks = [
             asyncio.create_task(self._work(), name="follow"),
             asyncio.create_task(self._reconcile(), name="reconcile"),
+            asyncio.create_task(self._watch_the_clock(), name="watch the clock"),
         ]
         self._tasks.append(asyncio.create_task(self._pull.start(), name="begin to pull"))
 
@@ -87,8 +98,7 @@ class Following:
             event = decode_event(stored.type, stored.stream, stored.version, stored.data)
             if isinstance(event, Step.Cancelled):
                 self._broken_off.append(event.originator_id.partition("-")[2])
-            else:
-                assert isinstance(event, Step.Completed | Step.Failed)
+            elif isinstance(event, Step.Completed | Step.Failed):  # an attempt that failed is the executors' affair
                 self._hinted.append(event)
         self._heard.set()
 
@@ -101,6 +111,7 @@ class Following:
             await self._heard.wait()
             self._heard.clear()
             while self._hinted or self._delivered or self._broken_off:
+                self._taking = True
                 broken_off, self._broken_off = self._broken_off, []
                 for cache_id in broken_off:  # who asked in the very moment when it was broken off
                     await _works(self._engine.repeat(cache_id))
@@ -110,6 +121,7 @@ class Following:
                 delivered, self._delivered = self._delivered[:AT_ONCE], self._delivered[AT_ONCE:]
                 if delivered:
                     await _works(self._take_delivered(delivered))  # what was not acknowledged comes again
+            self._taking = False
 
     async def _take_hinted(self, events: Sequence[Ended]) -> None:
         ended = _newest(events)
@@ -149,8 +161,7 @@ class Following:
                 assert isinstance(event, Step.Completed | Step.Failed)
                 events.append(event)
             except (ArtdagError, KeyError, ValueError) as error:  # it waits for a version that knows it
-                log.error("event cannot be read", subject=message.subject, error=str(error))
-                later[message.reply] = UNREADABLE_DELAY
+                later[message.reply] = await self._unreadable.postpone(message, error)
         ended = _newest(events)
         if ended and not await _works(self._engine.take(ended, waiting, _cause(ended))):
             later = {message.reply: RETRY_DELAY for message in wanted} | later
@@ -174,6 +185,19 @@ class Following:
                 everything = True
             except TimeoutError:
                 everything = False
+
+    async def _watch_the_clock(self) -> None:
+        turn = 0
+        while True:
+            await asyncio.sleep(CLOCK_EVERY)
+            try:
+                rows = await self._pool.fetch("SELECT run_id FROM planner_active WHERE timed OR deadline <= now()")
+            except Exception as error:
+                log.warning("runs with time limits cannot be listed", error=repr(error))
+                continue
+            for row in rows:
+                turn += 1
+                await _works(self._engine.pass_time(row["run_id"], f"clock/{self._id}/{turn}"))
 
     async def _active(self, everything: bool) -> list[str]:
         """Return the runs that nobody looked at for a while, or all; they are this planner's for the next while."""

@@ -48,7 +48,8 @@ def fuse(
         read = [fused[source] for source in inputs]
         known = made is step and [r.cache_id for r in read] == [steps[source].cache_id for source in step.inputs]
         key = step.cache_id if known else identity(cluster_key, made.type, made.config, made.deliver, read)
-        fused.append(replace(made, inputs=inputs, cache_id=key, level=level(read)))
+        forced = made.forced or any(source.forced for source in read)
+        fused.append(replace(made, inputs=inputs, cache_id=key, level=level(read), forced=forced))
     return tuple(fused), moved[output]
 
 
@@ -100,4 +101,5 @@ def _chain(links: Sequence[PlannedStep]) -> PlannedStep:
         config=find_step_type(CHAIN).canonical_config({"links": written}),
         inputs=tuple(inputs),
         label=f"{front}.{CHAIN.lower()}{what[len(last.type) :]}",
+        forced=any(link.forced for link in links),
     )

@@ -6,19 +6,23 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
 from artdag_common.application import Application
 from artdag_common.blobs.port import BlobStore
 from artdag_common.commands import (
     CancelRun,
+    CancelStep,
     Command,
     DeleteEffect,
     DeleteRecipe,
     DeleteRun,
     ExecuteRun,
+    PauseRun,
     RegisterEffect,
     RegisterRecipe,
+    ResumeRun,
     StartRun,
 )
 from artdag_common.domain.effect import Effect
@@ -46,8 +50,12 @@ from services.planner.engine import Engine
 from services.planner.needs import recipe_needs, run_needs
 from services.planner.planning import bind, fixed_cids
 from services.planner.reading import read_recipe
+from services.planner.scheduling import PRIORITIES
 
 CONSUMER = "planner"
+LAST_US = 253_402_300_799 * 1_000_000
+"""The end of the year 9999."""
+LONGEST_MS = 366 * 86_400_000
 
 
 class Commands:
@@ -64,6 +72,9 @@ class Commands:
             StartRun: self.start_run,
             ExecuteRun: self.execute_run,
             CancelRun: self.cancel_run,
+            CancelStep: self.cancel_step,
+            PauseRun: self.pause_run,
+            ResumeRun: self.resume_run,
             DeleteRun: self.delete_run,
             RegisterRecipe: self.register_recipe,
             DeleteRecipe: self.delete_recipe,
@@ -78,6 +89,7 @@ class Commands:
             raise RecipeNotFoundError(f"no recipe {command.recipe_cid}", recipe=command.recipe_cid)
         graph = await read_recipe(self._blobs, command.recipe_cid)
         needs = run_needs(graph, command, await self._check_inputs(graph, command))
+        _check_wishes(graph, command)
         now = self._app.clock()
 
         def create() -> Run:
@@ -91,6 +103,13 @@ class Commands:
                 inputs=command.inputs,
                 output_name=command.output_name,
                 hold=command.hold,
+                priority=command.priority,
+                on_failure=graph.on_failure,
+                forced=command.forced,
+                rerun_of=command.rerun_of,
+                deadline_us=command.deadline_us,
+                wait_timeout_ms=command.wait_timeout_ms,
+                step_timeout_ms=command.step_timeout_ms,
             )
 
         await self._engine.change(
@@ -133,6 +152,39 @@ class Commands:
             run.cancel(command.reason, self._app.clock(), command.eraser or command.by)
 
         await self._engine.change(command.run_id, cancel, command_id, consumer=CONSUMER, outcome=_named)
+        return Outcome.of(run_id=command.run_id)
+
+    async def pause_run(self, command: PauseRun, command_id: str) -> Outcome:
+        """Start no further step of a run."""
+
+        async def pause(run: Run) -> None:
+            _check_owner(run, command.by)
+            run.pause(self._app.clock(), command.by)
+
+        await self._engine.change(command.run_id, pause, command_id, consumer=CONSUMER, outcome=_named)
+        return Outcome.of(run_id=command.run_id)
+
+    async def resume_run(self, command: ResumeRun, command_id: str) -> Outcome:
+        """Go on with a paused run."""
+
+        async def resume(run: Run) -> None:
+            _check_owner(run, command.by)
+            run.resume(self._app.clock(), command.by)
+
+        await self._engine.change(command.run_id, resume, command_id, consumer=CONSUMER, outcome=_named)
+        with contextlib.suppress(RunNotFoundError):  # deleted meanwhile; the command itself was accepted
+            await self._engine.reconcile(command.run_id, f"{command_id}/go")
+        return Outcome.of(run_id=command.run_id)
+
+    async def cancel_step(self, command: CancelStep, command_id: str) -> Outcome:
+        """Do without a step of a run."""
+
+        async def cancel(run: Run) -> None:
+            _check_owner(run, command.by)
+            run.cancel_step(command.step, command.reason, self._app.clock())
+
+        await self._engine.change(command.run_id, cancel, command_id, consumer=CONSUMER, outcome=_named)
+        await self._proceed(command.run_id, f"{command_id}/go")
         return Outcome.of(run_id=command.run_id)
 
     async def delete_run(self, command: DeleteRun, command_id: str) -> Outcome:
@@ -249,6 +301,30 @@ def _check_owner(run: Run, by: str) -> None:
     """
     if by and by != run.owner:
         raise RunNotFoundError(f"no run {run.key}", run=run.key)
+
+
+def _check_wishes(graph: Graph, command: StartRun) -> None:
+    """Raise unless a run is asked for in a way that can be met.
+
+    Raises:
+        InvalidInputsError: a priority that there is not, a node to compute again that the recipe does not have, or a
+            time that no clock shows.
+    """
+    if command.priority and command.priority not in PRIORITIES:
+        known = ", ".join(PRIORITIES)
+        raise InvalidInputsError(f"priority {command.priority!r} is none of {known}", priority=command.priority)
+    for name, value, most in (
+        ("deadline_us", command.deadline_us, LAST_US),
+        ("wait_timeout_ms", command.wait_timeout_ms, LONGEST_MS),
+        ("step_timeout_ms", command.step_timeout_ms, LONGEST_MS),
+    ):
+        if not 0 <= value <= most:
+            raise InvalidInputsError(f"{name} {value} is not from 0 to {most}", field=name, value=value)
+    nodes = [node.id for node in graph.nodes]
+    if unknown := [each for each in command.forced if each not in nodes]:
+        near = get_close_matches(unknown[0], nodes, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InvalidInputsError(f"the recipe has no node {unknown[0]!r} to compute again{hint}", unknown=unknown)
 
 
 async def _as_it_is(run: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -96,15 +96,41 @@ def _as_owned(owner: str, recipe: str, needs: Sequence[Need]) -> list[Need]:
     return [replace(need, kind=kinds[need.kind]) for need in needs if need.kind in kinds]
 
 
-def change_call(run: Run, needs: Iterable[Need], quota_bytes: int) -> Call:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the operator lets people have; 0: no limit.
+
+    Attributes:
+        quota_bytes: of one user's uploads and outputs.
+        user_runs, runs: how many may go on at once, of one user and altogether.
+    """
+
+    quota_bytes: int = 0
+    user_runs: int = 0
+    runs: int = 0
+
+
+UNLIMITED = Limits()
+
+
+def change_call(run: Run, needs: Iterable[Need], limits: Limits) -> Call:
     """Return what a run's new events change in the planner's tables: who waits, who is active, who needs what."""
     waits: list[str] = []
     got: list[str] = []
+    paused: bool | None = None
     for event in run.pending_events:
-        if isinstance(event, Run.StepsScheduled):
-            waits += [scheduled.cache_id for scheduled in event.steps]
-        elif isinstance(event, Run.StepsSatisfied):
-            got += [run.steps[satisfied.step].cache_id for satisfied in event.steps]
+        match event:
+            case Run.StepsScheduled():
+                waits += [scheduled.cache_id for scheduled in event.steps]
+            case Run.StepsSatisfied():
+                got += [run.steps[satisfied.step].cache_id for satisfied in event.steps]
+            case Run.StepsFailed():  # where the run does without a step, another of it may be the same one
+                given_up = [run.steps[failed.step].cache_id for failed in event.steps]
+                got += [cache_id for cache_id in given_up if not run.awaits(cache_id)]
+            case Run.Paused():
+                paused = True
+            case Run.Resumed():
+                paused = False
     cids, kinds, stamps, sizes = columns(needs)
     return Call(
         "planner_change",
@@ -115,7 +141,7 @@ def change_call(run: Run, needs: Iterable[Need], quota_bytes: int) -> Call:
             (got, "text[]"),
             (run.finished, "boolean"),
             ("" if run.owner == DERIVED else run.owner, "text"),
-            (quota_bytes, "bigint"),
+            (limits.quota_bytes, "bigint"),
             (cids, "text[]"),
             (kinds, "text[]"),
             (stamps, "bigint[]"),
@@ -123,5 +149,10 @@ def change_call(run: Run, needs: Iterable[Need], quota_bytes: int) -> Call:
             ([STEP] if run.finished else [], "text[]"),
             (run.deleted, "boolean"),
             (run.output_cid, "text"),
+            (run.deadline, "timestamptz"),
+            (run.timed, "boolean"),
+            (paused, "boolean"),
+            (limits.user_runs, "bigint"),
+            (limits.runs, "bigint"),
         ),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -91,19 +91,24 @@ def timings(graph: Graph) -> tuple[str, ...]:
 
 
 def compile_plan(
-    graph: Graph, inputs: Sequence[InputBinding], cluster_key: str, analyses: Mapping[str, Any] | None = None
+    graph: Graph,
+    inputs: Sequence[InputBinding],
+    cluster_key: str,
+    analyses: Mapping[str, Any] | None = None,
+    forced: Collection[str] = (),
 ) -> Compiled:
     """Turn a recipe and its bound inputs into steps.
 
     Args:
         analyses: documents of the nodes that :func:`timings` names; None: they are not there yet.
+        forced: nodes whose steps are computed again, with all that follows them.
 
     Raises:
         InvalidInputsError: the inputs, or an analysis of them, do not fit.
         StepConfigError: a parameter breaks a rule.
     """
     bound = bind(graph, inputs)
-    draft = Draft(graph.name or "recipe", cluster_key, _delivered(graph))
+    draft = Draft(graph.name or "recipe", cluster_key, _delivered(graph), frozenset(forced))
     front = _front(graph)
     for node in graph.nodes:
         if node.id in front:

@@ -23,11 +23,16 @@ from artdag_common.messaging.commands import CommandConsumer
 from artdag_common.people import People
 from artdag_common.process import cleanup
 from artdag_common.version import VERSION
+from services.planner.classes import Classes
 from services.planner.dispatcher import Dispatcher
 from services.planner.engine import Engine
 from services.planner.following import Following
 from services.planner.handlers import CONSUMER, Commands
 from services.planner.hands import Hands
+from services.planner.needs import Limits
+from services.planner.presence import Presence
+from services.planner.repairs import Repairs
+from services.planner.slots import Looking, Most, PostgresSlots
 
 
 async def describe_infrastructure(blobs: BlobStore) -> Infrastructure:
@@ -67,9 +72,26 @@ async def planner(settings: Settings) -> AsyncIterator[None]:
         infrastructure = await describe_infrastructure(blobs)
         await keep_described(Holds(pool), blobs, infrastructure)
         hands = Hands(bus)
-        dispatcher = Dispatcher(bus.dispatch, hands.window)
+        most = Most(settings.class_limits, settings.user_limits)
+        slots = PostgresSlots(pool, most) if most else None
+        repairs = Repairs(pool, store, f"{socket.gethostname()}/{os.getpid()}")
+        bus.on_missing(repairs.sent_again)
+        await repairs.start()
+        close(repairs.stop)
+        dispatcher = Dispatcher(
+            bus.dispatch,
+            hands.window,
+            slots=slots,
+            weights=settings.user_weights,
+            withdraw=bus.withdraw,
+            send_again=bus.dispatch_again,
+        )
         await hands.start(dispatcher.fill)
         close(hands.stop)
+        if slots:
+            looking = Looking(dispatcher.look_after_slots)
+            await looking.start()
+            close(looking.stop)
         engine = Engine(
             app,
             pool,
@@ -79,13 +101,19 @@ async def planner(settings: Settings) -> AsyncIterator[None]:
             settings.cluster_key,
             People(pool, settings.l2_domain),
             bus.withdraw,
-            settings.quota_bytes,
+            Limits(settings.quota_bytes, settings.max_user_runs, settings.max_runs),
+            Classes(settings.step_classes),
+            repairs,
         )
-        following = Following(bus, pool, engine)
+        following = Following(bus, pool, engine, repairs)
         await following.start()
         close(following.stop)
         commands = CommandConsumer(bus, store, CONSUMER, Commands(app, engine, blobs).handlers())
+        commands.on_made_again(repairs.consumer_made)
         await commands.start()
         close(commands.stop)
+        presence = Presence(bus, repairs.given_to_others)
+        await presence.start()
+        close(presence.stop)
         await bus.answer_pings("planner")
         yield

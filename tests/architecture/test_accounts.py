@@ -137,8 +137,15 @@ def test_only_the_relay_publishes_events_and_makes_streams() -> None:
         allowed = permissions.publish(name)
         may = [p for p in allowed if p.startswith(("evt.", ">", "*", "$JS.API.STREAM.CREATE", "$JS.API.STREAM.UPDATE"))]
         assert bool(may) == (name == permissions.RELAY), f"{name}: {may}"
-        assert not [p for p in allowed if re.search(r"\.DELETE\.|MSG\.DELETE|MSG\.GET|DIRECT\.GET", p)], name
+        looked = {f"$JS.API.STREAM.MSG.GET.{stream}" for stream in ACCOUNTS[name].reads}
+        looked |= {f"$JS.API.STREAM.MSG.DELETE.{stream}" for stream in ACCOUNTS[name].removes}
+        found = {p for p in allowed if re.search(r"\.DELETE\.|MSG\.DELETE|MSG\.GET|DIRECT\.GET", p)}
+        assert found == looked, name
         assert not [p for p in allowed if p in ("$JS.>", "$JS.API.>", "$JS.ACK.>")], name
+    reading = {name: account.reads for name, account in ACCOUNTS.items() if account.reads}
+    assert reading == {"planner": (subjects.WORK,), "auth": (subjects.DEAD_LETTERS,)}
+    removing = {name: account.removes for name, account in ACCOUNTS.items() if account.removes}
+    assert removing == {"auth": (subjects.DEAD_LETTERS,)}
     assert {config.name for config in STREAMS} == set(ACCOUNTS[permissions.RELAY].makes)
 
 

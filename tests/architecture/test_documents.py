@@ -9,6 +9,9 @@ import pytest
 
 from artdag_common.commands import COMMANDS
 from artdag_common.domain.aggregate import EVENTS
+from artdag_common.eventstore import roles
+from services.gateway import issuing, repeating
+from services.gateway.projections import projector
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -20,6 +23,15 @@ def test_every_event_is_explained() -> None:
     assert set(EVENTS) <= named, f"docs/events.md does not explain {sorted(set(EVENTS) - named)}"
     kinds = {n for n in named if re.match(r"(Run|Step|Recipe|Object|Token)[A-Z]", n)}
     assert kinds <= {*EVENTS, *COMMANDS}, "docs/events.md names an event that does not exist"
+
+
+def test_of_every_table_it_is_said_what_it_grows_with() -> None:
+    section = (DOCS / "operations.md").read_text().partition("## What grows")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([a-z_]+)`", section))
+    made = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", repeating.DDL + issuing.DDL + projector.POSITION)
+    tables = {*roles.defined()[0], *projector.tables(), *made}
+    assert tables - named == set(), "say what bounds it, in docs/operations.md"
+    assert {name for name in named if "_" in name} - tables == set(), "these are gone"
 
 
 def test_decisions_are_numbered_without_gaps() -> None:

@@ -33,6 +33,11 @@ CANARY = "canary-5e0c7a1d"
 ELSEWHERE = "https://elsewhere.example"
 """Another server of the same registry."""
 
+DEAF = "127.0.0.9:9"
+"""Where webhooks may be, and nobody listens."""
+
+NOBODY_THERE = f"http://{DEAF}/"
+
 ANSWER_SECONDS = 30.0
 
 os.environ.setdefault("ARTDAG_IMPORT_DIRS", str(IMPORTS))
@@ -68,6 +73,8 @@ async def shared(state: Path) -> AsyncIterator[System]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("READ", "WRITE", "PUBLISH", "SIGN_IN"):
             patch.setenv(f"ARTDAG_RATE_{name}", "1000000")  # these tests ask more than anybody may
+        hosts = filter(None, (os.environ.get("ARTDAG_WEBHOOK_HOSTS"), DEAF))
+        patch.setenv("ARTDAG_WEBHOOK_HOSTS", ",".join(hosts))
         async with system(state / "attacked", 0, logs_to_files=True, extras=("l2",)) as it:
             yield it
 

@@ -22,7 +22,9 @@ from artdag_common.blobs.s3 import S3Settings, S3Store
 from artdag_common.cid import cid_of
 from artdag_common.errors import ArtdagError
 from artdag_common.federation.l2 import L2
-from tests.attacks.conftest import Person
+from artdag_common.sealing import Sealer
+from services.cache.webhook_calls import HOSTS_SETTING, SECRET, Caller, sealed_for
+from tests.attacks.conftest import NOBODY_THERE, Person
 
 PUBLIC = "93.184.216.34"
 CONTENT = b"fetched"
@@ -143,6 +145,27 @@ async def test_no_storage_may_be_inside_the_servers_own_network(mallory: Person,
     assert (await mallory.api.get("/storage")).json()["total"] == 0
 
 
+async def test_no_webhook_may_be_inside_the_servers_own_network(mallory: Person, trap: Trap, shared: System) -> None:
+    addresses = [f"https://{host}:{trap.port}/hook" for host in INSIDE]
+    addresses += [each.format(port=trap.port) for each in MULTIADDRS]
+    addresses += [*SCHEMES, shared.environment["L2_SERVER"], f"http://127.0.0.1:{shared.port}", f"http://{PUBLIC}/"]
+    allowed = await mallory.api.post("/webhooks", json={"url": NOBODY_THERE})
+    webhook = allowed.headers["location"]
+    limit = asyncio.Semaphore(6)
+
+    async def name(address: str, method: str, path: str) -> None:
+        async with limit:
+            answer = await mallory.api.request(method, path, json={"url": address})
+        assert answer.status_code == 422, (address, answer.text)
+        assert answer.json()["code"] == "webhook-refused", address
+
+    await asyncio.gather(*(name(each, "POST", "/webhooks") for each in addresses))
+    await asyncio.gather(*(name(each, "PATCH", webhook) for each in addresses[::5]))
+    assert not trap.visits
+    assert [each["url"] for each in (await mallory.api.get("/webhooks")).json()["webhooks"]] == [NOBODY_THERE]
+    await mallory.api.delete(webhook)
+
+
 async def test_the_folders_that_storage_may_have_are_left_by_no_path(mallory: Person, shared: System) -> None:
     for path in ("/etc", "/", "/proc/self", str(shared.state), "/tmp/../etc", "//etc", "/dev/shm", "relative", "~"):
         answer = await mallory.api.post(
@@ -234,6 +257,36 @@ async def test_no_answer_leads_to_another_server(opener: Opener, status: str, tr
         store = opener(f"http://127.0.0.1:{first.port}", Hosts.parse(f"127.0.0.1:{first.port}"))
         await uses(store)
         assert first.visits, "the place itself was asked"
+    assert not trap.visits
+
+
+SEALER = Sealer("5a" * 32)
+SEALED = SEALER.seal(sealed_for("w"), SECRET, "whsec_" + "c2VjcmV0" * 4)
+
+
+async def test_a_webhook_that_means_another_address_the_second_time_leads_nowhere(
+    trap: Trap, meaning: Callable[..., list[str]]
+) -> None:
+    """Also where it is public whenever it is checked, and inside when the connection is made."""
+    for answers in ((PUBLIC, "127.0.0.1"), (PUBLIC, PUBLIC, "127.0.0.1")):
+        asked = meaning(*answers)
+        caller = Caller(Hosts.parse("", HOSTS_SETTING), SEALER)
+        reply = await caller.call("w", f"https://rebinding.example:{trap.port}/", SEALED, "m", b"{}")
+        assert not reply.taken
+        assert "inside the server's own network" in reply.reason
+        assert len(asked) == len(answers)
+    assert not trap.visits
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
+async def test_no_webhook_leads_to_another_server(status: str, trap: Trap) -> None:
+    async with Trap() as first:
+        location = f"http://127.0.0.1:{trap.port}/inside"
+        first.reply = f"HTTP/1.1 {status}\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
+        caller = Caller(Hosts.parse(f"127.0.0.1:{first.port}", HOSTS_SETTING), SEALER)
+        reply = await caller.call("w", f"http://127.0.0.1:{first.port}/", SEALED, "m", b"{}")
+        assert "redirects are not followed" in reply.reason
+        assert len(first.visits) == 1
     assert not trap.visits
 
 

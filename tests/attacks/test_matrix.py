@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from services.gateway.api.effects import SOURCE_EXAMPLE
-from tests.attacks.conftest import Person
+from tests.attacks.conftest import NOBODY_THERE, Person
 from tests.attacks.documented import Documented
 from tests.unit.media.hostile import png
 
@@ -43,6 +43,7 @@ RULES: dict[Rule, tuple[str, ...]] = {
         "GET /",
         "GET /health",
         "GET /ready",
+        "GET /metrics",
         "OPTIONS /cache/uploads",
         "OPTIONS /cache/uploads/{upload_id}",
         "GET /storage/type/{type}",
@@ -68,6 +69,7 @@ RULES: dict[Rule, tuple[str, ...]] = {
         "GET /api/run/{run_id}",
         "GET /api/run/{run_id}/plan",
         "GET /api/run/{run_id}/analysis",
+        "GET /api/run/{run_id}/steps/{step}/log",
         "GET /runs/{run_id}/events",
         "GET /recipes/{recipe}",
         "GET /configs/{recipe}",
@@ -90,6 +92,11 @@ RULES: dict[Rule, tuple[str, ...]] = {
     Rule.CHANGED: (
         "DELETE /runs/{run_id}",
         "POST /runs/{run_id}/cancel",
+        "POST /runs/{run_id}/pause",
+        "POST /runs/{run_id}/resume",
+        "POST /runs/{run_id}/steps/{step}/cancel",
+        "POST /runs/{run_id}/retry",
+        "POST /runs/{run_id}/rerun",
         "POST /runs/{run_id}/publish",
         "DELETE /recipes/{recipe}",
         "DELETE /configs/{recipe}",
@@ -112,6 +119,11 @@ RULES: dict[Rule, tuple[str, ...]] = {
         "POST /storage/{storage_id}/test",
         "GET /storage/{storage_id}/copies",
         "POST /storage/{storage_id}/retry",
+        "GET /webhooks/{webhook_id}",
+        "PATCH /webhooks/{webhook_id}",
+        "DELETE /webhooks/{webhook_id}",
+        "POST /webhooks/{webhook_id}/test",
+        "POST /webhooks/{webhook_id}/deliveries/{delivery_id}/retry",
     ),
     Rule.OPAQUE: ("GET /api/commands/{command_id}", "GET /ipfs/{cid}"),
     Rule.MADE: (
@@ -130,6 +142,8 @@ RULES: dict[Rule, tuple[str, ...]] = {
         "POST /storage",
         "POST /storage/add",
         "GET /storage",
+        "POST /webhooks",
+        "GET /webhooks",
         "GET /api/usage",
         "GET /api/audit",
     ),
@@ -139,6 +153,11 @@ RULES: dict[Rule, tuple[str, ...]] = {
         "GET /api/users",
         "GET /api/users/{user_id}",
         "DELETE /api/users/{user_id}",
+        "GET /api/dlq",
+        "GET /api/dlq/{letter_id}",
+        "POST /api/dlq/{letter_id}/retry",
+        "DELETE /api/dlq/{letter_id}",
+        "GET /api/doctor",
     ),
     Rule.ENTRANCE: (
         "GET /auth",
@@ -167,8 +186,11 @@ UNKNOWN: dict[str, str] = {
     "effect": "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku",
     "upload_id": "00000000000040008000000000000000",
     "storage_id": "00000000-0000-4000-8000-000000000000",
+    "webhook_id": "00000000-0000-4000-8000-000000000000",
+    "delivery_id": "00000000-0000-4000-8000-000000000000",
     "command_id": "00000000-0000-4000-8000-000000000000",
     "user_id": "u-aaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "letter_id": "999999999",
 }
 """Ids of nothing."""
 
@@ -206,10 +228,14 @@ async def made_by(person: Person, *, publish: bool) -> Things:
     recipe = (await good(api.post("/recipes/upload", content=text)))["recipe_id"]
     source = SOURCE_EXAMPLE.replace('"fade"', f'"{name}"') + f"# {uuid4().hex}\n"
     effect = (await good(api.post("/effects/upload", content=source)))["cid"]
+    webhook = (await good(api.post("/webhooks", json={"url": NOBODY_THERE})))["webhook_id"]
     run = (await good(api.post(f"/recipes/{recipe}/run", json={"inputs": {"media": cid}})))["run_id"]
     async with asyncio.timeout(SECONDS):
         while (shown := await good(api.get(f"/runs/{run}")))["status"] != "completed":
             assert shown["status"] not in ("failed", "cancelled"), shown
+            await asyncio.sleep(0.02)
+    async with asyncio.timeout(SECONDS):
+        while not (told := (await good(api.get(f"/webhooks/{webhook}")))["deliveries"]):
             await asyncio.sleep(0.02)
     tus = {"Tus-Resumable": "1.0.0", "Upload-Length": "9"}
     folder = tempfile.mkdtemp(dir=os.environ["ARTDAG_STORAGE_DIRS"])
@@ -223,9 +249,13 @@ async def made_by(person: Person, *, publish: bool) -> Things:
             "run_id": run,
             "upload_id": (await good(api.post("/cache/uploads", headers=tus)))["upload_id"],
             "storage_id": (await good(api.post("/storage/add", json=place)))["storage_id"],
+            "webhook_id": webhook,
+            "delivery_id": told[0]["delivery_id"],
             "command_id": kept.json().get("command_id", "") or "none",
             "user_id": person.user,
+            "letter_id": UNKNOWN["letter_id"],
             "type": "s3",
+            "step": "1",
             "activity_id": UNKNOWN["run_id"],
             "object_id": UNKNOWN["run_id"],
         },
@@ -287,7 +317,12 @@ def request_of(route: str, ids: dict[str, str]) -> tuple[str, str, dict[str, Any
         "POST /cache/{cid}/publish": {"json": {}},
         "POST /runs/{run_id}/publish": {"json": {}},
         "POST /runs/{run_id}/cancel": {"json": {}},
+        "POST /runs/{run_id}/steps/{step}/cancel": {"json": {}},
+        "POST /runs/{run_id}/retry": {"json": {}},
+        "POST /runs/{run_id}/rerun": {"json": {}},
         "PATCH /storage/{storage_id}": {"json": {"name": "mine"}},
+        "PATCH /webhooks/{webhook_id}": {"json": {"enabled": True}},
+        "POST /webhooks": {"json": {"url": NOBODY_THERE}},
         "POST /cache/gc": {"json": {}},
         "POST /runs": {"json": {"recipe": ids["recipe"], "inputs": {"media": ids["cid"]}}},
         "POST /api/plan": {"json": {"recipe": ids["recipe"], "inputs": {"media": ids["cid"]}}},
@@ -304,6 +339,8 @@ def request_of(route: str, ids: dict[str, str]) -> tuple[str, str, dict[str, Any
     }
     if template == "/cache/import":
         more["params"] = {"path": "/etc/passwd"}
+    if route == "DELETE /api/dlq/{letter_id}":
+        more["params"] = {"reason": "nobody needs it"}
     if template == "/.well-known/webfinger":
         more["params"] = {"resource": "acct:nobody@nowhere"}
     return method, path, more | bodies.get(route, {})

@@ -140,6 +140,15 @@ async def flows(it: Told, client: httpx.AsyncClient, shared: System) -> None:
         json={"settings": {"token": it.new("secret for a folder")}},
         headers=signed,
     )
+    where = "https://store.invalid/hook"
+    for body in (
+        {"url": where, "secret": f"whsec_{it.new('webhook secret of a host that is away')}"},
+        {"url": where, "secret": {"deep": it.new("webhook secret too deep")}},
+        {"url": where, "secrets": it.new("webhook secret under a wrong name")},
+        {"url": f"https://u:{it.new('password of a webhook')}@store.invalid/"},
+        {"url": f"{where}?key={it.new('key of a webhook')}"},
+    ):
+        await client.post("/webhooks", json=body, headers=signed)
     await client.post("/cache/upload", files={"file": it.control.encode()}, data={"name": it.control}, headers=signed)
     await client.post("/logout", headers=signed)
     await client.get("/runs", headers=signed)

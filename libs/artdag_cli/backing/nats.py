@@ -9,6 +9,7 @@ import nats
 from nats.aio.client import Client
 
 from artdag_cli.backing.launch import Launch, binary, guarded, kept, kept_port, rewrite
+from artdag_common.config import Settings
 from artdag_common.messaging import permissions
 
 KEPT = "nats.password"
@@ -25,7 +26,7 @@ def nats_server(state: Path) -> tuple[str, Launch]:
         configuration,
         f'listen: "127.0.0.1:{port}"\n'
         "max_payload: 8MB\n"
-        f"{permissions.authorization(password, nats_seeds(state))}"
+        f"{permissions.authorization(password, nats_seeds(state), Settings.read().classes)}"
         f'jetstream {{ store_dir: "{folder}", sync_interval: always, max_memory_store: 1GB }}\n',
     )
     url = f"nats://{permissions.OPERATOR}:{password}@127.0.0.1:{port}"

@@ -146,9 +146,11 @@ class Hosts:
     answers differently the second time gains nothing.
     """
 
-    def __init__(self, rules: Iterable[Rule] = (), *, all_: bool = False) -> None:
+    def __init__(self, rules: Iterable[Rule] = (), *, all_: bool = False, setting: str = HOSTS_SETTING) -> None:
+        """``setting``: name of the one that allows hosts besides public ones, for messages."""
         self._rules = tuple(rules)
         self._all = all_
+        self.setting = setting
 
     @classmethod
     def everywhere(cls) -> Hosts:
@@ -156,21 +158,36 @@ class Hosts:
         return cls(all_=True)
 
     @classmethod
-    def parse(cls, text: str) -> Hosts:
+    def parse(cls, text: str, setting: str = HOSTS_SETTING) -> Hosts:
         """Return public hosts, and what a setting allows besides: host names, addresses and CIDRs between commas, each
         with a port or for all ports: ``minio.lan:9000,10.1.0.0/16,127.0.0.1:5001,[::1]:5001``.
 
         Raises:
             ValueError: an entry is none of these.
         """
-        return cls(_rule(entry) for entry in filter(None, (part.strip().lower() for part in text.split(","))))
+        entries = filter(None, (part.strip().lower() for part in text.split(",")))
+        return cls((_rule(entry) for entry in entries), setting=setting)
+
+    def names(self, endpoint: Endpoint) -> bool:
+        """Return whether the operator allows an endpoint by its name, or by the address that it is written as."""
+        try:
+            address = ipaddress.ip_address(endpoint.host)
+        except ValueError:
+            return self._trusts(endpoint)
+        return self._all or self._lists(address, endpoint.port)
+
+    def _lists(self, address: Address, port: int) -> bool:
+        both = {address, _inner(address)}
+        return any(
+            only in (None, port) and not isinstance(what, str) and any(each in what for each in both)
+            for what, only in self._rules
+        )
 
     def allows(self, address: Address, port: int) -> bool:
         """Return whether people may name an address."""
+        if self._lists(address, port):
+            return True
         both = {address, _inner(address)}
-        for what, only in self._rules:
-            if only in (None, port) and not isinstance(what, str) and any(each in what for each in both):
-                return True
         return self._all or all(each.is_global and not each.is_multicast and each not in SITE_LOCAL for each in both)
 
     async def permit(self, endpoint: Endpoint) -> None:
@@ -194,7 +211,7 @@ class Hosts:
             raise ServiceUnavailableError(f"the name {endpoint.host} cannot be looked up now") from error
         for *_, address in found:
             if not self.allows(_address(address), endpoint.port):
-                raise refusal(endpoint)
+                raise refusal(endpoint, self.setting)
 
     def sockets(self, endpoint: Endpoint) -> Callable[[Any], socket.socket]:
         """Return a factory of sockets, as aiohttp takes it, that refuses addresses at the last moment."""
@@ -212,10 +229,10 @@ class Hosts:
         return self._all or any(what == endpoint.host and only in (None, endpoint.port) for what, only in self._rules)
 
 
-def refusal(endpoint: Endpoint) -> StorageRefusedError:
+def refusal(endpoint: Endpoint, setting: str = HOSTS_SETTING) -> StorageRefusedError:
     """Return the error for an endpoint that people may not name."""
     return StorageRefusedError(
-        f"endpoint {endpoint} is inside the server's own network; the operator can allow it with {HOSTS_SETTING}"
+        f"endpoint {endpoint} is inside the server's own network; the operator can allow it with {setting}"
     )
 
 

@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
 
 from artdag_common.blobs.endpoints import Endpoint, Hosts, is_forbidden, refusal, shown
-from artdag_common.errors import ServiceUnavailableError, StorageRefusedError
+from artdag_common.errors import ProviderBusyError, ServiceUnavailableError, StorageRefusedError
 
 PIECE_BYTES = 2**20
 CONNECT_SECONDS = 5.0
+BUSY = (429, 503)
+"""Statuses by which a server says "later" (RFC 6585, RFC 9110)."""
+
+LATEST_SECONDS = 3600.0
+"""No server makes us wait for longer."""
+
+
+def busy(message: str, retry_after: str | None, **values: Any) -> ProviderBusyError:
+    """Return the error of a server that says "later".
+
+    Args:
+        retry_after: its ``Retry-After`` header: seconds, or a date; what is neither counts as none.
+    """
+    seconds = 0.0
+    with contextlib.suppress(TypeError, ValueError):
+        text = retry_after or "0"
+        seconds = float(text) if text.strip().isdigit() else parsedate_to_datetime(text).timestamp() - time.time()
+    return ProviderBusyError(message, retry_after=min(max(seconds, 0.0), LATEST_SECONDS), **values)
 
 
 class HttpPlace:
@@ -90,7 +110,7 @@ class HttpPlace:
             raise StorageRefusedError(f"{self.name}: its certificate does not fit: {self.shown(error)}") from error
         except (aiohttp.ClientError, OSError) as error:
             if is_forbidden(error):
-                raise refusal(self.endpoint) from error
+                raise refusal(self.endpoint, self._hosts.setting) from error
             raise ServiceUnavailableError(
                 f"{self.name} cannot be reached to {doing}: {self.shown(error)}; check the address if this lasts"
             ) from error

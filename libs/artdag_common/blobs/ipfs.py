@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import aiohttp
 
 from artdag_common.blobs.endpoints import Hosts, parse_endpoint, shown
-from artdag_common.blobs.http import PIECE_BYTES, HttpPlace
+from artdag_common.blobs.http import BUSY, PIECE_BYTES, HttpPlace, busy
 from artdag_common.blobs.remote import Usage
 from artdag_common.blobs.trial import try_out
 from artdag_common.cid import CHUNK, cid_v0, parse_cid
@@ -220,16 +220,19 @@ class IpfsStore:
             if answer.status != 200:
                 async with self._http.waiting(doing):
                     said = await answer.content.read(PIECE_BYTES)
-                raise self._refused(answer.status, said, doing, content)
+                raise self._refused(answer, said, doing, content)
             yield answer
 
-    def _refused(self, status: int, said: bytes, doing: str, content: str) -> ArtdagError:
+    def _refused(self, answer: aiohttp.ClientResponse, said: bytes, doing: str, content: str) -> ArtdagError:
         """Return what an answer other than 200 means."""
+        status = answer.status
         text = _message(said)
         quoted = f"{self.name}: asked to {doing}, it answered {status}: {self._http.shown(text)}"
         if status in (401, 403):
             return StorageRefusedError(f"{quoted}; check the token, and what the node's API.Authorizations allow")
-        if status == 429 or status in (502, 503, 504):
+        if status in BUSY:
+            return busy(quoted, answer.headers.get("Retry-After"))
+        if status in (502, 504):
             return ServiceUnavailableError(quoted)
         if status != 500:
             return StorageRefusedError(f"{quoted}; check that this is the RPC API of an IPFS node (port 5001)")

@@ -28,6 +28,7 @@ from artdag_common.cid import cid_of, cid_of_file, is_cid, parse_cid
 from artdag_common.errors import (
     CidMismatchError,
     ContentNotFoundError,
+    ProviderBusyError,
     ServiceUnavailableError,
     StorageRefusedError,
 )
@@ -236,7 +237,7 @@ class LayeredBlobStore:
             except StorageRefusedError as error:
                 raise _unavailable(f"{self.primary.name} refuses content: {error.message}") from error
             except ServiceUnavailableError as error:
-                raise _unavailable(error.message) from error
+                raise _unavailable(error.message, error) from error
         self._secured.note((cid, ""))
 
     # --- out ---
@@ -398,11 +399,13 @@ class LayeredBlobStore:
     async def _fetch(self, cid: str) -> Path:
         wrong: list[str] = []
         silent: list[str] = []
+        why: list[Exception] = []
         for layer in self.layers:
             try:
                 holders = await self._ask(layer, [cid], sure=True)
-            except ServiceUnavailableError:
+            except ServiceUnavailableError as error:
                 silent.append(layer.name)
+                why.append(error)
                 continue
             silent += holders.silent
             for source in holders.sources.get(cid, ()):
@@ -420,12 +423,13 @@ class LayeredBlobStore:
                 except (ServiceUnavailableError, StorageRefusedError) as error:
                     log.warning("source did not give content", source=source.name, cid=cid, reason=error.message)
                     silent.append(source.name)
+                    why.append(error)
                 else:
                     log.info("content was fetched", source=source.name, cid=cid, size_bytes=blob.size_bytes)
                     return await self.local.path(cid)
             self._seen.forget((layer.name, cid))
         if silent:
-            raise _unavailable(f"content {cid} is not here, and {', '.join(silent)} cannot be asked now")
+            raise _unavailable(f"content {cid} is not here, and {', '.join(silent)} cannot be asked now", *why)
         if wrong:
             raise CidMismatchError(f"content {cid}: the bytes of {', '.join(wrong)} are others", cid=cid)
         raise ContentNotFoundError(f"no content {cid} is stored here", cid=cid)
@@ -446,7 +450,7 @@ class LayeredBlobStore:
             refused = _unavailable(f"{layer.name} refuses: {error.message}")
         except (ServiceUnavailableError, TimeoutError) as error:
             log.warning("layer does not answer", layer=layer.name, reason=str(error))
-            refused = _unavailable(f"{layer.name} does not answer: {str(error) or 'time is up'}")
+            refused = _unavailable(f"{layer.name} does not answer: {str(error) or 'time is up'}", error)
         self._away.note((layer.name, ""))
         raise refused
 
@@ -508,7 +512,11 @@ class LayeredWriter:
         await self._writer.__aexit__(kind, error, trace)
 
 
-def _unavailable(message: str) -> ServiceUnavailableError:
+def _unavailable(message: str, *why: Exception) -> ServiceUnavailableError:
+    """Return the error for layers that do not answer; where one of them is there, and busy, for that one."""
+    waits = [error.values.get("retry_after", 0.0) for error in why if isinstance(error, ProviderBusyError)]
+    if waits:
+        return ProviderBusyError(message, retry_after=max(*waits, AWAY_SECONDS))
     return ServiceUnavailableError(message, retry_after=AWAY_SECONDS)
 
 

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from artdag_common.blobs.http import BUSY, busy
 from artdag_common.blobs.layered import Holders, Source
 from artdag_common.blobs.node import Membership
 from artdag_common.errors import ContentNotFoundError, ServiceUnavailableError, StorageRefusedError
@@ -183,6 +184,8 @@ class Peer:
                     raise ContentNotFoundError(f"{self.name} has no content {cid}", cid=cid)
                 if response.status in (401, 403):
                     raise StorageRefusedError(f"{self.name} does not take our cluster key; are the clocks right?")
+                if response.status in BUSY:
+                    raise busy(f"{self.name} answers {response.status}", response.headers.get("Retry-After"))
                 if response.status != 200:
                     raise ServiceUnavailableError(f"{self.name} answers {response.status}")
                 async for piece in response.content.iter_any():

@@ -13,8 +13,10 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from artdag_common.blobs.endpoints import Hosts, parse_endpoint
-from artdag_common.blobs.http import HttpPlace
+from artdag_common.blobs.http import BUSY, HttpPlace, busy
 from artdag_common.blobs.ipfs import IpfsStore
 from artdag_common.blobs.remote import Usage
 from artdag_common.blobs.trial import try_out
@@ -195,7 +197,7 @@ class PinningStore:
             async with self._http.waiting(doing):
                 said = await answer.read()
             if answer.status >= 300 or answer.status < 200:
-                raise self._refused(answer.status, said, doing)
+                raise self._refused(answer, said, doing)
         value = _object(said)
         if method != "DELETE" and value is None:
             raise StorageRefusedError(
@@ -214,14 +216,17 @@ class PinningStore:
             async for piece in gateway.pieces(answer, doing):
                 yield piece
 
-    def _refused(self, status: int, said: bytes, doing: str) -> ArtdagError:
+    def _refused(self, answer: aiohttp.ClientResponse, said: bytes, doing: str) -> ArtdagError:
         """Return what a refusing answer means."""
+        status = answer.status
         error = (_object(said) or {}).get("error")
         if not isinstance(error, dict):
             error = {"reason": said.decode(errors="replace")}
         words = ": ".join(str(error[key]) for key in ("reason", "details") if error.get(key))
         quoted = f"{self.name}: asked to {doing}, it answered {status}: {self._http.shown(words)}"
-        if status >= 500 or status == 429:
+        if status in BUSY:
+            return busy(quoted, answer.headers.get("Retry-After"))
+        if status >= 500:
             return ServiceUnavailableError(quoted)
         if status in (401, 403):
             return StorageRefusedError(f"{quoted}; check the access token", status=status)

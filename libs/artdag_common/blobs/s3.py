@@ -33,12 +33,14 @@ from artdag_common.blobs.endpoints import (
     shown,
     split_credentials,
 )
+from artdag_common.blobs.http import BUSY, busy
 from artdag_common.blobs.remote import Usage
 from artdag_common.blobs.trial import try_out
 from artdag_common.cid import parse_cid
 from artdag_common.errors import (
     ArtdagError,
     ContentNotFoundError,
+    ProviderBusyError,
     ServiceUnavailableError,
     StorageRefusedError,
 )
@@ -55,8 +57,9 @@ RESUMPTIONS = 3  # of a download that breaks off
 LEAST_BYTES_A_SECOND = 64 * 2**10  # what moves slower hangs
 STALE = timedelta(days=1)
 MISSING = {"404", "NoSuchKey", "NotFound"}
-PASSING = {"SlowDown", "RequestTimeout", "ServiceUnavailable", "InternalError", "OperationAborted", "429", "BadDigest"}
-PASSING |= {"XAmzContentSHA256Mismatch", "NoSuchUpload", "Throttling", "ThrottlingException", "TooManyRequests"}
+PASSING = {"RequestTimeout", "InternalError", "OperationAborted", "BadDigest"}
+PASSING |= {"XAmzContentSHA256Mismatch", "NoSuchUpload"}
+SLOW = {"SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "TooManyRequests"}
 ADVICE = {
     "AccessDenied": "give these credentials the rights to list, read, write and delete in the bucket",
     "403": "check access key, secret key and bucket, and the rights of these credentials",
@@ -179,9 +182,9 @@ class S3Store:
                         yield piece
                         sent += len(piece)
                 return
-            except ServiceUnavailableError:
+            except ServiceUnavailableError as error:
                 failures += 1
-                if not sent or not tag or failures > RESUMPTIONS:
+                if not sent or not tag or failures > RESUMPTIONS or isinstance(error, ProviderBusyError):
                     raise
 
     async def store(self, path: Path, cid: str) -> str:
@@ -322,7 +325,10 @@ class S3Store:
         answer = f"{self.name}: asked to {doing}, it answered {self._shown(code)} ({status})"
         if said.get("Message"):
             answer += f": {self._shown(said['Message'])}"
-        if code in PASSING or (status >= 500 and code not in ADVICE) or status == 429:
+        if status in BUSY or code in SLOW:
+            headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+            return busy(answer, headers.get("retry-after"), code=code)
+        if code in PASSING or (status >= 500 and code not in ADVICE):
             return ServiceUnavailableError(answer, code=code)
         return StorageRefusedError(f"{answer}; {ADVICE.get(code, 'check the settings of this storage')}", code=code)
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from eventsourcing.domain import CanInitAggregate, CanMutateAggregate
 
@@ -38,6 +38,20 @@ MOST_CHARACTERS = 200
 CODE = re.compile("[a-z][a-z0-9-]{0,63}")
 HOUR = "%Y-%m-%dT%H"
 AHEAD = timedelta(hours=1)
+
+
+class Letter(Protocol):
+    """What the trail tells of a dead letter."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def service(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+
 
 Party = tuple[str, str, str, str]
 """Code, route, user and address of a refusal: what has to be equal for two to be counted as one."""
@@ -140,6 +154,12 @@ def check_hand_over(hour: str, refusals: Iterable[Refusal], now: datetime) -> No
             raise InvalidRequestError(f"refusals: {each.count} between {each.first_ms} and {each.last_ms} is no count")
 
 
+def _begin_or_go_on(event: Any, audit: Any) -> Any:
+    """Return the hour with one more event; None: it is the first one, and makes the aggregate."""
+    init = CanInitAggregate.mutate if audit is None else CanMutateAggregate.mutate
+    return init(event, audit)
+
+
 @aggregate
 class Audit(Aggregate, created_event_name="Refused"):
     """The refusals of an hour; the stream is ``audit-2026-11-22T04``. Appended by the auth service only."""
@@ -156,12 +176,51 @@ class Audit(Aggregate, created_event_name="Refused"):
         refusals: tuple[Refusal, ...]
 
         def mutate(self, audit: Any) -> Any:
-            init = CanInitAggregate.mutate if audit is None else CanMutateAggregate.mutate
-            return init(self, audit)
+            return _begin_or_go_on(self, audit)
 
         def apply(self, audit: Audit) -> None:
             audit.told += sum(1 for each in self.refusals if each.route != ANY)
             audit.count += sum(each.count for each in self.refusals)
+
+    class LetterRetried(Event, Creation):
+        """The operator sent a dead letter again. Like every event of an hour it may begin the stream.
+
+        Attributes:
+            letter: its id.
+            service, name: who had given up, and on what.
+            subject: where it came from, and went again.
+            by: the operator.
+        """
+
+        TOPIC: ClassVar[str] = "audit.letter_retried"
+        letter: int
+        service: str
+        name: str
+        subject: str
+        by: str
+
+        def mutate(self, audit: Any) -> Any:
+            return _begin_or_go_on(self, audit)
+
+        def apply(self, audit: Audit) -> None:
+            """Nothing to do: it is for the trail."""
+
+    class LetterDropped(Event, Creation):
+        """The operator dropped a dead letter. ``reason``: in the operator's words."""
+
+        TOPIC: ClassVar[str] = "audit.letter_dropped"
+        letter: int
+        service: str
+        name: str
+        subject: str
+        by: str
+        reason: str
+
+        def mutate(self, audit: Any) -> Any:
+            return _begin_or_go_on(self, audit)
+
+        def apply(self, audit: Audit) -> None:
+            """Nothing to do: it is for the trail."""
 
     def __init__(self) -> None:
         self.told = 0  # refusals that are told apart
@@ -176,6 +235,20 @@ class Audit(Aggregate, created_event_name="Refused"):
     def begin(cls, hour: str, refusals: Iterable[Refusal], now: datetime) -> Audit:
         """Note the first refusals of an hour."""
         return cls.create(Audit.Refused, hour, now, refusals=bounded(refusals, MOST_AN_HOUR))
+
+    @classmethod
+    def settle_letter(
+        cls, audit: Audit | None, hour: str, letter: Letter, by: str, dropped: str | None, now: datetime
+    ) -> Audit:
+        """Note what the operator did with a dead letter, in the hour's stream, or with ``audit`` None as its first
+        event. ``dropped``: why; None: it was sent again."""
+        facts = {"letter": letter.id, "service": letter.service, "name": letter.name, "subject": letter.subject}
+        facts |= {"by": by} if dropped is None else {"by": by, "reason": dropped[:MOST_CHARACTERS]}
+        event: type[Creation] = Audit.LetterRetried if dropped is None else Audit.LetterDropped
+        if audit is None:
+            return cls.create(event, hour, now, **facts)
+        audit.record(event, now, originator_topic=Audit.TOPIC, **facts)
+        return audit
 
     def note(self, refusals: Iterable[Refusal], now: datetime) -> None:
         """Note further refusals."""

@@ -39,7 +39,10 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A recipe's DAG. Nodes are in topological order."""
+    """A recipe's DAG. Nodes are in topological order.
+
+    ``on_failure``: ``continue`` lets the branches that can still finish do so when a step fails; empty: the run ends.
+    """
 
     name: str
     version: str
@@ -48,6 +51,7 @@ class Graph:
     nodes: tuple[Node, ...]
     variables: tuple[Variable, ...]
     output: str
+    on_failure: str = ""
 
     def canonical(self) -> bytes:
         """Return the canonical form, whose CID is the recipe's id: equal recipes give equal bytes, in either form."""
@@ -73,6 +77,8 @@ class Graph:
                     for v in self.variables
                 ],
                 "output": self.output,
+                # Left out where it is nothing special: recipes from before there was a choice keep their ids.
+                **({"on_failure": self.on_failure} if self.on_failure else {}),
             }
         )
 
@@ -87,4 +93,5 @@ class Graph:
             nodes=tuple(Node(n["id"], n["type"], n["config"], tuple(n["inputs"])) for n in document["nodes"]),
             variables=tuple(Variable(**v) for v in document["variables"]),
             output=document["output"],
+            on_failure=document.get("on_failure", ""),
         )

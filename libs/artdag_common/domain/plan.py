@@ -25,6 +25,7 @@ class PlannedStep:
         output_cid: what the step gave when it was computed before; empty: it has to run.
         deliver: people get its output, so it is made to be watched; every other one is read by steps, and loses
             nothing.
+        forced: it is computed again, whatever was computed before.
     """
 
     node: str
@@ -36,6 +37,7 @@ class PlannedStep:
     level: int
     output_cid: str = ""
     deliver: bool = False
+    forced: bool = False
 
     @property
     def is_source(self) -> bool:

@@ -11,6 +11,7 @@ from artdag_common.cid import is_cid
 from artdag_common.domain.graph import Variable
 from artdag_common.domain.recipe_document import Located
 from artdag_common.domain.recipe_fields import FieldReader
+from artdag_common.domain.run import CONTINUE, STOP
 
 SOURCES = ("SOURCE", "SOURCE_LIST")
 ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
@@ -18,7 +19,7 @@ ID_RULE = "an id is 1 to 64 letters A–Z, digits, '_' and '-', and does not beg
 NAME = re.compile(r"[^\s/](?:[^\n\r\t/]{0,98}[^\s/])?")
 NAME_RULE = "a name is one line of 1 to 100 characters, without '/'"
 MEDIA = ("any", "audio", "data", "image", "video")
-TOP = ("name", "version", "description", "owner")
+TOP = ("name", "version", "description", "owner", "on_failure")
 DAG_FORM = ("registry", "dag")
 STEPS_FORM = ("registry", "inputs", "steps", "output")
 NODE = ("id", "type", "config", "inputs")
@@ -61,6 +62,7 @@ class Draft:
     nodes: list[DraftNode] = field(default_factory=list)
     effects: dict[str, str] = field(default_factory=dict)
     output: Reference | None = None
+    on_failure: str = ""
 
 
 class FormReader(FieldReader):
@@ -81,6 +83,7 @@ class FormReader(FieldReader):
             version=self.text(top, "version", 100) or "1.0",
             description=self.text(top, "description", 10_000),
             owner=self.text(top, "owner", 200),
+            on_failure=self._on_failure(top),
         )
         self.registry(top)
         draft.effects = self.effects
@@ -110,6 +113,19 @@ class FormReader(FieldReader):
         elif is_cid(name):
             self.problems.add(written, "name", "a recipe is not named like a CID", name)
         return name
+
+    def _on_failure(self, top: Mapping[str, Located]) -> str:
+        """Return ``continue``, or nothing where a run ends as soon as a step fails."""
+        item = top.get("on_failure")
+        if item is None or item.value in (None, STOP):
+            return ""
+        if item.value != CONTINUE:
+            problem = (
+                f"'on_failure' is {STOP!r} (a run ends when a step fails) or {CONTINUE!r} (the other branches finish)"
+            )
+            self.problems.add(item, "on_failure", problem, item.plain(), (STOP, CONTINUE))
+            return ""
+        return CONTINUE
 
     def _output(self, mapping: Mapping[str, Located], path: str, parent: Located) -> Reference | None:
         item = mapping.get("output")

@@ -68,6 +68,7 @@ def parse_recipe(text: str | bytes, assets: Assets = NO_ASSETS) -> Graph:
         nodes=tuple(ordered),
         variables=tuple(v for v in variables if v),
         output=draft.output.id,
+        on_failure=draft.on_failure,
     )
 
 

@@ -50,7 +50,7 @@ OWN_SCHEMA = f"""SELECT set_config('search_path', '{GATEWAY_SCHEMA}, ' || curren
 WHERE to_regnamespace('{GATEWAY_SCHEMA}') IS NOT NULL"""
 """Makes tables in the schema of the gateway, where there is one (see roles.py), until the end of the transaction."""
 
-REFUSALS = {"AD001": "gone", "AD002": "quota", "AD003": "changed"}
+REFUSALS = {"AD001": "gone", "AD002": "quota", "AD003": "changed", "AD004": "queue"}
 """Errors by which a function of the schema refuses what it was called for, and with it the whole append."""
 
 SINCE = f"""SELECT e.stream, e.version, e.event_id, e.type, e.data, l.position, e.recorded_at

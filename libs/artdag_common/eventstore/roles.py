@@ -62,18 +62,44 @@ APPEND = ("es_append", "es_keep_outcome")
 
 ROLES: Mapping[str, Role] = {
     "gateway": Role(
-        tables={**EVENTS, **HANDLED, **CONTENT, **PEOPLE, "actor_keys": READ, "deliveries": READ},
+        tables={
+            **EVENTS,
+            **HANDLED,
+            **CONTENT,
+            **PEOPLE,
+            "actor_keys": READ,
+            "deliveries": READ,
+            "step_logs": READ,
+            "planner_active": READ,
+            "planner_repairs": READ,
+            "planner_repaired": READ,
+            "es_outbox": READ,
+            "webhook_notices": "SELECT (notice_id, attempt, due_at, over, status, last_error)",
+        },
         calls=("content_announce", "content_used"),
     ),
     "planner": Role(
         streams=("run", "recipe", "effect"),
         holders=("run", "recipe", "effect", "system"),
         consumer="planner",
-        tables={**EVENTS, **HANDLED, **CONTENT, **PEOPLE, "planner_waits": WRITE, "planner_active": WRITE},
+        tables={
+            **EVENTS,
+            **HANDLED,
+            **CONTENT,
+            **PEOPLE,
+            "planner_waits": WRITE,
+            "planner_active": WRITE,
+            "planner_slots": WRITE,
+            "planner_repairs": WRITE,
+            "planner_repaired": WRITE,
+        },
         calls=(
             *APPEND,
+            "planner_admit",
             "planner_change",
             "planner_index",
+            "planner_take",
+            "planner_give_back",
             "content_hold",
             "content_release",
             "content_expect",
@@ -83,11 +109,11 @@ ROLES: Mapping[str, Role] = {
     "executor": Role(
         streams=("step",),
         tables=EVENTS,
-        calls=("es_append",),
+        calls=("es_append", "step_log_keep"),
         sees=("step",),
     ),
     "cache": Role(
-        streams=("object", "storage", "copy"),
+        streams=("object", "storage", "copy", "webhook", "notice"),
         holders=("user", "publication"),
         consumer="cache",
         tables={
@@ -100,8 +126,11 @@ ROLES: Mapping[str, Role] = {
             "storage_secrets": WRITE,
             "storage_owned": WRITE,
             "storage_copies": WRITE,
+            "webhooks": WRITE,
+            "webhook_notices": WRITE,
             "deliveries": WRITE,
             "actor_keys": WRITE,
+            "step_logs": "SELECT (ended_at), DELETE",
         },
         calls=(
             *APPEND,
@@ -114,6 +143,9 @@ ROLES: Mapping[str, Role] = {
             "content_orphan",
             "content_used",
             "storage_change",
+            "webhook_change",
+            "webhook_note",
+            "webhook_settle",
             "delivery_change",
             "delivery_settled",
         ),
@@ -130,9 +162,17 @@ ROLES: Mapping[str, Role] = {
             "auth_grants": WRITE,
             "auth_guesses": WRITE,
         },
-        calls=(*APPEND, "auth_attach", "auth_refuse", "auth_refuse_all", "auth_forget"),
+        calls=(*APPEND, "es_forget_handled", "auth_attach", "auth_refuse", "auth_refuse_all", "auth_forget"),
     ),
-    "relay": Role(tables={"es_events": READ, "es_log": "SELECT, INSERT", "es_outbox": "SELECT, DELETE"}),
+    "relay": Role(
+        tables={
+            "es_events": READ,
+            "es_log": "SELECT, INSERT",
+            "es_outbox": "SELECT, DELETE",
+            "planner_repairs": "SELECT (what), INSERT",
+            "planner_repaired": "SELECT, INSERT, UPDATE",
+        }
+    ),
 }
 
 DEFINED = re.compile(r"^CREATE (TABLE IF NOT EXISTS|OR REPLACE FUNCTION) (\w+)", re.MULTILINE)

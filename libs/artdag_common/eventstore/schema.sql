@@ -40,6 +40,8 @@ CREATE TABLE IF NOT EXISTS es_inbox (
     PRIMARY KEY (consumer, msg_id)
 );
 
+CREATE INDEX IF NOT EXISTS es_inbox_handled ON es_inbox USING brin (handled_at) WITH (autosummarize = on);
+
 -- What each role may append to, by the kind of the stream; in whose name it may hold content, by the kind of the
 -- holder; and whose messages it notes as handled (see roles.py). made_for: hash of what they were made by.
 CREATE TABLE IF NOT EXISTS es_roles (
@@ -132,6 +134,21 @@ BEGIN
 END
 $$;
 
+-- Forget messages that were handled more than 8 days ago, so many of them: the bus keeps commands for 7. The number of
+-- days is no argument: whoever may call this cannot have a message handled twice.
+CREATE OR REPLACE FUNCTION es_forget_handled(most int) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    count int;
+BEGIN
+    DELETE FROM es_inbox WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM es_inbox WHERE handled_at < now() - interval '8 days' LIMIT most FOR UPDATE SKIP LOCKED
+    ));
+    GET DIAGNOSTICS count = ROW_COUNT;
+    RETURN count;
+END
+$$;
+
 -- Runs waiting for a step: the planner's own index, written in the transaction of the append that schedules the step.
 CREATE TABLE IF NOT EXISTS planner_waits (
     cache_id text NOT NULL,
@@ -139,11 +156,49 @@ CREATE TABLE IF NOT EXISTS planner_waits (
     PRIMARY KEY (cache_id, run_id)
 );
 
--- Runs that are not finished, so that a new planner knows what to take up.
+-- Runs that are not finished, so that a new planner knows what to take up. timed: the clock can end one of its steps.
 CREATE TABLE IF NOT EXISTS planner_active (
     run_id     text        PRIMARY KEY,
-    touched_at timestamptz NOT NULL DEFAULT now()
+    touched_at timestamptz NOT NULL DEFAULT now(),
+    owner      text        NOT NULL DEFAULT '',
+    deadline   timestamptz,
+    timed      boolean     NOT NULL DEFAULT false,
+    paused     boolean     NOT NULL DEFAULT false
 );
+ALTER TABLE planner_active ADD COLUMN IF NOT EXISTS owner text NOT NULL DEFAULT '';
+ALTER TABLE planner_active ADD COLUMN IF NOT EXISTS deadline timestamptz;
+ALTER TABLE planner_active ADD COLUMN IF NOT EXISTS timed boolean NOT NULL DEFAULT false;
+ALTER TABLE planner_active ADD COLUMN IF NOT EXISTS paused boolean NOT NULL DEFAULT false;
+CREATE INDEX IF NOT EXISTS planner_active_owner ON planner_active (owner);
+CREATE INDEX IF NOT EXISTS planner_active_timed ON planner_active (deadline) WHERE timed OR deadline IS NOT NULL;
+
+-- Let a run begin, where its owner and the system have room for one more. Refused by AD004: ``most``, ``scope``.
+DROP FUNCTION IF EXISTS planner_change(
+    text, boolean, text[], text[], boolean, text, bigint, text[], text[], bigint[], bigint[], text[], boolean, text
+);
+CREATE OR REPLACE FUNCTION planner_admit(
+    of_run text, by_owner text, ends_by timestamptz, is_timed boolean, most_of_owner bigint, most bigint
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF most_of_owner > 0 AND by_owner <> '' THEN
+        PERFORM pg_advisory_xact_lock(74120003, hashtext(by_owner));
+        IF (SELECT count(*) FROM planner_active WHERE owner = by_owner) >= most_of_owner THEN
+            RAISE EXCEPTION 'the queue of this owner is full' USING ERRCODE = 'AD004',
+                DETAIL = jsonb_build_object('scope', 'owner', 'most', most_of_owner)::text;
+        END IF;
+    END IF;
+    IF most > 0 THEN
+        PERFORM pg_advisory_xact_lock(74120004, 0);
+        IF (SELECT count(*) FROM planner_active) >= most THEN
+            RAISE EXCEPTION 'the queue of the system is full' USING ERRCODE = 'AD004',
+                DETAIL = jsonb_build_object('scope', 'system', 'most', most)::text;
+        END IF;
+    END IF;
+    INSERT INTO planner_active (run_id, owner, deadline, timed) VALUES (of_run, by_owner, ends_by, is_timed)
+    ON CONFLICT DO NOTHING;
+    RETURN true;
+END
+$$;
 
 -- What a change of a run means for these two: it begins, waits for steps, has got steps, is finished.
 CREATE OR REPLACE FUNCTION planner_index(
@@ -163,6 +218,108 @@ BEGIN
         DELETE FROM planner_waits WHERE run_id = of_run AND cache_id = ANY (got);
     END IF;
     RETURN true;
+END
+$$;
+
+-- Steps of work classes with limits that may be with executors: the planner's slots, see services/planner/slots.py.
+-- version: the step has ended once its stream has an end beyond it. wanted: a run was seen to wait for the step; steps are
+-- sent before that is committed. left_at: since when nobody waits, though an executor may still be at it.
+CREATE TABLE IF NOT EXISTS planner_slots (
+    cache_id text        PRIMARY KEY,
+    class    text        NOT NULL,
+    owner    text        NOT NULL,
+    version  bigint      NOT NULL,
+    wanted   boolean     NOT NULL,
+    taken_at timestamptz NOT NULL DEFAULT now(),
+    left_at  timestamptz
+);
+CREATE INDEX IF NOT EXISTS planner_slots_class ON planner_slots (class, owner);
+
+-- What the reconciler put back that was lost, newest last, kept for a week; and how often it ever did, by what it was.
+CREATE TABLE IF NOT EXISTS planner_repairs (
+    n        bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at       timestamptz NOT NULL,
+    planner  text        NOT NULL,
+    run_id   text        NOT NULL,
+    cache_id text        NOT NULL,
+    what     text        NOT NULL,
+    detail   text        NOT NULL
+);
+CREATE INDEX IF NOT EXISTS planner_repairs_at ON planner_repairs (at);
+CREATE TABLE IF NOT EXISTS planner_repaired (
+    what  text   PRIMARY KEY,
+    count bigint NOT NULL
+);
+
+-- Give back the slots of steps that have ended or that nobody waits for. among: only of these. abandoned: runs did wait
+-- for them. unseen, stop: seconds that are left to runs to be seen, to executors to stop. Returns the steps that nobody
+-- waits for; they are to be taken off the queue.
+CREATE OR REPLACE FUNCTION planner_give_back(
+    among text[], abandoned boolean, unseen double precision, stop double precision
+) RETURNS TABLE (step text, of_class text) LANGUAGE plpgsql AS $$
+DECLARE
+    slot planner_slots;
+    waited boolean;
+    over boolean;
+    latest text;
+BEGIN
+    FOR slot IN
+        SELECT * FROM planner_slots s WHERE among IS NULL OR s.cache_id = ANY (among)
+        ORDER BY s.cache_id FOR UPDATE SKIP LOCKED
+    LOOP
+        waited := EXISTS (SELECT 1 FROM planner_waits w WHERE w.cache_id = slot.cache_id);
+        latest := (
+            SELECT e.type FROM es_events e WHERE e.stream = 'step-' || slot.cache_id AND e.version > slot.version
+            ORDER BY e.version DESC LIMIT 1
+        );
+        over := NOT waited AND (
+            slot.wanted OR abandoned OR slot.taken_at < now() - make_interval(secs => unseen)
+        );
+        IF latest IN ('StepCompleted', 'StepFailed') THEN
+            DELETE FROM planner_slots WHERE cache_id = slot.cache_id;
+        ELSIF over THEN
+            IF latest IS DISTINCT FROM 'StepStarted' OR slot.left_at < now() - make_interval(secs => stop) THEN
+                DELETE FROM planner_slots WHERE cache_id = slot.cache_id;
+            ELSIF slot.left_at IS NULL THEN
+                UPDATE planner_slots SET wanted = true, left_at = now() WHERE cache_id = slot.cache_id;
+            END IF;
+            step := slot.cache_id;
+            of_class := slot.class;
+            RETURN NEXT;
+        ELSIF waited AND (NOT slot.wanted OR slot.left_at IS NOT NULL) THEN
+            UPDATE planner_slots SET wanted = true, left_at = NULL WHERE cache_id = slot.cache_id;
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- Take slots of a class in this order, as long as there are some; 0: no limit. taken: the steps that have one now, also
+-- from before. is_full: the class has none left.
+CREATE OR REPLACE FUNCTION planner_take(
+    of_class text, steps text[], owners text[], versions bigint[], most bigint, most_of_owner bigint,
+    OUT taken text[], OUT is_full boolean
+) LANGUAGE plpgsql AS $$
+DECLARE
+    are_out bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock(74120005, hashtext(of_class));
+    PERFORM planner_give_back(steps, false, 1e9, 1e9);
+    taken := ARRAY (SELECT cache_id FROM planner_slots WHERE cache_id = ANY (steps));
+    are_out := (SELECT count(*) FROM planner_slots WHERE class = of_class);
+    FOR i IN 1 .. cardinality(steps) LOOP
+        EXIT WHEN most > 0 AND are_out >= most;
+        CONTINUE WHEN steps[i] = ANY (taken);
+        CONTINUE WHEN most_of_owner > 0 AND most_of_owner <= (
+            SELECT count(*) FROM planner_slots WHERE class = of_class AND owner = owners[i]
+        );
+        INSERT INTO planner_slots (cache_id, class, owner, version, wanted) VALUES (
+            steps[i], of_class, owners[i], versions[i],
+            EXISTS (SELECT 1 FROM planner_waits w WHERE w.cache_id = steps[i])
+        );
+        taken := taken || steps[i];
+        are_out := are_out + 1;
+    END LOOP;
+    is_full := most > 0 AND are_out >= most;
 END
 $$;
 
@@ -393,10 +550,17 @@ $$;
 CREATE OR REPLACE FUNCTION planner_change(
     of_run text, begins boolean, waits text[], got text[], finished boolean,
     by_owner text, quota bigint, cids text[], kinds text[], stamps bigint[], sizes bigint[],
-    released text[], deleted boolean, given text
+    released text[], deleted boolean, given text,
+    ends_by timestamptz, is_timed boolean, is_paused boolean, most_of_owner bigint, most bigint
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
+    IF begins THEN
+        PERFORM planner_admit(of_run, by_owner, ends_by, is_timed, most_of_owner, most);
+    END IF;
     PERFORM planner_index(of_run, begins, waits, got, finished);
+    IF is_paused IS NOT NULL THEN
+        UPDATE planner_active SET paused = is_paused WHERE run_id = of_run;
+    END IF;
     IF deleted THEN
         IF given <> '' THEN
             PERFORM content_expect(given, ARRAY['published'], '{}');
@@ -479,6 +643,108 @@ BEGIN
     DELETE FROM storage_secrets WHERE storage_id = of_storage AND field = ANY (fields);
     INSERT INTO storage_secrets (storage_id, field, sealed)
     SELECT of_storage, s.field, s.sealed FROM unnest(fields, seals) AS s (field, sealed) WHERE s.sealed <> '';
+    RETURN true;
+END
+$$;
+
+-- Webhooks of users: the cache service's own index, written in the transaction of the append that changes one. sealed:
+-- the secret, sealed by the gateway; the only place where it is kept. since: it is told of what has a later position in
+-- the one order of all events. failures, resume_at: since when it does not take what it is told, and when it is tried
+-- again. gave_up: notices in a row that it never took.
+CREATE TABLE IF NOT EXISTS webhooks (
+    webhook_id text        PRIMARY KEY,
+    owner      text        NOT NULL,
+    url        text        NOT NULL,
+    events     text[]      NOT NULL,
+    enabled    boolean     NOT NULL,
+    sealed     bytea       NOT NULL,
+    since      bigint      NOT NULL,
+    failures   integer     NOT NULL DEFAULT 0,
+    gave_up    integer     NOT NULL DEFAULT 0,
+    resume_at  timestamptz NOT NULL DEFAULT '-infinity'
+);
+CREATE INDEX IF NOT EXISTS webhooks_owner ON webhooks (owner);
+
+-- What they are still to be told, one row for each notice- stream that is not settled; due_at of one that is taken: when
+-- its sender counts as dead. until: when it is tried for the last time. over: it was given up, and is still to be put
+-- among the dead letters.
+CREATE TABLE IF NOT EXISTS webhook_notices (
+    notice_id  text        PRIMARY KEY,
+    webhook_id text        NOT NULL,
+    body       bytea       NOT NULL,
+    attempt    integer     NOT NULL DEFAULT 0,
+    due_at     timestamptz NOT NULL DEFAULT now(),
+    until      timestamptz NOT NULL,
+    taken      boolean     NOT NULL DEFAULT false,
+    over       boolean     NOT NULL DEFAULT false,
+    status     integer     NOT NULL DEFAULT 0,
+    last_error text        NOT NULL DEFAULT ''
+);
+CREATE INDEX IF NOT EXISTS webhook_notices_due ON webhook_notices (due_at);
+CREATE INDEX IF NOT EXISTS webhook_notices_webhook ON webhook_notices (webhook_id, due_at);
+
+-- What a change of a webhook means for its rows. An empty of_owner: it is gone. An empty seal: the secret stays. resume:
+-- what waits is tried at once, and for as long as if it were new. AD002: its owner has as many as one may.
+CREATE OR REPLACE FUNCTION webhook_change(
+    of_webhook text, of_owner text, to_url text, of_events text[], is_enabled boolean, seal bytea, resume boolean,
+    most bigint, last_s double precision
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF of_owner = '' THEN
+        DELETE FROM webhook_notices WHERE webhook_id = of_webhook;
+        DELETE FROM webhooks WHERE webhook_id = of_webhook;
+        RETURN true;
+    END IF;
+    PERFORM pg_advisory_xact_lock(74120005, hashtext(of_owner));
+    IF NOT EXISTS (SELECT FROM webhooks WHERE webhook_id = of_webhook)
+        AND (SELECT count(*) FROM webhooks WHERE owner = of_owner) >= most THEN
+        RAISE EXCEPTION 'this owner has % webhooks', most USING ERRCODE = 'AD002', DETAIL = '{}';
+    END IF;
+    INSERT INTO webhooks AS w (webhook_id, owner, url, events, enabled, sealed, since)
+    VALUES (
+        of_webhook, of_owner, to_url, of_events, is_enabled, seal, coalesce((SELECT max(position) FROM es_log), 0)
+    )
+    ON CONFLICT (webhook_id) DO UPDATE SET url = to_url, events = of_events, enabled = is_enabled,
+        sealed = CASE seal WHEN '' THEN w.sealed ELSE seal END,
+        since = CASE WHEN is_enabled AND NOT w.enabled THEN EXCLUDED.since ELSE w.since END;
+    IF resume THEN
+        UPDATE webhooks SET failures = 0, gave_up = 0, resume_at = '-infinity' WHERE webhook_id = of_webhook;
+        UPDATE webhook_notices SET due_at = now(), until = now() + make_interval(secs => last_s)
+        WHERE webhook_id = of_webhook AND NOT taken;
+    END IF;
+    RETURN true;
+END
+$$;
+
+-- Note what a webhook is to be told, from the beginning. AD003: it is gone, or told nothing for now.
+CREATE OR REPLACE FUNCTION webhook_note(
+    of_notice text, of_webhook text, said bytea, last_s double precision
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM webhooks WHERE webhook_id = of_webhook AND enabled FOR SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'webhook % is told nothing', of_webhook USING ERRCODE = 'AD003', DETAIL = '{}';
+    END IF;
+    INSERT INTO webhook_notices (notice_id, webhook_id, body, until)
+    VALUES (of_notice, of_webhook, said, now() + make_interval(secs => last_s))
+    ON CONFLICT (notice_id) DO UPDATE SET body = said, attempt = 0, due_at = now(), until = EXCLUDED.until,
+        taken = false, over = false, status = 0, last_error = '';
+    RETURN true;
+END
+$$;
+
+-- Note that a webhook took what it was told, or that it was given up.
+CREATE OR REPLACE FUNCTION webhook_settle(of_notice text, of_webhook text, delivered boolean)
+RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF delivered THEN
+        DELETE FROM webhook_notices WHERE notice_id = of_notice;
+        UPDATE webhooks SET failures = 0, gave_up = 0, resume_at = '-infinity'
+        WHERE webhook_id = of_webhook AND (failures > 0 OR gave_up > 0);
+    ELSE
+        UPDATE webhook_notices SET over = true, taken = false, due_at = now() WHERE notice_id = of_notice;
+        UPDATE webhooks SET gave_up = gave_up + 1 WHERE webhook_id = of_webhook;
+    END IF;
     RETURN true;
 END
 $$;
@@ -595,6 +861,31 @@ CREATE TABLE IF NOT EXISTS deliveries (
     body        bytea
 );
 CREATE INDEX IF NOT EXISTS deliveries_order ON deliveries (cid, owner, n);
+
+-- What the attempts at steps said, one row an attempt that ended; removed by the cache service when they are old.
+CREATE TABLE IF NOT EXISTS step_logs (
+    cache_id  text        NOT NULL,
+    attempt   integer     NOT NULL,
+    executor  text        NOT NULL,
+    began_at  timestamptz NOT NULL,
+    ended_at  timestamptz NOT NULL DEFAULT now(),
+    text      text        NOT NULL,
+    truncated boolean     NOT NULL,
+    PRIMARY KEY (cache_id, attempt)
+);
+CREATE INDEX IF NOT EXISTS step_logs_ended_at ON step_logs (ended_at);
+
+-- Keep what an attempt said, with the event that ends it.
+CREATE OR REPLACE FUNCTION step_log_keep(
+    of_step text, of_attempt integer, by_executor text, began timestamptz, said text, cut boolean
+) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM es_check(ARRAY['step-' || of_step], '{}', '{}');
+    INSERT INTO step_logs (cache_id, attempt, executor, began_at, text, truncated)
+    VALUES (of_step, of_attempt, by_executor, began, said, cut) ON CONFLICT DO NOTHING;
+    RETURN true;
+END
+$$;
 
 -- Public halves of the key that this server signs with, as the cache service announces them; the newest counts.
 CREATE TABLE IF NOT EXISTS actor_keys (

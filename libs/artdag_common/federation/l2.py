@@ -373,7 +373,7 @@ class L2:
         if reply.status >= 500 or reply.status in AGAIN:
             if reply.status >= 500:
                 self._circuit.failed()
-            wait = _retry_after(reply.headers.get("Retry-After", ""), self._wall())
+            wait = retry_after_seconds(reply.headers.get("Retry-After", ""), self._wall())
             raise self._down(f"{self.server} answers {reply.status} to {urlsplit(url).path}", wait)
         self._circuit.answered()
         return reply
@@ -413,7 +413,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(pieces)
 
 
-def _retry_after(text: str, now: datetime) -> float:
+def retry_after_seconds(text: str, now: datetime) -> float:
     """Return what a ``Retry-After`` asks for, seconds, up to an hour; 0: nothing that can be read."""
     if re.fullmatch("[0-9]{1,9}", text):
         return min(float(text), LONGEST_WAIT_SECONDS)

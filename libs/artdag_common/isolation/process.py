@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from artdag_common.errors import EffectFailedError, IsolationUnavailableError
-from artdag_common.isolation import bubblewrap, landlock, messages, seccomp
+from artdag_common.isolation import bubblewrap, landlock, messages, printed, seccomp
 from artdag_common.isolation.limits import Limits
 from artdag_common.isolation.view import TMP, interpreter, search_path, view
 
@@ -304,6 +304,7 @@ class Isolated:
         data = os.read(self._output, 1 << 16)
         self._printed_bytes += len(data)
         self._printed = (self._printed + data)[-PRINTED_TAIL:]
+        printed.hear(data)
         if self._printed_bytes > self._limits.printed_bytes:
             raise self.failure(f"printed more than {self._limits.printed_bytes} bytes")
         return bool(data)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import nats
@@ -14,7 +16,7 @@ import structlog
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import APIError, BadRequestError
+from nats.js.errors import APIError, BadRequestError, NotFoundError
 
 from artdag_common.codec import decode_command, encode_command
 from artdag_common.commands import Command, ExecuteSteps
@@ -28,11 +30,12 @@ from artdag_common.errors import (
 from artdag_common.eventstore.port import Append
 from artdag_common.messaging import subjects
 from artdag_common.messaging.client import QuickClient
-from artdag_common.pb.commands_pb2 import CommandOutcome, CopyTick, StepTick
+from artdag_common.pb.commands_pb2 import CommandOutcome, CopyTick, StepLogText, StepTick
 from artdag_common.pb.events_pb2 import EventBatch, StoredEvent
 
 DAY = 86_400.0
 TOO_MANY_PER_SUBJECT = 10_077
+MOST_REPEATED = 10_000
 CONNECT_SECONDS = 10.0
 
 STREAMS = (
@@ -75,6 +78,7 @@ STREAMS = (
         retention=RetentionPolicy.LIMITS,
         storage=StorageType.FILE,
         max_age=90 * DAY,
+        duplicate_window=DAY,  # what is tried again for ever is listed once a day, not each time
     ),
 )
 """The streams. Everything in WORK can be derived again; its one message per subject makes dispatch idempotent."""
@@ -124,6 +128,10 @@ class Bus:
         self._makes_streams = makes_streams
         self.js: JetStreamContext = nc.jetstream(timeout=5)
         self._receipts = nc.new_inbox()
+        self._repeats = nc.new_inbox()
+        self._numbers = count()
+        self._repeated: OrderedDict[str, tuple[str, ExecuteSteps]] = OrderedDict()
+        self._on_missing: Callable[[str, ExecuteSteps], None] = lambda work_class, work: None
         self._on_reconnect: list[Callable[[], Awaitable[None]]] = []
         self._following_up: asyncio.Task[None] | None = None
 
@@ -174,6 +182,7 @@ class Bus:
             raise ServiceUnavailableError(f"NATS cannot be reached at {place}: {str(error) or 'no answer'}") from error
         bus = cls(nc, makes_streams=not seed or name == subjects.RELAY)
         await nc.subscribe(bus._receipts, cb=_note_dispatch)
+        await nc.subscribe(f"{bus._repeats}.*", cb=bus._note_repeat)
         await bus.ensure_streams()
         return bus
 
@@ -261,6 +270,21 @@ class Bus:
         except (nats.errors.Error, APIError, OSError, TimeoutError) as error:
             raise ServiceUnavailableError(f"the bus did not take {name}: {error}", retry_after=2) from error
 
+    async def send_again(self, subject: str, data: bytes, command_id: str, occasion: str) -> None:
+        """Store a command again that gave up, as it was: under its first id, so that what did happen is not repeated.
+
+        Args:
+            occasion: tells this repetition from others; the same one is stored once.
+
+        Raises:
+            ServiceUnavailableError: the bus did not take it.
+        """
+        headers = {"Nats-Msg-Id": f"{command_id}/{occasion}", "Command-Id": command_id}
+        try:
+            await self.js.publish(subject, data, headers=headers)
+        except (nats.errors.Error, APIError, OSError, TimeoutError) as error:
+            raise ServiceUnavailableError(f"the bus did not take {subject}: {error}", retry_after=2) from error
+
     async def answer(self, reply_to: str, outcome: Outcome) -> None:
         """Tell the asker, if there is one, what became of its command.
 
@@ -282,16 +306,85 @@ class Bus:
         except nats.errors.Error as error:
             log.warning("dispatch failed; the reconciler repeats it", step=work.steps[0].label, error=str(error))
 
+    async def dispatch_again(self, work_class: str, work: ExecuteSteps) -> None:
+        """Put steps on the work queue that should be there; if they were not, :meth:`on_missing` is told.
+
+        Never fails, as :meth:`dispatch`.
+        """
+        receipt = f"{self._repeats}.{next(self._numbers)}"
+        self._repeated[receipt] = work_class, work
+        while len(self._repeated) > MOST_REPEATED:  # receipts were lost
+            self._repeated.popitem(last=False)
+        try:
+            await self.nc.publish(subjects.work(work_class, work.key), encode_command(work), reply=receipt)
+        except nats.errors.Error as error:
+            self._repeated.pop(receipt, None)
+            log.warning("dispatch failed; the reconciler repeats it", step=work.steps[0].label, error=str(error))
+
+    def on_missing(self, callback: Callable[[str, ExecuteSteps], None]) -> None:
+        """Call ``callback(work class, steps)`` with what was dispatched again and was not on the queue."""
+        self._on_missing = callback
+
+    async def _note_repeat(self, receipt: Msg) -> None:
+        repeated = self._repeated.pop(receipt.subject, None)
+        if repeated and not (receipt.headers or {}).get("Status") and "error" not in orjson.loads(receipt.data):
+            self._on_missing(*repeated)
+        else:
+            await _note_dispatch(receipt)
+
     async def withdraw(self, work_class: str, cache_id: str) -> None:
         """Take a step that nobody waits for any more off the work queue, and break it off where it is being executed.
 
         Never fails: a step that is executed all the same leaves a result that may be of use.
         """
+        # The queue first: what an executor was given before, it was given before it hears that nobody waits for it.
+        for withdrawing in (
+            self.js.purge_stream(subjects.WORK, subject=subjects.work(work_class, cache_id)),
+            self.nc.publish(subjects.stop(cache_id)),
+        ):
+            try:
+                await withdrawing
+            except (nats.errors.Error, APIError, TimeoutError) as error:
+                log.info("step was not withdrawn", cache_id=cache_id, error=str(error) or type(error).__name__)
+
+    async def take_back(self, subject: str, sequence: int) -> bytes | None:
+        """Take a message off the work queue that somebody else holds, and return it; None: it is not there any more.
+
+        What was put there under the same subject since then stays.
+
+        Raises:
+            ServiceUnavailableError: the bus does not answer.
+        """
         try:
-            await self.nc.publish(subjects.stop(cache_id))
-            await self.js.purge_stream(subjects.WORK, subject=subjects.work(work_class, cache_id))
+            found = await self.js.get_msg(subjects.WORK, seq=sequence)
+            if found.subject != subject:  # the stream was lost, and counts anew
+                return None
+            await self.js.purge_stream(subjects.WORK, seq=sequence + 1, subject=subject)
+        except NotFoundError:
+            return None
         except (nats.errors.Error, APIError, TimeoutError) as error:
-            log.info("step was not withdrawn", cache_id=cache_id, error=str(error) or type(error).__name__)
+            raise ServiceUnavailableError(f"the work queue cannot be read: {error or 'no answer'}") from error
+        return found.data
+
+    async def is_there(self, executor: str, timeout: float = 0.5) -> bool | None:
+        """Return whether an executor is connected; None: it does not answer, though it may be."""
+        try:
+            await self.nc.request(subjects.ask_if_here(executor), b"", timeout=timeout)
+        except nats.errors.NoRespondersError:
+            return False
+        except (nats.errors.Error, TimeoutError):
+            return None
+        return True
+
+    async def put_back(self, subject: str, data: bytes) -> None:
+        """Put a message that was taken off the work queue there again, unless another with its subject is there.
+
+        Never fails, as :meth:`dispatch`.
+        """
+        try:
+            await self.nc.publish(subject, data, reply=self._receipts)
+        except nats.errors.Error as error:
+            log.warning("dispatch failed; the reconciler repeats it", subject=subject, error=str(error))
 
     # --- core NATS: hints, wake-ups, ticks ---
 
@@ -324,6 +417,12 @@ class Bus:
         with contextlib.suppress(nats.errors.Error):  # no step fails because nobody can watch it
             await self.nc.publish(subjects.tick(cache_id), message.SerializeToString())
 
+    async def say(self, cache_id: str, attempt: int, offset: int, text: str, ended: bool) -> None:
+        """Tell what the attempt at a running step says. ``offset``: of ``text``, in characters of all that it said."""
+        message = StepLogText(cache_id=cache_id, attempt=attempt, offset=offset, text=text, ended=ended)
+        with contextlib.suppress(nats.errors.Error):  # no step fails because nobody can read it
+            await self.nc.publish(subjects.step_log(cache_id), message.SerializeToString())
+
     async def copy_tick(self, storage_id: str, cid: str, done: int, total: int) -> None:
         """Tell how far content is on its way to a storage provider, in bytes."""
         message = CopyTick(storage_id=storage_id, cid=cid, done=done, total=total)
@@ -347,10 +446,13 @@ class Bus:
         return True
 
     async def dead_letter(self, service: str, name: str, data: bytes, reason: str, headers: dict[str, str]) -> None:
-        """Keep what gave up, with the reason, for an operator."""
-        await self.js.publish(
-            subjects.dead_letter(service, name), data, headers={**headers, "Reason": reason.replace("\n", " ")[:1000]}
-        )
+        """Keep what gave up, with the reason, for the operator.
+
+        Args:
+            headers: see :func:`dead_letters.history`.
+        """
+        told = " ".join(reason.split())[:1000] or "unknown"
+        await self.js.publish(subjects.dead_letter(service, name), data, headers={**headers, "Reason": told})
 
 
 def _checked(seed: str, name: str) -> str:

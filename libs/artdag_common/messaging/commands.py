@@ -16,9 +16,13 @@ from artdag_common.eventstore.port import EventStore
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus, Outcome, read_command
 from artdag_common.messaging.consumer import StandingPull
+from artdag_common.messaging.dead_letters import Tries, history
 
 ACK_WAIT = 30.0
 MAX_DELIVER = 10
+MAX_BEGUN = 2 * MAX_DELIVER
+"""How often a command is delivered whose handling never ends, because it takes the whole process with it."""
+
 RETRY_DELAY = 1.0
 AT_ONCE = 64
 
@@ -40,6 +44,7 @@ class CommandConsumer:
         self._handlers = handlers
         self._room = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._tries = Tries()
         config = ConsumerConfig(
             durable_name=service,
             filter_subject=f"cmd.{service}.>",
@@ -52,6 +57,10 @@ class CommandConsumer:
     async def start(self) -> None:
         """Begin."""
         await self._pull.start()
+
+    def on_made_again(self, callback: Callable[[str], None]) -> None:
+        """Call ``callback(name)`` when the consumer was lost and had to be made again."""
+        self._pull.on_made_again = callback
 
     async def stop(self) -> None:
         """Take no more, and finish what was begun."""
@@ -77,6 +86,9 @@ class CommandConsumer:
         except (MalformedMessageError, KeyError) as error:
             await self._give_up(message, f"cannot be read: {error}")
             return
+        if message.metadata.num_delivered > MAX_BEGUN:
+            await self._give_up(message, f"was begun {MAX_BEGUN} times, and nobody came to an end with it")
+            return
         try:
             stored = await self._store.outcome(self._service, command_id)
             outcome = Outcome.decode(stored) if stored is not None else await handler(command, command_id)
@@ -85,16 +97,19 @@ class CommandConsumer:
                 await self._later(message, error.message)
                 return
             outcome = Outcome.refused(error)
-            await self._store.keep_outcome(self._service, command_id, outcome.encode())
+            if not error.momentary:
+                await self._store.keep_outcome(self._service, command_id, outcome.encode())
             log.info("command refused", command=type(command).__name__, code=outcome.code, reason=outcome.message)
         except Exception as error:
             log.error("command failed", command=type(command).__name__, exc_info=error)
             await self._later(message, repr(error))
             return
+        self._tries.forget(message)
         await self._bus.answer(reply_to, outcome)
         await message.ack()
 
     async def _later(self, message: Msg, reason: str) -> None:
+        self._tries.note(message, reason)
         if message.metadata.num_delivered >= MAX_DELIVER:
             await self._give_up(message, reason)
         else:
@@ -103,5 +118,6 @@ class CommandConsumer:
     async def _give_up(self, message: Msg, reason: str) -> None:
         log.error("command goes to the dead letters", subject=message.subject, reason=reason)
         name = message.subject.split(".")[2]
-        await self._bus.dead_letter(self._service, name, message.data, reason, dict(message.headers or {}))
+        told = history(message, self._tries.take(message))
+        await self._bus.dead_letter(self._service, name, message.data, reason, told)
         await message.ack()

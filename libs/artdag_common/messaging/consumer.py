@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 import nats
 import structlog
@@ -46,6 +47,9 @@ class StandingPull:
         self._lost = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
         self._stopped = False
+        self._made_at: datetime | None = None
+        self.on_made_again: Callable[[str], None] = lambda name: None
+        """Called with the consumer's name where it was lost, and made again."""
 
     async def start(self) -> None:
         """Make the consumer if it is missing, and begin."""
@@ -89,7 +93,10 @@ class StandingPull:
         while not self._stopped:
             try:
                 # By name: its request carries the filter in its subject, where an account's permissions see it.
-                await self._bus.js.add_consumer(self._stream, self._config, name=self._config.durable_name)
+                info = await self._bus.js.add_consumer(self._stream, self._config, name=self._config.durable_name)
+                if self._made_at and info.created != self._made_at:
+                    self.on_made_again(f"{self._stream}/{self._config.durable_name}")
+                self._made_at = info.created
                 return
             except NotFoundError:  # its owner has not made the stream yet
                 await asyncio.sleep(PAUSE)

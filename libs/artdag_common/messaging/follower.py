@@ -10,6 +10,7 @@ import nats
 import structlog
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
+from nats.js.errors import APIError
 
 from artdag_common.codec import decode_event
 from artdag_common.domain.aggregate import DomainEvent
@@ -18,11 +19,15 @@ from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.client import acknowledgement
 from artdag_common.messaging.consumer import QuickPull
+from artdag_common.messaging.dead_letters import history
 from artdag_common.tasks import end
 
 AT_ONCE = 1000
 RETRY_DELAY = 1.0
 UNREADABLE_DELAY = 60.0
+LISTED_AFTER = 3
+"""Deliveries, :data:`UNREADABLE_DELAY` apart, after which an event that cannot be read is listed: while a new version
+is being rolled out, the old one meets such events and need not tell anybody."""
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +37,31 @@ def read_event(message: Msg) -> DomainEvent:
     headers = message.headers or {}
     type_name = message.subject.rpartition(".")[2]
     return decode_event(type_name, headers["ce-subject"], int(headers["Es-Version"]), message.data)
+
+
+class Unreadable:
+    """Events that this version cannot read. They stay in their stream and are tried again for ever, since a version to
+    come may know them; and they are listed among the dead letters, so that somebody learns of it."""
+
+    def __init__(self, bus: Bus, durable: str) -> None:
+        self._bus = bus
+        self._durable = durable
+        self._listed: set[int] = set()
+
+    async def postpone(self, message: Msg, error: Exception) -> float:
+        """Tell of an event that was not understood, and return after how many seconds it is to be brought again."""
+        reason = str(error) or repr(error)
+        log.error("event cannot be read", durable=self._durable, subject=message.subject, error=reason)
+        position, delivered = message.metadata.sequence.stream, message.metadata.num_delivered
+        if delivered >= LISTED_AFTER and position not in self._listed:
+            name = message.subject.rpartition(".")[2]
+            told = history(message) | {"Nats-Msg-Id": f"{self._durable}/{position}"}
+            try:
+                await self._bus.dead_letter(self._durable.partition("-")[0], name, message.data, reason, told)
+                self._listed.add(position)
+            except (nats.errors.Error, APIError, TimeoutError) as failed:
+                log.warning("event is listed later", subject=message.subject, error=repr(failed))
+        return UNREADABLE_DELAY
 
 
 class Follower:
@@ -48,6 +78,7 @@ class Follower:
         self._bus = bus
         self._handle = handle
         self._durable = durable
+        self._unreadable = Unreadable(bus, durable)
         self._waiting: asyncio.Queue[Msg] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         config = ConsumerConfig(
@@ -94,8 +125,7 @@ class Follower:
             try:
                 events.append(read_event(message))
             except (ArtdagError, KeyError, ValueError) as error:
-                log.error("event cannot be read", durable=self._durable, subject=message.subject, error=str(error))
-                await self._later([message], UNREADABLE_DELAY)
+                await self._later([message], await self._unreadable.postpone(message, error))
             else:
                 messages.append(message)
         return events, messages

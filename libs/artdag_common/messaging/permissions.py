@@ -11,8 +11,8 @@ under the subject that was subscribed to (see :mod:`client`).
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from artdag_common.commands import COMMANDS
 from artdag_common.messaging import subjects
@@ -20,6 +20,9 @@ from artdag_common.messaging import subjects
 RELAY = subjects.RELAY
 OPERATOR = "artdag"
 SERVICES = ("auth", "cache", "planner", "executor", "gateway")
+
+WORK_CLASSES = ("inline", "cpu", "gpu", "highmem")
+"""Classes of executors that every system knows; an operator's own come to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,9 @@ class Account:
         answers: accounts whose questions it answers, besides the operator's.
         makes: streams that it makes where they are missing.
         purges: streams that it takes messages off.
+        reads: streams whose messages it looks at, one by one.
+        removes: streams whose messages it removes, one by one.
+        watches: streams that it may ask how they stand, they and their consumers.
     """
 
     commands: tuple[str, ...] = ()
@@ -53,6 +59,9 @@ class Account:
     answers: tuple[str, ...] = ()
     makes: tuple[str, ...] = ()
     purges: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    removes: tuple[str, ...] = ()
+    watches: tuple[str, ...] = ()
 
 
 def _commands_of(service: str) -> Durable:
@@ -78,6 +87,9 @@ ASK_AUTH = (
     subjects.BEGIN_GRANT,
     subjects.SHOW_GRANT,
     subjects.TAKE_GRANT,
+    subjects.LETTERS,
+    subjects.SETTLE_LETTER,
+    subjects.STANDING,
 )
 
 ACCOUNTS: Mapping[str, Account] = {
@@ -86,6 +98,9 @@ ACCOUNTS: Mapping[str, Account] = {
             "StartRun",
             "ExecuteRun",
             "CancelRun",
+            "CancelStep",
+            "PauseRun",
+            "ResumeRun",
             "DeleteRun",
             "RegisterRecipe",
             "DeleteRecipe",
@@ -102,6 +117,12 @@ ACCOUNTS: Mapping[str, Account] = {
             "RemoveStorage",
             "CheckStorage",
             "CopyObject",
+            "AddWebhook",
+            "EditWebhook",
+            "SwitchWebhook",
+            "RemoveWebhook",
+            "PingWebhook",
+            "RepeatNotice",
             "DeleteObject",
             "CollectGarbage",
             "RevokeToken",
@@ -109,12 +130,26 @@ ACCOUNTS: Mapping[str, Account] = {
             "EraseUser",
             "NoteRefusals",
         ),
-        says=(*PINGS, *ASK_FOR_CONTENT, *ASK_AUTH),
-        hears=(subjects.EVERY_EVENT, subjects.REVOKED_HINTS, *TICKS, *COPY_TICKS, *HEAR_OF_NODES),
+        says=(*PINGS, *ASK_FOR_CONTENT, *ASK_AUTH, subjects.ask_for_log("*")),
+        hears=(
+            subjects.EVERY_EVENT,
+            subjects.REVOKED_HINTS,
+            *TICKS,
+            *COPY_TICKS,
+            *HEAR_OF_NODES,
+            subjects.step_log("*"),
+        ),
     ),
     "planner": Account(
-        says=(subjects.work("*", "*"), subjects.stop("*"), subjects.WAKE_RELAY, *ASK_FOR_CONTENT),
-        hears=(subjects.STEP_HINTS, *HEAR_OF_NODES),
+        says=(
+            subjects.work("*", "*"),
+            subjects.stop("*"),
+            subjects.WAKE_RELAY,
+            *ASK_FOR_CONTENT,
+            subjects.ask_if_here("*"),
+        ),
+        hears=(subjects.STEP_HINTS, *HEAR_OF_NODES, subjects.here("*")),
+        reads=(subjects.WORK,),
         durables=(_commands_of("planner"), Durable(subjects.EVENTS, "planner")),
         answers=("gateway",),
         purges=(subjects.WORK,),
@@ -128,10 +163,19 @@ ACCOUNTS: Mapping[str, Account] = {
             subjects.WAKE_RELAY,
             *TICKS,
             *ASK_FOR_CONTENT,
+            subjects.step_log("*"),
+            subjects.here("*"),
         ),
-        hears=(subjects.stop("*"), subjects.STEP_HINTS, *TICKS, *HEAR_OF_NODES),
-        durables=(_work_of("inline"), _work_of("cpu")),
-        answers=("gateway",),
+        hears=(
+            subjects.stop("*"),
+            subjects.STEP_HINTS,
+            *TICKS,
+            *HEAR_OF_NODES,
+            subjects.ask_for_log("*"),
+            subjects.ask_if_here("*"),
+        ),
+        durables=tuple(_work_of(work_class) for work_class in WORK_CLASSES),
+        answers=("gateway", "planner"),
         purges=(subjects.WORK,),
     ),
     "cache": Account(
@@ -141,12 +185,18 @@ ACCOUNTS: Mapping[str, Account] = {
             _commands_of("cache"),
             Durable(subjects.EVENTS, "cache"),
             Durable(subjects.EVENTS, "cache-copies"),
+            Durable(subjects.EVENTS, "cache-webhooks"),
         ),
         answers=READERS,
     ),
     "auth": Account(
         says=(subjects.WAKE_RELAY, subjects.REVOKED_HINTS),
         hears=ASK_AUTH,
+        # It keeps the dead letters, and the gateway asks it: whoever may ask JetStream anything can have the answer
+        # sent to any subject, and so into the stream of events, whose sequences then are no positions any more.
+        reads=(subjects.DEAD_LETTERS,),
+        removes=(subjects.DEAD_LETTERS,),
+        watches=(subjects.COMMANDS, subjects.WORK, subjects.EVENTS, subjects.DEAD_LETTERS),
         durables=(_commands_of("auth"),),
         answers=("gateway",),
     ),
@@ -158,19 +208,33 @@ ACCOUNTS: Mapping[str, Account] = {
 }
 
 
-def publish(name: str) -> list[str]:
+def accounts(work_classes: Collection[str]) -> Mapping[str, Account]:
+    """Return the accounts of a system with further classes of executors.
+
+    Consumers are made and asked for by name: an executor may take work of these classes, and of no class that is not
+    among them.
+    """
+    known = dict.fromkeys((*WORK_CLASSES, *work_classes))
+    return {**ACCOUNTS, "executor": replace(ACCOUNTS["executor"], durables=tuple(map(_work_of, known)))}
+
+
+def publish(name: str, accounts: Mapping[str, Account] = ACCOUNTS) -> list[str]:
     """Return what an account may publish to."""
-    account = ACCOUNTS[name]
+    account = accounts[name]
     found = [subjects.command(COMMANDS[each].SERVICE, each, "*") for each in account.commands]
     found += account.says
     for durable in account.durables:
         found += _pulling(durable)
-    for other, its in ACCOUNTS.items():
+    for other, its in accounts.items():
         looked = [durable for durable in its.durables if name in durable.looks or other == name]
         found += [f"$JS.API.CONSUMER.INFO.{durable.stream}.{durable.name}" for durable in looked]
     for stream in account.makes:
         found += [f"$JS.API.STREAM.{verb}.{stream}" for verb in ("CREATE", "UPDATE", "INFO")]
     found += [f"$JS.API.STREAM.PURGE.{stream}" for stream in account.purges]
+    found += [f"$JS.API.STREAM.MSG.GET.{stream}" for stream in account.reads]
+    found += [f"$JS.API.STREAM.MSG.DELETE.{stream}" for stream in account.removes]
+    for stream in account.watches:
+        found += [f"$JS.API.STREAM.INFO.{stream}", f"$JS.API.CONSUMER.LIST.{stream}"]
     if account.durables:
         found.append(subjects.dead_letter(name, "*"))
     if account.answers:
@@ -201,12 +265,13 @@ def seed(secret: str, name: str) -> str:
     return str(nkeys.encode_seed(key, nkeys.PREFIX_BYTE_USER).decode())
 
 
-def authorization(password: str, seeds: Mapping[str, str]) -> str:
+def authorization(password: str, seeds: Mapping[str, str], work_classes: Collection[str] = ()) -> str:
     """Return the section of the NATS server's configuration that lets the operator and the accounts in.
 
     Args:
         password: the operator's, whose user is :data:`OPERATOR`.
         seeds: of the accounts, by name; the server learns their public halves only.
+        work_classes: those of executors, besides :data:`WORK_CLASSES`.
     """
     import nkeys
 
@@ -214,7 +279,7 @@ def authorization(password: str, seeds: Mapping[str, str]) -> str:
     for name in ACCOUNTS:
         public = nkeys.from_seed(seeds[name].encode()).public_key.decode()
         users.append(
-            f"{{ nkey: {public}, permissions: {{ publish: {_listed(publish(name))},"
+            f"{{ nkey: {public}, permissions: {{ publish: {_listed(publish(name, accounts(work_classes)))},"
             f" subscribe: {_listed(subscribe(name))} }} }}"
         )
     return "authorization { users: [\n" + "\n".join(users) + "\n] }\n"

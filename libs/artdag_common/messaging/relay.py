@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,6 +50,13 @@ SEQUENCED = "DELETE FROM es_outbox WHERE (tx, n) <= ($1::text::xid8, $2)"
 UNPUBLISHED = f"""SELECT l.position, l.stream, l.version, l.hash, e.event_id, e.type, e.data, e.recorded_at
 FROM (SELECT * FROM es_log WHERE position > $1 ORDER BY position LIMIT $2) l
 {ITS_EVENT.format("l")} ORDER BY l.position"""
+
+NOTE_MADE = """WITH added AS (
+    INSERT INTO planner_repairs (at, planner, run_id, cache_id, what, detail)
+    SELECT now(), 'relay on ' || $2, '', '', 'stream-made-again', stream FROM unnest($1::text[]) stream RETURNING what
+)
+INSERT INTO planner_repaired AS known (what, count) SELECT what, count(*) FROM added GROUP BY what
+ON CONFLICT (what) DO UPDATE SET count = known.count + EXCLUDED.count"""
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +101,8 @@ class Relay:
         self._published: int | None = None  # last sequence of the stream, None: ask
         self._asked = 0.0
         self._task: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._made: list[str] = []  # streams made again that were lost
 
     async def start(self) -> None:
         """Run in the background until :meth:`stop`."""
@@ -103,10 +113,38 @@ class Relay:
         await self._bus.nc.subscribe(subjects.WAKE_RELAY, cb=woken)
         self._bus.on_reconnect(self._look_again)
         self._task = asyncio.create_task(self._run(), name="relay")
+        self._keeping = asyncio.create_task(self._keep_streams(), name="keep streams")
 
     async def stop(self) -> None:
         """Give up the lead."""
         await end(self._task)
+        await end(self._keeping)
+
+    async def _keep_streams(self) -> None:
+        """Make streams again that were lost while the server was there. Nobody tells of it: they are looked at."""
+        while True:
+            await asyncio.sleep(STANDBY)
+            try:
+                for config in STREAMS:
+                    if config.name != subjects.EVENTS and not await self._is_there(str(config.name)):
+                        log.error("stream was lost; it is made again", stream=config.name)
+                        await self._bus.js.add_stream(config)
+                        self._made.append(str(config.name))
+                        self._wake.set()
+            except (nats.errors.Error, APIError, TimeoutError) as error:
+                log.warning("streams cannot be checked", error=str(error) or type(error).__name__)
+
+    async def _note_made(self, connection: Any) -> None:
+        """Put the streams that were made again among what the reconciler did."""
+        made, self._made = self._made, []
+        await connection.execute(NOTE_MADE, made, socket.gethostname())
+
+    async def _is_there(self, stream: str) -> bool:
+        try:
+            await self._bus.js.stream_info(stream)
+        except NotFoundError:
+            return False
+        return True
 
     async def _look_again(self) -> None:
         """The server was away: what it holds of the stream may be less than it acknowledged, or nothing."""
@@ -141,6 +179,8 @@ class Relay:
         while True:
             self._wake.clear()
             began = loop.time()
+            if self._made:
+                await self._note_made(connection)
             moved = await self.sequence(connection)
             moved += await self._publish_safely(connection)
             if not moved:
@@ -232,6 +272,8 @@ class Relay:
             info = await self._bus.js.stream_info(subjects.EVENTS)
         except NotFoundError:  # new, or lost: published again from position 1, so that position stays = sequence
             info = await self._bus.js.add_stream(config)
+            if await connection.fetchval("SELECT EXISTS (SELECT FROM es_log)"):
+                self._made.append(subjects.EVENTS)
         known = await connection.fetchval("SELECT coalesce(max(position), 0) FROM es_log")
         if info.state.last_seq > known:
             log.error(

@@ -25,6 +25,9 @@ REVOKE_NAME = "rpc.auth.revoke-name"
 BEGIN_GRANT = "rpc.auth.begin-grant"
 SHOW_GRANT = "rpc.auth.show-grant"
 TAKE_GRANT = "rpc.auth.take-grant"
+LETTERS = "rpc.auth.letters"
+SETTLE_LETTER = "rpc.auth.settle-letter"
+STANDING = "rpc.auth.standing"
 
 
 KEY = re.compile(r"[0-9A-Za-z_-]{1,200}")
@@ -65,6 +68,26 @@ def tick(cache_id: str) -> str:
 def copy_tick(storage_id: str) -> str:
     """Subject of the progress of copies to a storage provider."""
     return f"tick.storage.{storage_id}"
+
+
+def step_log(cache_id: str) -> str:
+    """Subject of what a running step says."""
+    return f"log.step.{cache_id}"
+
+
+def ask_for_log(cache_id: str) -> str:
+    """Subject on which the executor of a step is asked for what the step has said so far."""
+    return f"rpc.log.{cache_id}"
+
+
+def here(executor: str) -> str:
+    """Subject on which an executor tells that it is there, and what it works on."""
+    return f"here.executor.{executor}"
+
+
+def ask_if_here(executor: str) -> str:
+    """Subject on which an executor is asked whether it is there."""
+    return f"rpc.here.{executor}"
 
 
 def stop(cache_id: str) -> str:

@@ -8,20 +8,32 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class StartRun(_message.Message):
-    __slots__ = ("run_id", "recipe_cid", "owner", "inputs", "output_name", "hold")
+    __slots__ = ("run_id", "recipe_cid", "owner", "inputs", "output_name", "hold", "priority", "forced", "rerun_of", "deadline_us", "wait_timeout_ms", "step_timeout_ms")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     RECIPE_CID_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_NAME_FIELD_NUMBER: _ClassVar[int]
     HOLD_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    FORCED_FIELD_NUMBER: _ClassVar[int]
+    RERUN_OF_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_US_FIELD_NUMBER: _ClassVar[int]
+    WAIT_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    STEP_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     recipe_cid: str
     owner: str
     inputs: _containers.RepeatedCompositeFieldContainer[_events_pb2.InputBinding]
     output_name: str
     hold: bool
-    def __init__(self, run_id: _Optional[str] = ..., recipe_cid: _Optional[str] = ..., owner: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_events_pb2.InputBinding, _Mapping]]] = ..., output_name: _Optional[str] = ..., hold: _Optional[bool] = ...) -> None: ...
+    priority: str
+    forced: _containers.RepeatedScalarFieldContainer[str]
+    rerun_of: str
+    deadline_us: int
+    wait_timeout_ms: int
+    step_timeout_ms: int
+    def __init__(self, run_id: _Optional[str] = ..., recipe_cid: _Optional[str] = ..., owner: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_events_pb2.InputBinding, _Mapping]]] = ..., output_name: _Optional[str] = ..., hold: _Optional[bool] = ..., priority: _Optional[str] = ..., forced: _Optional[_Iterable[str]] = ..., rerun_of: _Optional[str] = ..., deadline_us: _Optional[int] = ..., wait_timeout_ms: _Optional[int] = ..., step_timeout_ms: _Optional[int] = ...) -> None: ...
 
 class ExecuteRun(_message.Message):
     __slots__ = ("run_id", "by")
@@ -30,6 +42,34 @@ class ExecuteRun(_message.Message):
     run_id: str
     by: str
     def __init__(self, run_id: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+
+class PauseRun(_message.Message):
+    __slots__ = ("run_id", "by")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    by: str
+    def __init__(self, run_id: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+
+class ResumeRun(_message.Message):
+    __slots__ = ("run_id", "by")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    by: str
+    def __init__(self, run_id: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+
+class CancelStep(_message.Message):
+    __slots__ = ("run_id", "step", "reason", "by")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    step: int
+    reason: str
+    by: str
+    def __init__(self, run_id: _Optional[str] = ..., step: _Optional[int] = ..., reason: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
 
 class CancelRun(_message.Message):
     __slots__ = ("run_id", "reason", "by", "eraser")
@@ -253,6 +293,72 @@ class CopyObject(_message.Message):
     cid: str
     def __init__(self, storage_id: _Optional[str] = ..., owner: _Optional[str] = ..., cid: _Optional[str] = ...) -> None: ...
 
+class AddWebhook(_message.Message):
+    __slots__ = ("webhook_id", "owner", "url", "events", "sealed")
+    WEBHOOK_ID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
+    webhook_id: str
+    owner: str
+    url: str
+    events: _containers.RepeatedScalarFieldContainer[str]
+    sealed: bytes
+    def __init__(self, webhook_id: _Optional[str] = ..., owner: _Optional[str] = ..., url: _Optional[str] = ..., events: _Optional[_Iterable[str]] = ..., sealed: _Optional[bytes] = ...) -> None: ...
+
+class EditWebhook(_message.Message):
+    __slots__ = ("webhook_id", "owner", "url", "events", "sealed")
+    WEBHOOK_ID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
+    webhook_id: str
+    owner: str
+    url: str
+    events: _containers.RepeatedScalarFieldContainer[str]
+    sealed: bytes
+    def __init__(self, webhook_id: _Optional[str] = ..., owner: _Optional[str] = ..., url: _Optional[str] = ..., events: _Optional[_Iterable[str]] = ..., sealed: _Optional[bytes] = ...) -> None: ...
+
+class SwitchWebhook(_message.Message):
+    __slots__ = ("webhook_id", "owner", "enabled")
+    WEBHOOK_ID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    webhook_id: str
+    owner: str
+    enabled: bool
+    def __init__(self, webhook_id: _Optional[str] = ..., owner: _Optional[str] = ..., enabled: _Optional[bool] = ...) -> None: ...
+
+class RemoveWebhook(_message.Message):
+    __slots__ = ("webhook_id", "owner", "by")
+    WEBHOOK_ID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    webhook_id: str
+    owner: str
+    by: str
+    def __init__(self, webhook_id: _Optional[str] = ..., owner: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+
+class PingWebhook(_message.Message):
+    __slots__ = ("webhook_id", "owner")
+    WEBHOOK_ID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    webhook_id: str
+    owner: str
+    def __init__(self, webhook_id: _Optional[str] = ..., owner: _Optional[str] = ...) -> None: ...
+
+class RepeatNotice(_message.Message):
+    __slots__ = ("webhook_id", "owner", "notice_id")
+    WEBHOOK_ID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    NOTICE_ID_FIELD_NUMBER: _ClassVar[int]
+    webhook_id: str
+    owner: str
+    notice_id: str
+    def __init__(self, webhook_id: _Optional[str] = ..., owner: _Optional[str] = ..., notice_id: _Optional[str] = ...) -> None: ...
+
 class DeleteObject(_message.Message):
     __slots__ = ("cid", "by", "operator", "eraser")
     CID_FIELD_NUMBER: _ClassVar[int]
@@ -326,7 +432,7 @@ class NoteRefusals(_message.Message):
     def __init__(self, hour: _Optional[str] = ..., refusals: _Optional[_Iterable[_Union[_events_pb2.Refusal, _Mapping]]] = ...) -> None: ...
 
 class ExecuteStep(_message.Message):
-    __slots__ = ("cache_id", "step_type", "config", "label", "inputs", "version", "deliver")
+    __slots__ = ("cache_id", "step_type", "config", "label", "inputs", "version", "deliver", "forced")
     CACHE_ID_FIELD_NUMBER: _ClassVar[int]
     STEP_TYPE_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
@@ -334,6 +440,7 @@ class ExecuteStep(_message.Message):
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DELIVER_FIELD_NUMBER: _ClassVar[int]
+    FORCED_FIELD_NUMBER: _ClassVar[int]
     cache_id: str
     step_type: str
     config: str
@@ -341,7 +448,8 @@ class ExecuteStep(_message.Message):
     inputs: _containers.RepeatedScalarFieldContainer[str]
     version: int
     deliver: bool
-    def __init__(self, cache_id: _Optional[str] = ..., step_type: _Optional[str] = ..., config: _Optional[str] = ..., label: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., version: _Optional[int] = ..., deliver: _Optional[bool] = ...) -> None: ...
+    forced: bool
+    def __init__(self, cache_id: _Optional[str] = ..., step_type: _Optional[str] = ..., config: _Optional[str] = ..., label: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., version: _Optional[int] = ..., deliver: _Optional[bool] = ..., forced: _Optional[bool] = ...) -> None: ...
 
 class ExecuteSteps(_message.Message):
     __slots__ = ("steps",)
@@ -383,6 +491,38 @@ class StepTick(_message.Message):
     total: int
     def __init__(self, cache_id: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
 
+class StepLogText(_message.Message):
+    __slots__ = ("cache_id", "attempt", "offset", "text", "ended")
+    CACHE_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    cache_id: str
+    attempt: int
+    offset: int
+    text: str
+    ended: bool
+    def __init__(self, cache_id: _Optional[str] = ..., attempt: _Optional[int] = ..., offset: _Optional[int] = ..., text: _Optional[str] = ..., ended: _Optional[bool] = ...) -> None: ...
+
+class ExecutorPresence(_message.Message):
+    __slots__ = ("executor", "held", "leaving")
+    EXECUTOR_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
+    executor: str
+    held: _containers.RepeatedCompositeFieldContainer[HeldWork]
+    leaving: bool
+    def __init__(self, executor: _Optional[str] = ..., held: _Optional[_Iterable[_Union[HeldWork, _Mapping]]] = ..., leaving: _Optional[bool] = ...) -> None: ...
+
+class HeldWork(_message.Message):
+    __slots__ = ("subject", "sequence")
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    subject: str
+    sequence: int
+    def __init__(self, subject: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
+
 class TokenQuestion(_message.Message):
     __slots__ = ("token", "attach")
     TOKEN_FIELD_NUMBER: _ClassVar[int]
@@ -418,6 +558,38 @@ class GrantPoll(_message.Message):
     DEVICE_CODE_FIELD_NUMBER: _ClassVar[int]
     device_code: str
     def __init__(self, device_code: _Optional[str] = ...) -> None: ...
+
+class LetterQuestion(_message.Message):
+    __slots__ = ("id", "raw", "service", "name", "after", "limit")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    RAW_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    raw: bool
+    service: str
+    name: str
+    after: int
+    limit: int
+    def __init__(self, id: _Optional[int] = ..., raw: _Optional[bool] = ..., service: _Optional[str] = ..., name: _Optional[str] = ..., after: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class LetterSettling(_message.Message):
+    __slots__ = ("id", "by", "dropped", "reason")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    by: str
+    dropped: bool
+    reason: str
+    def __init__(self, id: _Optional[int] = ..., by: _Optional[str] = ..., dropped: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class StandingQuestion(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class ContentQuestion(_message.Message):
     __slots__ = ("node", "cids")

@@ -25,7 +25,7 @@ class AnalysisResult(_message.Message):
     def __init__(self, node: _Optional[str] = ..., input_cid: _Optional[str] = ..., cid: _Optional[str] = ...) -> None: ...
 
 class PlannedStep(_message.Message):
-    __slots__ = ("node", "type", "cache_id", "config", "inputs", "label", "level", "output_cid", "deliver")
+    __slots__ = ("node", "type", "cache_id", "config", "inputs", "label", "level", "output_cid", "deliver", "forced")
     NODE_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     CACHE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,7 @@ class PlannedStep(_message.Message):
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_CID_FIELD_NUMBER: _ClassVar[int]
     DELIVER_FIELD_NUMBER: _ClassVar[int]
+    FORCED_FIELD_NUMBER: _ClassVar[int]
     node: str
     type: str
     cache_id: str
@@ -44,10 +45,11 @@ class PlannedStep(_message.Message):
     level: int
     output_cid: str
     deliver: bool
-    def __init__(self, node: _Optional[str] = ..., type: _Optional[str] = ..., cache_id: _Optional[str] = ..., config: _Optional[str] = ..., inputs: _Optional[_Iterable[int]] = ..., label: _Optional[str] = ..., level: _Optional[int] = ..., output_cid: _Optional[str] = ..., deliver: _Optional[bool] = ...) -> None: ...
+    forced: bool
+    def __init__(self, node: _Optional[str] = ..., type: _Optional[str] = ..., cache_id: _Optional[str] = ..., config: _Optional[str] = ..., inputs: _Optional[_Iterable[int]] = ..., label: _Optional[str] = ..., level: _Optional[int] = ..., output_cid: _Optional[str] = ..., deliver: _Optional[bool] = ..., forced: _Optional[bool] = ...) -> None: ...
 
 class RunRequested(_message.Message):
-    __slots__ = ("at_us", "recipe_cid", "recipe_name", "owner", "inputs", "output_name", "hold")
+    __slots__ = ("at_us", "recipe_cid", "recipe_name", "owner", "inputs", "output_name", "hold", "priority", "on_failure", "forced", "rerun_of", "deadline_us", "wait_timeout_ms", "step_timeout_ms")
     AT_US_FIELD_NUMBER: _ClassVar[int]
     RECIPE_CID_FIELD_NUMBER: _ClassVar[int]
     RECIPE_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -55,6 +57,13 @@ class RunRequested(_message.Message):
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_NAME_FIELD_NUMBER: _ClassVar[int]
     HOLD_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    ON_FAILURE_FIELD_NUMBER: _ClassVar[int]
+    FORCED_FIELD_NUMBER: _ClassVar[int]
+    RERUN_OF_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_US_FIELD_NUMBER: _ClassVar[int]
+    WAIT_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    STEP_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     at_us: int
     recipe_cid: str
     recipe_name: str
@@ -62,7 +71,14 @@ class RunRequested(_message.Message):
     inputs: _containers.RepeatedCompositeFieldContainer[InputBinding]
     output_name: str
     hold: bool
-    def __init__(self, at_us: _Optional[int] = ..., recipe_cid: _Optional[str] = ..., recipe_name: _Optional[str] = ..., owner: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[InputBinding, _Mapping]]] = ..., output_name: _Optional[str] = ..., hold: _Optional[bool] = ...) -> None: ...
+    priority: str
+    on_failure: str
+    forced: _containers.RepeatedScalarFieldContainer[str]
+    rerun_of: str
+    deadline_us: int
+    wait_timeout_ms: int
+    step_timeout_ms: int
+    def __init__(self, at_us: _Optional[int] = ..., recipe_cid: _Optional[str] = ..., recipe_name: _Optional[str] = ..., owner: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[InputBinding, _Mapping]]] = ..., output_name: _Optional[str] = ..., hold: _Optional[bool] = ..., priority: _Optional[str] = ..., on_failure: _Optional[str] = ..., forced: _Optional[_Iterable[str]] = ..., rerun_of: _Optional[str] = ..., deadline_us: _Optional[int] = ..., wait_timeout_ms: _Optional[int] = ..., step_timeout_ms: _Optional[int] = ...) -> None: ...
 
 class RunStepsPlanned(_message.Message):
     __slots__ = ("at_us", "steps")
@@ -140,6 +156,42 @@ class RunStepsSatisfied(_message.Message):
     steps: _containers.RepeatedCompositeFieldContainer[SatisfiedStep]
     def __init__(self, at_us: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[SatisfiedStep, _Mapping]]] = ...) -> None: ...
 
+class FailedStep(_message.Message):
+    __slots__ = ("step", "node", "error", "reason")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    step: int
+    node: str
+    error: str
+    reason: str
+    def __init__(self, step: _Optional[int] = ..., node: _Optional[str] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class RunStepsFailed(_message.Message):
+    __slots__ = ("at_us", "steps")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    steps: _containers.RepeatedCompositeFieldContainer[FailedStep]
+    def __init__(self, at_us: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[FailedStep, _Mapping]]] = ...) -> None: ...
+
+class RunPaused(_message.Message):
+    __slots__ = ("at_us", "by")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    by: str
+    def __init__(self, at_us: _Optional[int] = ..., by: _Optional[str] = ...) -> None: ...
+
+class RunResumed(_message.Message):
+    __slots__ = ("at_us", "by")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    by: str
+    def __init__(self, at_us: _Optional[int] = ..., by: _Optional[str] = ...) -> None: ...
+
 class RunCompleted(_message.Message):
     __slots__ = ("at_us", "output_cid", "provenance_cid", "computed", "cached")
     AT_US_FIELD_NUMBER: _ClassVar[int]
@@ -216,17 +268,35 @@ class StepCompleted(_message.Message):
     duration_ms: int
     def __init__(self, at_us: _Optional[int] = ..., attempt: _Optional[int] = ..., output_cid: _Optional[str] = ..., size_bytes: _Optional[int] = ..., media_type: _Optional[str] = ..., duration_ms: _Optional[int] = ...) -> None: ...
 
-class StepFailed(_message.Message):
-    __slots__ = ("at_us", "attempt", "error", "reason")
+class StepAttemptFailed(_message.Message):
+    __slots__ = ("at_us", "attempt", "error", "reason", "kind", "retry_ms")
     AT_US_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    RETRY_MS_FIELD_NUMBER: _ClassVar[int]
     at_us: int
     attempt: int
     error: str
     reason: str
-    def __init__(self, at_us: _Optional[int] = ..., attempt: _Optional[int] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    kind: str
+    retry_ms: int
+    def __init__(self, at_us: _Optional[int] = ..., attempt: _Optional[int] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ..., kind: _Optional[str] = ..., retry_ms: _Optional[int] = ...) -> None: ...
+
+class StepFailed(_message.Message):
+    __slots__ = ("at_us", "attempt", "error", "reason", "kind")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    attempt: int
+    error: str
+    reason: str
+    kind: str
+    def __init__(self, at_us: _Optional[int] = ..., attempt: _Optional[int] = ..., error: _Optional[str] = ..., reason: _Optional[str] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class StepCancelled(_message.Message):
     __slots__ = ("at_us", "attempt")
@@ -546,6 +616,94 @@ class StoragePurged(_message.Message):
     left: int
     def __init__(self, at_us: _Optional[int] = ..., left: _Optional[int] = ...) -> None: ...
 
+class WebhookAdded(_message.Message):
+    __slots__ = ("at_us", "owner", "url", "events")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    owner: str
+    url: str
+    events: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, at_us: _Optional[int] = ..., owner: _Optional[str] = ..., url: _Optional[str] = ..., events: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class WebhookEdited(_message.Message):
+    __slots__ = ("at_us", "url", "events", "resealed")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    RESEALED_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    url: str
+    events: _containers.RepeatedScalarFieldContainer[str]
+    resealed: bool
+    def __init__(self, at_us: _Optional[int] = ..., url: _Optional[str] = ..., events: _Optional[_Iterable[str]] = ..., resealed: _Optional[bool] = ...) -> None: ...
+
+class WebhookDisabled(_message.Message):
+    __slots__ = ("at_us", "reason")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    reason: str
+    def __init__(self, at_us: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class WebhookEnabled(_message.Message):
+    __slots__ = ("at_us",)
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    def __init__(self, at_us: _Optional[int] = ...) -> None: ...
+
+class WebhookRemoved(_message.Message):
+    __slots__ = ("at_us", "by")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    by: str
+    def __init__(self, at_us: _Optional[int] = ..., by: _Optional[str] = ...) -> None: ...
+
+class NoticeRequested(_message.Message):
+    __slots__ = ("at_us", "webhook_id", "run_id", "told", "end")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    WEBHOOK_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    TOLD_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    webhook_id: str
+    run_id: str
+    told: str
+    end: int
+    def __init__(self, at_us: _Optional[int] = ..., webhook_id: _Optional[str] = ..., run_id: _Optional[str] = ..., told: _Optional[str] = ..., end: _Optional[int] = ...) -> None: ...
+
+class NoticeDelivered(_message.Message):
+    __slots__ = ("at_us", "attempts", "status")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    attempts: int
+    status: int
+    def __init__(self, at_us: _Optional[int] = ..., attempts: _Optional[int] = ..., status: _Optional[int] = ...) -> None: ...
+
+class NoticeGaveUp(_message.Message):
+    __slots__ = ("at_us", "attempts", "status", "reason")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    attempts: int
+    status: int
+    reason: str
+    def __init__(self, at_us: _Optional[int] = ..., attempts: _Optional[int] = ..., status: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class NoticeRepeated(_message.Message):
+    __slots__ = ("at_us",)
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    def __init__(self, at_us: _Optional[int] = ...) -> None: ...
+
 class CopyRequested(_message.Message):
     __slots__ = ("at_us", "owner")
     AT_US_FIELD_NUMBER: _ClassVar[int]
@@ -667,6 +825,40 @@ class AuditRefused(_message.Message):
     at_us: int
     refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
     def __init__(self, at_us: _Optional[int] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ...) -> None: ...
+
+class AuditLetterRetried(_message.Message):
+    __slots__ = ("at_us", "letter", "service", "name", "subject", "by")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    LETTER_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    letter: int
+    service: str
+    name: str
+    subject: str
+    by: str
+    def __init__(self, at_us: _Optional[int] = ..., letter: _Optional[int] = ..., service: _Optional[str] = ..., name: _Optional[str] = ..., subject: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+
+class AuditLetterDropped(_message.Message):
+    __slots__ = ("at_us", "letter", "service", "name", "subject", "by", "reason")
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    LETTER_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    at_us: int
+    letter: int
+    service: str
+    name: str
+    subject: str
+    by: str
+    reason: str
+    def __init__(self, at_us: _Optional[int] = ..., letter: _Optional[int] = ..., service: _Optional[str] = ..., name: _Optional[str] = ..., subject: _Optional[str] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class StoredEvent(_message.Message):
     __slots__ = ("stream", "version", "type", "data")

@@ -29,7 +29,7 @@ NOBODY = frozenset({"", GC, L2})
 """Whoever did something and is no user."""
 
 USER_ID = "u-mfzwizltoqzdgnbvgy3tqojqge"
-Kind = Literal["sign-in", "refusal", "revocation", "publication", "cancellation", "deletion", "erasure"]
+Kind = Literal["sign-in", "refusal", "revocation", "publication", "cancellation", "deletion", "erasure", "dead-letter"]
 UserId = Annotated[str, Path(description="User id, or handle: `@name@domain`", examples=[USER_ID], max_length=256)]
 
 ENTRY: dict[str, Any] = {
@@ -162,6 +162,7 @@ async def get_user(user_id: UserId, parts: Parts, viewer: User) -> Response:
     "/users/{user_id}", summary="Erase a person", responses=answers(ERASED, 401, 403, 404, 422, 503, pending=True)
 )
 async def erase_user(
+    request: Request,
     user_id: UserId,
     parts: Parts,
     viewer: User,
@@ -175,6 +176,7 @@ async def erase_user(
     beginning does no harm. What is published stays public, under the name in `public`, unless `unpublish` is given.
     """
     _operator(viewer)
+    await parts.issuer.command_id(request, viewer, b"")
     row = await _wanted(parts, user_id)
     erased = await Erasure(parts.issuer, parts.pool, row.user_id, viewer).go_on(content, unpublish, cursor)
 

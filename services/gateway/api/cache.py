@@ -221,8 +221,8 @@ async def import_files(
     With a folder the answer is `{"files": […]}`, `filename` being the path in the folder; else it is that of the file.
     Where one of them is refused, those before it stay.
     """
+    command_id = await parts.issuer.command_id(request, user, b"")
     check_name(name)
-    command_id = await parts.issuer.command_id(request, user, f"{path}\0{name}".encode())
     stored: list[dict[str, Any]] = []
     with opened(path, parts.settings.import_dirs) as (folder, found):
         if folder and name:
@@ -232,7 +232,7 @@ async def import_files(
                 raise refused("path", path[:200], f"a folder of at most {FILES} files")
             await check_room(parts, user, file.size_bytes)
             kept = await _keep(parts, file)
-            stored.append(await book(parts, request, kept, "import", user, name, f"{command_id}-{len(stored)}"))
+            stored.append(await book(parts, request, kept, "import", user, name, f"{command_id}-{kept.cid}"))
     if not folder:
         return Json(stored[0], 201, {"Location": f"/cache/{stored[0]['cid']}"})
     return Json({"files": stored}, 201)
@@ -373,18 +373,19 @@ async def _meta(request: Request, parts: Gateway, row: ObjectRow, viewer: str) -
 )
 async def patch_meta(request: Request, cid: Cid, body: Description, parts: Parts, user: User) -> Response:
     """Name, description and tags are yours: others keep theirs. With `If-Match`, only if nothing changed since."""
+    command_id = await parts.issuer.command_id(request, user, await request.body())
     row = await own(parts, cid, user, "describe")
     body.check(row.cid)
     name = (body.name or "").strip()
     check_name(name)
     fields = tuple(each for each in ("name", "description", "tags") if each in body.model_fields_set)
-    command_id = await parts.issuer.command_id(request, user, await request.body())
     said = (fields, name, body.description or "", tuple(sorted(set(body.tags or ()))))
     resource, conditional = f"/cache/{row.cid}/meta", request.headers.get("if-match", "*").strip() != "*"
     for attempt in range(ATTEMPTS):
-        check_unchanged(request.headers, entity_tag((await meta_views(parts, [row], user))[0]))
-        command = DescribeObject(row.cid, user, *said, row.version if conditional else 0)
         each_id = f"{command_id}-{attempt}" if attempt else command_id
+        if conditional and await parts.issuer.handled(each_id) is None:  # else this very request changed it
+            check_unchanged(request.headers, entity_tag((await meta_views(parts, [row], user))[0]))
+        command = DescribeObject(row.cid, user, *said, row.version if conditional else 0)
         try:
             done = await parts.issuer.issue(command, each_id, resource, patience_of(request))
             break

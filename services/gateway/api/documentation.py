@@ -70,6 +70,13 @@ RUN: dict[str, Any] = {
     "provenance_url": f"/cache/{CID}/raw",
     "plan_id": "9f2c…",
     "plan_cid": CID,
+    "priority": "interactive",
+    "on_failure": "stop",
+    "forced": [],
+    "rerun_of": None,
+    "deadline": None,
+    "wait_timeout": None,
+    "step_timeout": None,
     "error": None,
     "progress": {"total": 4, "cached": 2, "completed": 2, "done": 4, "fraction": 1.0},
     "created_at": TIME,
@@ -81,6 +88,22 @@ RUN: dict[str, Any] = {
         "plan": f"/api/run/{RUN_ID}/plan",
         "analysis": f"/api/run/{RUN_ID}/analysis",
     },
+}
+STEP_PLACE: dict[str, Any] = {
+    "step": 3,
+    "node": "sync_video",
+    "type": "BEAT_SYNC",
+    "label": "beat-sync.sync_video.beat_sync",
+}
+ATTEMPT: dict[str, Any] = {
+    "attempt": 1,
+    "began_at": TIME,
+    "ended_at": TIME,
+    "status": "failed",
+    "code": "media-worker-lost",
+    "kind": "lost",
+    "reason": "the process that rendered it died",
+    "retry_at": TIME,
 }
 ACTIVITY: dict[str, Any] = {
     "id": f"https://l1.example/activities/{RUN_ID}",
@@ -117,8 +140,40 @@ RUN_DETAIL = RUN | {
                 "frames": {"done": 120, "total": 300},
             }
         ],
+        "waiting": [
+            STEP_PLACE | {"reason": "the executor went away", "attempts": [ATTEMPT], "retry_at": "2026-01-07T12:00:03Z"}
+        ],
+        "failed": [
+            STEP_PLACE
+            | {
+                "code": "step-input",
+                "kind": "bad-input",
+                "reason": "the video has no sound",
+                "advice": "Trying again gives the same. Change the step's input or its parameters, …",
+                "attempts": [ATTEMPT],
+                "links": {"log": f"/api/run/{RUN_ID}/steps/3/log"},
+            }
+        ],
+    },
+    "artifacts": [STEP_PLACE | {"cid": CID, "url": f"/cache/{CID}/raw"}],
+}
+RERUN = RUN | {
+    "status": "requested",
+    "rerun_of": RUN_ID,
+    "differs": {
+        "rerun_of": RUN_ID,
+        "recipe_cid": {"from": CID, "to": CID},
+        "inputs": ByName(audio={"from": [CID], "to": [CID]}),
+        "parameters": ByName(sync_video={"mode": {"from": "stretch", "to": "cut"}}),
+        "force": None,
+        "output_name": None,
+        "priority": {"from": "interactive", "to": "batch"},
+        "wait_timeout": None,
+        "step_timeout": None,
     },
 }
+"""The answer to who asks for a run again. ``differs``: null where something is as it was."""
+
 PLAN: dict[str, Any] = {
     "run_id": RUN_ID,
     "status": "planned",
@@ -139,13 +194,20 @@ PLAN: dict[str, Any] = {
             "cache_id": "c0ffee…",
             "config": ByName(effect="dog", params={}),
             "inputs": [0],
+            "forced": False,
             "status": "pending",
             "output_cid": None,
             "output_url": None,
             "attempt": 0,
+            "attempts": [ATTEMPT],
             "started_at": None,
+            "retry_at": None,
             "duration_ms": None,
             "error": None,
+            "error_code": None,
+            "kind": None,
+            "advice": None,
+            "links": {"log": f"/api/run/{RUN_ID}/steps/1/log"},
         }
     ],
 }
@@ -173,6 +235,7 @@ RECIPE_DETAIL = RECIPE | {
     ],
     "nodes": [{"id": "video", "type": "SOURCE", "config": ByName(input=True), "inputs": []}],
     "output": "sync_video",
+    "on_failure": "stop",
 }
 OBJECT: dict[str, Any] = {
     "cid": CID,

@@ -206,11 +206,13 @@ async def get_source(request: Request, effect: Reference, parts: Parts, viewer: 
 )
 async def delete_effect(request: Request, effect: Reference, parts: Parts, user: User) -> Response:
     """Take an effect off your list. Recipes and runs that use it keep it, and so does whoever else has it."""
+    command_id = await parts.issuer.command_id(request, user, b"")
     found, row = await _find(parts, effect, user)
     if row is None or row.owner != user:
         whose_it_is = "it is built in" if row is None else "somebody else published it"
         raise NotYoursError(f"effect {found.cid} is not yours to delete: {whose_it_is}", effect=found.cid)
-    command_id = await parts.issuer.command_id(request, user, b"")
+    deleted = {"cid": found.cid, "name": found.name, "deleted": True}
+    await parts.issuer.keys.foretell(request, deleted)
     command = DeleteEffect(found.cid, user)
     await parts.issuer.issue(command, command_id, f"/effects/{found.cid}", patience_of(request))
 
@@ -219,7 +221,7 @@ async def delete_effect(request: Request, effect: Reference, parts: Parts, user:
         return left is None or left.owner != user
 
     await parts.projector.until(gone, OWN_WRITES_SECONDS)
-    return Json({"cid": found.cid, "name": found.name, "deleted": True})
+    return Json(deleted)
 
 
 async def _find(parts: Gateway, reference: str, viewer: str) -> tuple[Effect, EffectRow | None]:

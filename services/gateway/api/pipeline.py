@@ -50,7 +50,8 @@ class Execution(BaseModel):
 )
 async def plan(request: Request, body: NewRun, parts: Parts, user: User) -> Response:
     """Analyse the inputs and plan; nothing else is rendered until `/api/execute`."""
-    run_id = await launch(parts, request, user, body.recipe, body.inputs, body.output_name, hold=True)
+    wishes = body.wishes(body.force)
+    run_id = await launch(parts, request, user, body.recipe, body.inputs, body.output_name, hold=True, wishes=wishes)
     run = await seen(parts, run_id, PLANNING_SECONDS, enough=lambda run: not run.active)
     if run is None or run.active:
         links = {"self": run_url(run_id), "plan": f"/api/run/{run_id}/plan", "events": f"/runs/{run_id}/events"}
@@ -67,11 +68,19 @@ async def plan(request: Request, body: NewRun, parts: Parts, user: User) -> Resp
 async def execute(request: Request, body: Execution, parts: Parts, user: User) -> Response:
     """Let a run that `/api/plan` made go on."""
     command_id = await parts.issuer.command_id(request, user, await request.body())
-    run_id = body.run_id or await _holder(parts, user, body.plan_id or body.plan_cid)
+    run_id = body.run_id or await _meant(parts, user, body.plan_id or body.plan_cid, command_id)
     await own(parts, run_id, user, "execute")
     await parts.issuer.issue(ExecuteRun(run_id, user), command_id, run_url(run_id), patience_of(request))
     run = await seen(parts, run_id, enough=lambda run: run.status != "planned")
     return Json(run_view(run or await wanted(parts, run_id, user)))
+
+
+async def _meant(parts: Gateway, user: str, plan: str, command_id: str) -> str:
+    """Return the run that waits with a plan; asked again by a command that was handled, the run that did then."""
+    outcome = await parts.issuer.handled(command_id)
+    if outcome is not None and outcome.accepted:
+        return str(orjson.loads(outcome.values)["run_id"])
+    return await _holder(parts, user, plan)
 
 
 async def _holder(parts: Gateway, user: str, plan: str) -> str:
@@ -91,7 +100,8 @@ async def _holder(parts: Gateway, user: str, plan: str) -> str:
 )
 async def run_recipe(request: Request, body: NewRun, parts: Parts, user: User) -> Response:
     """Render a recipe given by id, by name, or as YAML in `recipe`."""
-    run_id = await launch(parts, request, user, body.recipe, body.inputs, body.output_name)
+    wishes = body.wishes(body.force)
+    run_id = await launch(parts, request, user, body.recipe, body.inputs, body.output_name, wishes=wishes)
     return await created(parts, run_id)
 
 

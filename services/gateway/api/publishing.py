@@ -70,12 +70,13 @@ async def publish(request: Request, cid: Cid, parts: Parts, user: User, body: Pu
     On a server with a registry (L2) it is told, after this answer: `GET` the same address shows what came of it. What
     is published cannot be deleted.
     """
+    command_id = await parts.issuer.command_id(request, user, await request.body())
     row = await own(parts, cid, user, "publish")
     given = body or Publishing.model_validate({})
     given.check(row.cid)
     made = await objects.origin_of(parts.pool, row.cid, user)
     origin = (made["run_id"], made["recipe_cid"], made["provenance_cid"]) if made else ("", "", "")
-    return await _publish(parts, request, user, row, (given.name, given.description), origin)
+    return await _publish(parts, request, command_id, user, row, (given.name, given.description), origin)
 
 
 @router.post(
@@ -87,6 +88,7 @@ async def publish_run(
     request: Request, run_id: RunId, parts: Parts, user: User, body: RunPublishing | None = None
 ) -> Response:
     """Make what a run of yours gave public, with its provenance."""
+    command_id = await parts.issuer.command_id(request, user, await request.body())
     run = await own_run(parts, run_id, user, "publish")
     if not run.output_cid:
         raise NothingToPublishError(f"run {run_id} is {run.status}, and has no output to publish", run=run_id)
@@ -94,12 +96,13 @@ async def publish_run(
     origin = (run.run_id, run.recipe_cid, run.provenance_cid)
     given = body or RunPublishing.model_validate({})
     name = given.name if given.name is not None else run.output_name or None
-    return await _publish(parts, request, user, row, (name, given.description), origin, run.recipe_name)
+    return await _publish(parts, request, command_id, user, row, (name, given.description), origin, run.recipe_name)
 
 
 async def _publish(
     parts: Gateway,
     request: Request,
+    command_id: str,
     user: str,
     row: ObjectRow,
     said: tuple[str | None, str | None],
@@ -117,7 +120,6 @@ async def _publish(
     if not name:
         raise refused("name", "", "there: content is published under a name; send one, or name it first")
     description = said[1] if said[1] is not None else meta["description"]
-    command_id = await parts.issuer.command_id(request, user, await request.body())
     command = PublishObject(row.cid, user, name, description, *origin)
     done = await parts.issuer.issue(command, command_id, f"/cache/{row.cid}/publish", patience_of(request))
     await version_of(parts, row, int(done.get("version", 0)))
@@ -157,8 +159,8 @@ async def _own_publication(parts: Gateway, cid: str, user: str) -> dict[str, Any
 )
 async def unpublish(request: Request, cid: Cid, parts: Parts, user: User) -> Response:
     """Make content public no longer in your name. The registry is told, after what it was told before."""
-    row = await own(parts, cid, user, "unpublish")
     command_id = await parts.issuer.command_id(request, user, b"")
+    row = await own(parts, cid, user, "unpublish")
     command = UnpublishObject(row.cid, user)
     done = await parts.issuer.issue(command, command_id, f"/cache/{row.cid}/publish", patience_of(request))
     await version_of(parts, row, int(done.get("version", 0)))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from artdag_common.commands import DeleteRecipe
@@ -14,6 +14,7 @@ from artdag_common.domain.recipe_document import MAX_BYTES
 from artdag_common.errors import NotYoursError
 from services.gateway.api.documentation import CID, RECIPE, RECIPE_DETAIL, RUN, answers
 from services.gateway.api.runs import Inputs
+from services.gateway.api.wishes import Forcing
 from services.gateway.issuing import patience_of
 from services.gateway.launching import created, launch, recipe_seen, register
 from services.gateway.parts import Parts, User, Viewer, Whose
@@ -47,7 +48,7 @@ UPLOAD_BODY: dict[str, Any] = {
 }
 
 
-class RecipeRun(BaseModel):
+class RecipeRun(Forcing):
     """What to run a recipe on."""
 
     model_config = ConfigDict(
@@ -103,19 +104,22 @@ async def get_recipe(recipe: RecipeId, parts: Parts, viewer: Viewer) -> Response
 
 async def delete_recipe(request: Request, recipe: RecipeId, parts: Parts, user: User) -> Response:
     """Take a recipe off your list. Runs made with it stay, and others who have it keep it."""
+    command_id = await parts.issuer.command_id(request, user, b"")
     row = await parts.names.recipe(recipe, user)
     if row.owner != user:
         raise NotYoursError(f"recipe {row.cid} is not yours to delete: somebody else published it", recipe=row.cid)
-    command_id = await parts.issuer.command_id(request, user, b"")
+    deleted = {"recipe_id": row.cid, "name": row.name, "deleted": True}
+    await parts.issuer.keys.foretell(request, deleted)
     await parts.issuer.issue(DeleteRecipe(row.cid, user), command_id, f"/recipes/{row.cid}", patience_of(request))
     await recipe_seen(parts, user, row.cid, present=False)
-    return Json({"recipe_id": row.cid, "name": row.name, "deleted": True})
+    return Json(deleted)
 
 
 async def run_recipe(request: Request, recipe: RecipeId, body: RecipeRun, parts: Parts, user: User) -> Response:
     """Render a recipe. With an `Idempotency-Key`, repeating the request gives the same run."""
     row = await parts.names.recipe(recipe, user)
-    run_id = await launch(parts, request, user, row.cid, body.inputs, body.output_name)
+    wishes = body.wishes(body.force)
+    run_id = await launch(parts, request, user, row.cid, body.inputs, body.output_name, wishes=wishes)
     return await created(parts, run_id)
 
 

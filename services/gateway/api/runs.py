@@ -1,4 +1,4 @@
-"""Runs: start, look, stop, delete."""
+"""Runs: start, look, delete."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
-from artdag_common.commands import CancelRun, DeleteRun
+from artdag_common.commands import DeleteRun
 from artdag_common.domain.recipe_document import MAX_BYTES
-from artdag_common.domain.run import FINISHED, Run
+from artdag_common.domain.run import Run
 from artdag_common.errors import NotYoursError, RunNotFoundError
 from services.gateway.api.documentation import CID, PLAN, RUN, RUN_DETAIL, RUN_ID, answers
 from services.gateway.api.shapes import ByName
+from services.gateway.api.wishes import Forcing
 from services.gateway.issuing import patience_of
-from services.gateway.launching import created, gone, launch, seen
+from services.gateway.launching import created, gone, launch
 from services.gateway.parts import Gateway, Parts, User, Viewer, Whose
 from services.gateway.problems import Json
 from services.gateway.projections import runs
@@ -38,7 +39,7 @@ Inputs = list[Reference | list[Reference]] | dict[str, Reference | list[Referenc
 RunId = Annotated[str, Path(description="The run's id", examples=[RUN_ID], max_length=64, pattern="^[0-9A-Za-z-]+$")]
 
 
-class NewRun(BaseModel):
+class NewRun(Forcing):
     """What to render."""
 
     model_config = ConfigDict(
@@ -54,14 +55,6 @@ class NewRun(BaseModel):
         description="CIDs or asset names: a list in the order of the recipe's inputs, or by the inputs' names",
     )
     output_name: str = Field("", max_length=200, description="What the output is called in the provenance record")
-
-
-class Cancellation(BaseModel):
-    """Why a run is stopped."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"reason": "wrong music"}})
-
-    reason: str = Field("", max_length=500)
 
 
 async def wanted(parts: Gateway, run_id: str, viewer: str) -> RunRow:
@@ -102,7 +95,8 @@ async def own(parts: Gateway, run_id: str, user: str, what: str) -> RunRow:
 )
 async def start_run(request: Request, body: NewRun, parts: Parts, user: User) -> Response:
     """Render a recipe, or apply one effect. With an `Idempotency-Key`, repeating the request gives the same run."""
-    run_id = await launch(parts, request, user, body.recipe, body.inputs, body.output_name)
+    wishes = body.wishes(body.force)
+    run_id = await launch(parts, request, user, body.recipe, body.inputs, body.output_name, wishes=wishes)
     return await created(parts, run_id)
 
 
@@ -129,12 +123,20 @@ async def list_runs(
 @router.get("/runs/{run_id}", summary="Get run status", responses=answers(RUN_DETAIL, 401, 404))
 @router.get("/api/run/{run_id}", summary="Get run as JSON", responses=answers(RUN_DETAIL, 401, 404))
 async def get_run(run_id: RunId, parts: Parts, viewer: Viewer) -> Response:
-    """Status, progress, output, and the steps being computed now with the frames they have done."""
+    """Status, progress, output, and the steps being computed now with the frames they have done.
+
+    Where steps fail: which, why, after which attempts, what to do about it, and what was finished all the same.
+    """
     run = await wanted(parts, run_id, viewer)
-    counts, running = await asyncio.gather(runs.counts(parts.pool, run_id), runs.running(parts.pool, run_id))
+    pool = parts.pool
+    counts, running = await asyncio.gather(runs.counts(pool, run_id), runs.running(pool, run_id))
     frames = await parts.ticks.frames(run_id) if running else {}
+    waiting = await runs.waiting(pool, run_id) if "waiting" in counts else []
+    failed = await runs.failed(pool, run_id) if "failed" in counts else []
+    artifacts = await runs.last_outputs(pool, run_id) if run.error_code else []
     published = await run_publication(parts, run_id, run.owner, viewer)
-    return Json(run_detail(run, counts, running, frames) | {"published": published})
+    detail = run_detail(run, counts, running, frames, waiting, failed, artifacts)
+    return Json(detail | {"published": published})
 
 
 @router.get("/api/run/{run_id}/plan", summary="Get execution plan JSON", responses=answers(PLAN, 401, 404))
@@ -173,23 +175,6 @@ async def get_analysis(run_id: RunId, parts: Parts, viewer: Viewer) -> Response:
         result = orjson.loads(await parts.blobs.read(found["cid"]))
         analyses.append({**found, "url": raw_url(found["cid"]), "result": result})
     return Json({"run_id": run_id, "status": run.status, "analyses": analyses})
-
-
-@router.post(
-    "/runs/{run_id}/cancel",
-    summary="Stop a run",
-    responses=answers(RUN | {"status": "cancelled"}, 401, 404, 409, 422, pending=True),
-)
-async def cancel_run(
-    request: Request, run_id: RunId, parts: Parts, user: User, body: Cancellation | None = None
-) -> Response:
-    """Steps already running finish; no further step starts."""
-    await own(parts, run_id, user, "cancel")
-    command_id = await parts.issuer.command_id(request, user, await request.body())
-    command = CancelRun(run_id, body.reason if body else "", user)
-    await parts.issuer.issue(command, command_id, run_url(run_id), patience_of(request))
-    run = await seen(parts, run_id, enough=lambda run: run.status in FINISHED)
-    return Json(run_view(run or await wanted(parts, run_id, user)))
 
 
 @router.delete(

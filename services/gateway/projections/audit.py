@@ -20,15 +20,16 @@ from artdag_common.domain.effect import Effect
 from artdag_common.domain.recipe import Recipe
 from artdag_common.domain.run import Run
 from artdag_common.domain.storage import Storage
+from artdag_common.domain.webhook import Webhook
 from services.gateway.projections.fact import Fact
 from services.gateway.projections.rows import UNLISTED, arrays, upsert
 
-KINDS = tuple(cls.TOPIC for cls in (Token, User, Audit, Object, Effect, Recipe, Run, Storage))
+KINDS = tuple(cls.TOPIC for cls in (Token, User, Audit, Object, Effect, Recipe, Run, Storage, Webhook))
 TABLES = ("rm_audit", "rm_users")
 
 SIGN_IN, REFUSAL, REVOCATION, PUBLICATION = "sign-in", "refusal", "revocation", "publication"
-CANCELLATION, DELETION, ERASURE = "cancellation", "deletion", "erasure"
-ENTRY_KINDS = (SIGN_IN, REFUSAL, REVOCATION, PUBLICATION, CANCELLATION, DELETION, ERASURE)
+CANCELLATION, DELETION, ERASURE, DEAD_LETTER = "cancellation", "deletion", "erasure", "dead-letter"
+ENTRY_KINDS = (SIGN_IN, REFUSAL, REVOCATION, PUBLICATION, CANCELLATION, DELETION, ERASURE, DEAD_LETTER)
 
 PLACES = 1024
 """Places that each event has in the trail: more than one hand-over of refusals needs."""
@@ -143,10 +144,11 @@ class _Told:
     by: str
     user: str
     code: str = ""
+    what: str = ""
 
 
 Owners = Mapping[str, str]
-"""Stream of a token, run or storage provider → whose it is."""
+"""Stream of a token, run, storage provider or webhook → whose it is."""
 
 
 def _attached(event: Token.Attached, owners: Owners) -> _Told:
@@ -199,9 +201,14 @@ def _run_deleted(event: Run.Deleted, owners: Owners) -> _Told:
     return _Told(DELETION, event.by, owners.get(event.originator_id, ""))
 
 
-def _storage_removed(event: Storage.Removed, owners: Owners) -> _Told:
+def _removed(event: Storage.Removed | Webhook.Removed, owners: Owners) -> _Told:
     owner = owners.get(event.originator_id, "")
     return _Told(DELETION, event.by or owner, owner)
+
+
+def _letter_settled(event: Audit.LetterRetried | Audit.LetterDropped, owners: Owners) -> _Told:
+    reason = event.reason if isinstance(event, Audit.LetterDropped) else ""
+    return _Told(DEAD_LETTER, event.by, "", reason, event.subject or f"{event.service}/{event.name}")
 
 
 GC = "gc"
@@ -221,11 +228,14 @@ READERS: dict[type[DomainEvent], Callable[[Any, Owners], _Told]] = {
     Effect.Disowned: _disowned,
     Run.Cancelled: _cancelled,
     Run.Deleted: _run_deleted,
-    Storage.Removed: _storage_removed,
+    Storage.Removed: _removed,
+    Webhook.Removed: _removed,
+    Audit.LetterRetried: _letter_settled,
+    Audit.LetterDropped: _letter_settled,
 }
 """Events that tell of one thing each; refusals tell of many."""
 
-OWNED = (Token.Revoked, Run.Cancelled, Run.Deleted, Storage.Removed)
+OWNED = (Token.Revoked, Run.Cancelled, Run.Deleted, Storage.Removed, Webhook.Removed)
 """Events that do not say themselves whose it was."""
 
 
@@ -264,7 +274,8 @@ def entries(fact: Fact, owners: Owners) -> Iterator[EntryRow]:
         return
     told = READERS[type(event)](event, owners)
     if told.user != UNLISTED:
-        yield EntryRow(place, at, told.kind, event.type_name, told.code, told.by, told.user, fact.stream, "", 1, at, at)
+        what = told.what or fact.stream
+        yield EntryRow(place, at, told.kind, event.type_name, told.code, told.by, told.user, what, "", 1, at, at)
 
 
 def _moment(ms: int) -> datetime:
@@ -276,12 +287,13 @@ def _key(event: DomainEvent) -> str:
 
 
 async def _owners(connection: Any, facts: Sequence[Fact], keys: Sequence[str]) -> dict[str, str]:
-    """Return whose the tokens, runs and providers of these keys are, by stream."""
+    """Return whose the tokens, runs, providers and webhooks of these keys are, by stream."""
     if not keys:
         return {}
     rows = await connection.fetch(
         """SELECT 'run-' || run_id AS stream, owner FROM rm_runs WHERE run_id = ANY ($1::text[])
-        UNION ALL SELECT 'storage-' || storage_id, owner FROM rm_storage WHERE storage_id = ANY ($1::text[])""",
+        UNION ALL SELECT 'storage-' || storage_id, owner FROM rm_storage WHERE storage_id = ANY ($1::text[])
+        UNION ALL SELECT 'webhook-' || webhook_id, owner FROM rm_webhooks WHERE webhook_id = ANY ($1::text[])""",
         list(set(keys)),
     )
     found = await holders(connection, [Token.stream(key) for key in keys])
@@ -290,7 +302,7 @@ async def _owners(connection: Any, facts: Sequence[Fact], keys: Sequence[str]) -
         match fact.event:
             case Token.Attached() as event:
                 found[fact.stream] = event.user
-            case Run.Requested() | Storage.Added() as event:
+            case Run.Requested() | Storage.Added() | Webhook.Added() as event:
                 found[fact.stream] = event.owner
     return found
 

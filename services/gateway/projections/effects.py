@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 
 from artdag_common.domain.effect import Effect
-from services.gateway import visibility
+from services.gateway.projections.catalogue import Catalogue
 from services.gateway.projections.fact import Fact
 from services.gateway.projections.rows import arrays, upsert
 
@@ -52,11 +52,6 @@ COLUMNS = {
     "published": "boolean",
 }
 WRITE = upsert("rm_effects", COLUMNS, ("cid", "owner"))
-CHOSEN = "($2::text IS NULL OR t.owner = $2)"
-ONCE = """NOT EXISTS (
-    SELECT FROM rm_effects o WHERE o.cid = t.cid AND o.owner <> t.owner AND NOT o.deleted
-    AND (o.owner = $1 OR (o.published AND o.position < t.position)))"""
-"""An effect that several have is on a list once."""
 
 
 @dataclass(slots=True)
@@ -129,44 +124,8 @@ async def known(pool: asyncpg.Pool, cids: Sequence[str]) -> list[str]:
     return [row["cid"] for row in rows]
 
 
-async def find(pool: asyncpg.Pool, viewer: str, cid: str) -> EffectRow | None:
-    """Return an uploaded effect that a viewer sees, by its CID: the viewer's own before what others published."""
-    row = await pool.fetchrow(
-        f"SELECT * FROM rm_effects t WHERE {visibility.SEEN} AND cid = $2 ORDER BY {visibility.OWN_FIRST}, position",
-        viewer,
-        cid,
-    )
-    return EffectRow(**row) if row else None
-
-
-async def find_named(pool: asyncpg.Pool, viewer: str, name: str) -> EffectRow | None:
-    """Return the newest uploaded effect of this name that a viewer sees: one's own before what others published."""
-    row = await pool.fetchrow(
-        f"""SELECT * FROM rm_effects t WHERE {visibility.SEEN} AND name = $2
-        ORDER BY {visibility.OWN_FIRST}, position DESC LIMIT 1""",
-        viewer,
-        name,
-    )
-    return EffectRow(**row) if row else None
-
-
-async def names(pool: asyncpg.Pool, viewer: str) -> list[str]:
-    """Return the names of the uploaded effects that a viewer sees."""
-    rows = await pool.fetch(
-        f"SELECT DISTINCT name FROM rm_effects t WHERE {visibility.SEEN} ORDER BY name LIMIT 1000", viewer
-    )
-    return [row["name"] for row in rows]
-
-
-async def newest(
-    pool: asyncpg.Pool, viewer: str, limit: int, before: int | None, owner: str | None = None
-) -> tuple[list[EffectRow], int]:
-    """Return up to ``limit`` effects that a viewer sees, and how many those are.
-
-    Args:
-        before: only those uploaded before this position; newest first.
-        owner: only those of this user.
-    """
-    rows = await pool.fetch(visibility.page("rm_effects", CHOSEN, ONCE, 1), viewer, owner, limit, before)
-    total = await pool.fetchval(visibility.count("rm_effects", CHOSEN, ONCE), viewer, owner)
-    return [EffectRow(**row) for row in rows], int(total)
+CATALOGUE = Catalogue("rm_effects", EffectRow)
+find = CATALOGUE.find
+find_named = CATALOGUE.find_named
+names = CATALOGUE.names
+newest = CATALOGUE.newest

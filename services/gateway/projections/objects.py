@@ -1,4 +1,4 @@
-"""Stored content: what it is, who sees it, what people say of it, what uses it, what was found out about it."""
+"""Stored content: what it is, what people say of it, what uses it, what was found out about it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from artdag_common.domain.effect import Effect
 from artdag_common.domain.recipe import Recipe
 from artdag_common.domain.run import Run
 from services.gateway import visibility
+from services.gateway.projections import viewers
 from services.gateway.projections.fact import Fact
 from services.gateway.projections.rows import UNLISTED, arrays, insert, upsert
+from services.gateway.projections.viewers import Viewers, pairs
 
 KINDS = (Object.TOPIC, Run.TOPIC, Recipe.TOPIC, Effect.TOPIC)
 TABLES = (
@@ -26,7 +28,7 @@ TABLES = (
     "rm_object_descriptions",
     "rm_object_publications",
     "rm_object_uses",
-    "rm_object_viewers",
+    viewers.TABLE,
     "rm_object_facts",
 )
 FACTS = "facts"
@@ -101,19 +103,6 @@ CREATE TABLE IF NOT EXISTS rm_object_uses (
 CREATE INDEX IF NOT EXISTS rm_object_uses_owner ON rm_object_uses (cid, owner, position);
 CREATE INDEX IF NOT EXISTS rm_object_uses_used_by ON rm_object_uses (used_by, role);
 
-CREATE TABLE IF NOT EXISTS rm_object_viewers (
-    viewer   text        NOT NULL,
-    cid      text        NOT NULL,
-    position bigint      NOT NULL,
-    since    timestamptz NOT NULL,
-    kept     boolean     NOT NULL,
-    own      boolean     NOT NULL,
-    brought  boolean     NOT NULL,
-    PRIMARY KEY (cid, viewer)
-);
-CREATE INDEX IF NOT EXISTS rm_object_viewers_newest ON rm_object_viewers (viewer, position DESC);
-CREATE INDEX IF NOT EXISTS rm_object_viewers_kept ON rm_object_viewers (viewer, position DESC) WHERE kept;
-
 CREATE TABLE IF NOT EXISTS rm_object_facts (
     cid          text PRIMARY KEY,
     run_id       text NOT NULL,
@@ -123,6 +112,7 @@ CREATE TABLE IF NOT EXISTS rm_object_facts (
 );
 CREATE INDEX IF NOT EXISTS rm_object_facts_run ON rm_object_facts (run_id);
 """
+DDL += viewers.DDL
 
 OBJECT_COLUMNS = {
     "cid": "text",
@@ -156,15 +146,6 @@ USE_COLUMNS = {
     "position": "bigint",
     "since": "timestamptz",
 }
-VIEWER_COLUMNS = {
-    "viewer": "text",
-    "cid": "text",
-    "position": "bigint",
-    "since": "timestamptz",
-    "kept": "boolean",
-    "own": "boolean",
-    "brought": "boolean",
-}
 FACTS_COLUMNS = {"cid": "text", "run_id": "text", "status": "text", "document_cid": "text", "error": "text"}
 WRITE_OBJECTS = upsert("rm_objects", OBJECT_COLUMNS, ("cid",))
 WRITE_OWNERS = upsert("rm_object_owners", OWNER_COLUMNS, ("cid", "owner"))
@@ -173,29 +154,12 @@ WRITE_DESCRIPTIONS = upsert("rm_object_descriptions", DESCRIPTION_COLUMNS, ("cid
 WRITE_PUBLICATIONS = upsert("rm_object_publications", PUBLICATION_COLUMNS, ("cid", "owner"))
 WRITE_FACTS = upsert("rm_object_facts", FACTS_COLUMNS, ("cid",))
 WRITE_USES = f"{insert('rm_object_uses', USE_COLUMNS)} ON CONFLICT DO NOTHING"
-WRITE_VIEWERS = f"""{insert("rm_object_viewers", VIEWER_COLUMNS)}
-ON CONFLICT (cid, viewer) DO UPDATE SET kept = rm_object_viewers.kept OR EXCLUDED.kept,
-    own = rm_object_viewers.own OR EXCLUDED.own, brought = rm_object_viewers.brought OR EXCLUDED.brought"""
 END_USES = """DELETE FROM rm_object_uses u USING unnest($1::text[], $2::text[]) e (used_by, owner)
 WHERE u.used_by = e.used_by AND (e.owner = '' OR u.owner = e.owner) RETURNING u.owner, u.cid"""
 OLD_PUBLICATIONS = """SELECT run_id, recipe_cid FROM rm_object_publications
 JOIN unnest($1::text[], $2::text[]) e (cid, owner) USING (cid, owner)"""
 END_PUBLICATIONS = """DELETE FROM rm_object_publications p USING unnest($1::text[], $2::text[]) e (cid, owner)
 WHERE p.cid = e.cid AND p.owner = e.owner"""
-END_VIEWERS = """DELETE FROM rm_object_viewers v USING unnest($1::text[], $2::text[]) e (viewer, cid)
-WHERE v.viewer = e.viewer AND v.cid = e.cid"""
-LOOK_AGAIN = f"""INSERT INTO rm_object_viewers (viewer, cid, position, since, kept, own, brought)
-SELECT w.viewer, w.cid, min(s.position), min(s.since), bool_or(s.kept), bool_or(s.own), bool_or(s.brought)
-FROM unnest($1::text[], $2::text[]) w (viewer, cid) CROSS JOIN LATERAL (
-    SELECT position, since, true AS kept, true AS own, true AS brought FROM rm_object_owners o
-    WHERE o.cid = w.cid AND o.owner = w.viewer AND o.held
-    UNION ALL SELECT position, since, role = ANY ($3), role = ANY ($4), false FROM rm_object_uses u
-    WHERE u.cid = w.cid AND u.owner = w.viewer
-    UNION ALL SELECT position, published_at, true, false, false FROM rm_object_publications p
-    WHERE p.cid = w.cid AND w.viewer = '{visibility.EVERYBODY}') s
-GROUP BY w.viewer, w.cid"""
-"""Who sees content after something that let them is over: the least position and time of what is left."""
-
 PUBLISH_RUNS = """UPDATE rm_runs r SET published = EXISTS (
     SELECT FROM rm_object_publications p WHERE p.run_id = r.run_id AND p.owner = r.owner)
 WHERE r.run_id = ANY ($1::text[])"""
@@ -295,25 +259,6 @@ class UseRow:
 
 
 @dataclass(slots=True)
-class ViewerRow:
-    """A row of ``rm_object_viewers``: a user who sees content, or everybody (``""``), and since when.
-
-    Attributes:
-        kept: it is among what people look for: brought, given to a run or rendered by one, or published.
-        own: it is the user's, to describe, publish and delete.
-        brought: the user uploaded or imported it.
-    """
-
-    viewer: str
-    cid: str
-    position: int
-    since: datetime
-    kept: bool
-    own: bool
-    brought: bool
-
-
-@dataclass(slots=True)
 class FactsRow:
     """A row of ``rm_object_facts``: what the newest run that looked into the content came to.
 
@@ -337,7 +282,6 @@ class _Batch:
     Attributes:
         run_owners: of the runs that the batch is about.
         ended: recipes, effects and runs that need nothing for a user any more; user ``""``: for nobody.
-        lost: (viewer, cid) where something that let the viewer see the content is over.
     """
 
     run_owners: dict[str, str]
@@ -348,10 +292,9 @@ class _Batch:
     publications: dict[tuple[str, str], PublicationRow] = field(default_factory=dict)
     facts: dict[str, FactsRow] = field(default_factory=dict)
     uses: dict[tuple[str, str, str, str], UseRow] = field(default_factory=dict)
-    viewers: dict[tuple[str, str], ViewerRow] = field(default_factory=dict)
+    viewers: Viewers = field(default_factory=Viewers)
     ended: dict[tuple[str, str], None] = field(default_factory=dict)
     unpublished: dict[tuple[str, str], None] = field(default_factory=dict)
-    lost: set[tuple[str, str]] = field(default_factory=set)
 
     def take(self, fact: Fact) -> None:
         """Take an event in."""
@@ -394,14 +337,14 @@ class _Batch:
                     event.timestamp,
                     fact.position,
                 )
-                self._show(fact, visibility.EVERYBODY, cid, kept=True, own=False)
+                self.viewers.show(fact, visibility.EVERYBODY, cid, kept=True, own=False)
             case Object.Unpublished() as event:
                 self.publications.pop((cid, event.owner), None)
                 self.unpublished[cid, event.owner] = None
-                self.lost.add((visibility.EVERYBODY, cid))
+                self.viewers.lost.add((visibility.EVERYBODY, cid))
             case Object.Claimed() as event:
                 self.owners[cid, event.owner] = OwnerRow(cid, event.owner, True, fact.position, event.timestamp)
-                self._show(fact, event.owner, cid, kept=True, own=True, brought=True)
+                self.viewers.show(fact, event.owner, cid, kept=True, own=True, brought=True)
             case Object.Disowned() as event:
                 self._forget(cid, event.owner)
             case Object.Evicted():
@@ -419,7 +362,7 @@ class _Batch:
         """Take back what an owner said of content."""
         if owned := self.owners.get((cid, owner)):
             owned.held = False
-            self.lost.add((owner, cid))
+            self.viewers.lost.add((owner, cid))
         if named := self.names.get((cid, owner)):
             named.name = ""
         if described := self.descriptions.get((cid, owner)):
@@ -462,23 +405,17 @@ class _Batch:
             row = UseRow(cid, fact.key, role, owner, fact.position, fact.event.timestamp)
             self.uses.setdefault((cid, fact.key, role, owner), row)
             if owner != UNLISTED:
-                self._show(fact, owner, cid, kept=role in visibility.KEPT_ROLES, own=role in visibility.OWN_ROLES)
+                self.viewers.show(
+                    fact, owner, cid, kept=role in visibility.KEPT_ROLES, own=role in visibility.OWN_ROLES
+                )
 
     def _end(self, used_by: str, owner: str = "") -> None:
         """Note that a run, recipe or effect needs nothing any more, for a user or for anybody."""
         self.ended[used_by, owner] = None
         for key, row in list(self.uses.items()):
             if row.used_by == used_by and owner in ("", row.owner):
-                self.lost.add((row.owner, row.cid))
+                self.viewers.lost.add((row.owner, row.cid))
                 del self.uses[key]
-
-    def _show(self, fact: Fact, viewer: str, cid: str, *, kept: bool, own: bool, brought: bool = False) -> None:
-        """Let somebody see content from now on."""
-        assert fact.event
-        row = self.viewers.setdefault(
-            (viewer, cid), ViewerRow(viewer, cid, fact.position, fact.event.timestamp, kept, own, brought)
-        )
-        row.kept, row.own, row.brought = row.kept or kept, row.own or own, row.brought or brought
 
     def _settle(self, run_id: str, status: str, document_cid: str = "", error: str = "") -> None:
         for row in self.facts.values():
@@ -515,21 +452,15 @@ async def apply(connection: Any, facts: Sequence[Fact]) -> None:
             await connection.execute(statement, *arrays(rows, columns))
     await _write_uses(connection, batch)
     await _write_publications(connection, facts, batch)
-    if batch.lost:
-        lost = _pairs(batch.lost)
-        await connection.execute(END_VIEWERS, *lost)
-        await connection.execute(LOOK_AGAIN, *lost, list(visibility.KEPT_ROLES), list(visibility.OWN_ROLES))
-    if new := [row for pair, row in batch.viewers.items() if pair not in batch.lost]:
-        await connection.execute(WRITE_VIEWERS, *arrays(new, VIEWER_COLUMNS))
+    await batch.viewers.write(connection)
 
 
 async def _write_uses(connection: Any, batch: _Batch) -> None:
     if batch.ended:
-        for row in await connection.fetch(END_USES, *_pairs(batch.ended)):
-            batch.lost.add((row["owner"], row["cid"]))
+        for row in await connection.fetch(END_USES, *pairs(batch.ended)):
+            batch.viewers.lost.add((row["owner"], row["cid"]))
     if batch.uses:
         await connection.execute(WRITE_USES, *arrays(batch.uses.values(), USE_COLUMNS))
-    batch.lost = {(viewer, cid) for viewer, cid in batch.lost if viewer != UNLISTED}
 
 
 async def _write_publications(connection: Any, facts: Sequence[Fact], batch: _Batch) -> None:
@@ -538,11 +469,11 @@ async def _write_publications(connection: Any, facts: Sequence[Fact], batch: _Ba
     runs = {row.run_id for row in batch.publications.values()}
     contents = {cid for cid, _ in changed} | {row.recipe_cid for row in batch.publications.values()}
     if changed:
-        for row in await connection.fetch(OLD_PUBLICATIONS, *_pairs(changed)):
+        for row in await connection.fetch(OLD_PUBLICATIONS, *pairs(changed)):
             runs.add(row["run_id"])
             contents.add(row["recipe_cid"])
     if batch.unpublished:
-        await connection.execute(END_PUBLICATIONS, *_pairs(batch.unpublished))
+        await connection.execute(END_PUBLICATIONS, *pairs(batch.unpublished))
     if batch.publications:
         await connection.execute(WRITE_PUBLICATIONS, *arrays(batch.publications.values(), PUBLICATION_COLUMNS))
     if changed:
@@ -551,12 +482,6 @@ async def _write_publications(connection: Any, facts: Sequence[Fact], batch: _Ba
         await connection.execute(PUBLISH_RECIPES, list(recipes))
     if effects := contents | {fact.key for fact in facts if fact.kind == Effect.TOPIC}:
         await connection.execute(PUBLISH_EFFECTS, list(effects))
-
-
-def _pairs(found: Iterable[tuple[str, str]]) -> list[list[str]]:
-    """Return pairs as two arrays."""
-    kept = list(found)
-    return [[one for one, _ in kept], [other for _, other in kept]]
 
 
 async def _load_said(connection: Any, cids: Sequence[str], batch: _Batch) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -28,14 +29,36 @@ from artdag_common.eventstore.postgres import ITS_EVENT, LOST, OWN_SCHEMA, SCHEM
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.tasks import end
-from services.gateway.projections import audit, effects, objects, publications, recipes, runs, storage, tokens
+from services.gateway.projections import (
+    audit,
+    effects,
+    ends,
+    objects,
+    publications,
+    recipes,
+    runs,
+    storage,
+    tokens,
+    webhooks,
+)
 from services.gateway.projections.fact import Fact, fact
 
 NAME = "gateway"
-SHAPE = 3
+SHAPE = 4
 """Raised when a table or its meaning changes: the read models are then made anew from the events."""
 
-PROJECTIONS: tuple[ModuleType, ...] = (audit, runs, recipes, effects, objects, publications, storage, tokens)
+PROJECTIONS: tuple[ModuleType, ...] = (
+    audit,
+    runs,
+    recipes,
+    effects,
+    objects,
+    publications,
+    storage,
+    tokens,
+    webhooks,
+    ends,
+)
 AT_ONCE = 2000
 IDLE = 0.5
 RETRY = 0.2
@@ -51,7 +74,15 @@ READ = f"""SELECT e.stream, e.version, e.event_id, e.type, e.data, l.position, e
 FROM (SELECT * FROM es_log WHERE position > $1 ORDER BY position LIMIT $2) l
 {ITS_EVENT.format("l")} ORDER BY l.position"""
 
+
+class Versioned(Protocol):
+    """A row that knows the version of its stream."""
+
+    version: int
+
+
 T = TypeVar("T")
+V = TypeVar("V", bound=Versioned)
 Listener = Callable[[Sequence[Fact]], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
@@ -135,6 +166,8 @@ class Projector:
         self._task: asyncio.Task[None] | None = None
         self._events: Subscription | None = None
         self.position = 0
+        self.passed_over: Counter[str] = Counter()
+        """Events that this version does not know, by type, since it began: the read models lack what they tell."""
         self.steady = False
         self._took_at = 0.0
 
@@ -176,6 +209,15 @@ class Projector:
                 await asyncio.wait_for(advanced.wait(), deadline - loop.time())
             except TimeoutError:
                 return await check()
+
+    async def reached(self, find: Callable[[], Awaitable[V | None]], version: int, timeout: float) -> V | None:
+        """Return a row as soon as it shows a version of its stream, or a later one; None: it did not in time."""
+
+        async def check() -> V | None:
+            row = await find()
+            return row if row and row.version >= version else None
+
+        return await self.until(check, timeout)
 
     async def _work(self) -> None:
         while True:
@@ -232,6 +274,7 @@ class Projector:
             missing = await read(self._pool, position, min(AT_ONCE, facts[0].position - position - 1))
             await commit(self._pool, missing)
         self.position = facts[-1].position
+        self.passed_over.update(each.recorded.type for each in facts if each.event is None)
         for listener in self._listeners:
             await listener(facts)
         self._took_at = asyncio.get_running_loop().time()

@@ -7,10 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-import asyncpg
-
 from artdag_common.domain.recipe import Recipe
-from services.gateway import visibility
+from services.gateway.projections.catalogue import Catalogue
 from services.gateway.projections.fact import Fact
 from services.gateway.projections.rows import arrays, upsert
 
@@ -51,11 +49,6 @@ COLUMNS = {
     "published": "boolean",
 }
 WRITE = upsert("rm_recipes", COLUMNS, ("cid", "owner"))
-CHOSEN = "($2::text IS NULL OR t.owner = $2)"
-ONCE = """NOT EXISTS (
-    SELECT FROM rm_recipes o WHERE o.cid = t.cid AND o.owner <> t.owner AND NOT o.deleted
-    AND (o.owner = $1 OR (o.published AND o.position < t.position)))"""
-"""A recipe that several have is on a list once."""
 
 
 @dataclass(slots=True)
@@ -124,44 +117,8 @@ async def apply(connection: Any, facts: Sequence[Fact]) -> None:
 # --- questions ------------------------------------------------------------------------------------------------------
 
 
-async def find(pool: asyncpg.Pool, viewer: str, cid: str) -> RecipeRow | None:
-    """Return a recipe that a viewer sees, by its id: the viewer's own before what others published."""
-    row = await pool.fetchrow(
-        f"SELECT * FROM rm_recipes t WHERE {visibility.SEEN} AND cid = $2 ORDER BY {visibility.OWN_FIRST}, position",
-        viewer,
-        cid,
-    )
-    return RecipeRow(**row) if row else None
-
-
-async def find_named(pool: asyncpg.Pool, viewer: str, name: str) -> RecipeRow | None:
-    """Return the newest recipe of this name that a viewer sees: the viewer's own before what others published."""
-    row = await pool.fetchrow(
-        f"""SELECT * FROM rm_recipes t WHERE {visibility.SEEN} AND name = $2
-        ORDER BY {visibility.OWN_FIRST}, position DESC LIMIT 1""",
-        viewer,
-        name,
-    )
-    return RecipeRow(**row) if row else None
-
-
-async def names(pool: asyncpg.Pool, viewer: str) -> list[str]:
-    """Return the names of the recipes that a viewer sees."""
-    rows = await pool.fetch(
-        f"SELECT DISTINCT name FROM rm_recipes t WHERE {visibility.SEEN} ORDER BY name LIMIT 1000", viewer
-    )
-    return [row["name"] for row in rows]
-
-
-async def newest(
-    pool: asyncpg.Pool, viewer: str, limit: int, before: int | None, owner: str | None = None
-) -> tuple[list[RecipeRow], int]:
-    """Return up to ``limit`` recipes that a viewer sees, and how many those are.
-
-    Args:
-        before: only those uploaded before this position; newest first.
-        owner: only those of this user.
-    """
-    rows = await pool.fetch(visibility.page("rm_recipes", CHOSEN, ONCE, 1), viewer, owner, limit, before)
-    total = await pool.fetchval(visibility.count("rm_recipes", CHOSEN, ONCE), viewer, owner)
-    return [RecipeRow(**row) for row in rows], int(total)
+CATALOGUE = Catalogue("rm_recipes", RecipeRow)
+find = CATALOGUE.find
+find_named = CATALOGUE.find_named
+names = CATALOGUE.names
+newest = CATALOGUE.newest

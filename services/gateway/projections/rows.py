@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import asyncpg
+
 UNLISTED = "derived"
 """Owner of the runs and recipes that make pictures of content: nobody asked for them by themselves."""
 
@@ -30,6 +32,20 @@ def update(table: str, columns: Mapping[str, str], key: Sequence[str]) -> str:
     changes = ", ".join(f"{name} = new.{name}" for name in columns if name not in key)
     same = " AND ".join(f"old.{name} = new.{name}" for name in key)
     return f"UPDATE {table} old SET {changes} FROM {_arrays(columns)} AS new ({', '.join(columns)}) WHERE {same}"
+
+
+async def newest(
+    pool: asyncpg.Pool, table: str, column: str, value: str, limit: int, before: int | None
+) -> tuple[list[asyncpg.Record], int]:
+    """Return up to ``limit`` rows with a value, of events before position ``before``, newest first; and how many."""
+    rows = await pool.fetch(
+        f"""SELECT * FROM {table} WHERE {column} = $1 AND ($3::bigint IS NULL OR position < $3)
+        ORDER BY position DESC LIMIT $2""",
+        value,
+        limit,
+        before,
+    )
+    return rows, int(await pool.fetchval(f"SELECT count(*) FROM {table} WHERE {column} = $1", value))
 
 
 def arrays(rows: Iterable[Any], columns: Iterable[str]) -> list[list[Any]]:

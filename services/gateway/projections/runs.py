@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 import orjson
 
-from artdag_common.domain.run import FINISHED, Run
+from artdag_common.domain.failure import kind_of
+from artdag_common.domain.run import FINISHED, FailedStep, Run
 from artdag_common.domain.step import Step
 from services.gateway import visibility
 from services.gateway.projections.fact import Fact
@@ -47,7 +48,14 @@ CREATE TABLE IF NOT EXISTS rm_runs (
     created_at     timestamptz NOT NULL,
     updated_at     timestamptz NOT NULL,
     deleted        boolean     NOT NULL,
-    published      boolean     NOT NULL
+    published      boolean     NOT NULL,
+    priority       text        NOT NULL,
+    on_failure     text        NOT NULL,
+    forced         jsonb       NOT NULL,
+    rerun_of       text        NOT NULL,
+    deadline_us    bigint      NOT NULL,
+    wait_timeout_ms bigint     NOT NULL,
+    step_timeout_ms bigint     NOT NULL
 );
 CREATE INDEX IF NOT EXISTS rm_runs_own ON rm_runs (owner, position DESC) WHERE NOT deleted;
 CREATE INDEX IF NOT EXISTS rm_runs_published ON rm_runs (position DESC) WHERE published AND NOT deleted;
@@ -69,6 +77,10 @@ CREATE TABLE IF NOT EXISTS rm_run_steps (
     duration_ms bigint,
     error       text    NOT NULL,
     attempt     integer NOT NULL,
+    error_code  text    NOT NULL,
+    lost        boolean NOT NULL,
+    attempts    text    NOT NULL,
+    forced      boolean NOT NULL,
     PRIMARY KEY (run_id, step)
 );
 CREATE INDEX IF NOT EXISTS rm_run_steps_cache_id ON rm_run_steps (cache_id);
@@ -101,8 +113,15 @@ RUN_COLUMNS = {
     "updated_at": "timestamptz",
     "deleted": "boolean",
     "published": "boolean",
+    "priority": "text",
+    "on_failure": "text",
+    "forced": "jsonb",
+    "rerun_of": "text",
+    "deadline_us": "bigint",
+    "wait_timeout_ms": "bigint",
+    "step_timeout_ms": "bigint",
 }
-STEP_FIXED = ("node", "type", "level", "label", "config", "inputs")
+STEP_FIXED = ("node", "type", "level", "label", "config", "forced", "inputs")
 STEP_MOVING = {
     "run_id": "text",
     "step": "integer",
@@ -112,13 +131,28 @@ STEP_MOVING = {
     "duration_ms": "bigint",
     "error": "text",
     "attempt": "integer",
+    "error_code": "text",
+    "lost": "boolean",
+    "attempts": "text",
 }
 STEP_LOADED = ", ".join(f"s.{name}" for name in (*STEP_MOVING, "cache_id"))
-ASKED = frozenset({"scheduled", "running"})
-"""Statuses of a step that was handed out and has no end yet."""
+ASKED = frozenset({"scheduled", "running", "waiting"})
+"""Statuses of a step that was handed out and has no end yet; ``waiting``: between two attempts."""
+
+UNDER_WAY = frozenset({"running", "waiting"})
+"""Statuses of a step that an executor has."""
+
+UNFINISHED = ASKED | {"pending"}
+"""Statuses of a step that may still give something."""
+
+GIVEN = ("cached", "completed")
+"""Statuses of a step whose output is there."""
 
 LISTENING = ASKED | {"failed"}
 """Statuses in which what an executor says of a step concerns a run that goes on; a failed one may be tried again."""
+
+ATTEMPTS_KEPT = 20
+"""Attempts of a step, the newest, that a row tells of; all of them are events."""
 
 CHOSEN = "($2::text IS NULL OR t.status = $2) AND ($3::text IS NULL OR t.owner = $3)"
 WRITE_RUNS = upsert("rm_runs", RUN_COLUMNS, ("run_id",))
@@ -153,6 +187,13 @@ class RunRow:
     error: str = ""
     error_step: int = -1
     error_node: str = ""
+    priority: str = ""
+    on_failure: str = ""
+    forced: str = "[]"
+    rerun_of: str = ""
+    deadline_us: int = 0
+    wait_timeout_ms: int = 0
+    step_timeout_ms: int = 0
     total: int = 0
     cached: int = 0
     completed: int = 0
@@ -167,12 +208,22 @@ class RunRow:
     @property
     def active(self) -> bool:
         """True while something is going on that a reader may wait for."""
-        return not self.finished and self.status != "planned"
+        return not self.finished and self.status not in ("planned", "paused")
+
+    @property
+    def going(self) -> str:
+        """The status that a run has while it is neither paused nor over."""
+        return "running" if self.output >= 0 else "analyzing" if self.total else "requested"
 
 
 @dataclass(slots=True)
 class StepRow:
-    """A row of ``rm_run_steps``; the fixed columns only where the row is new."""
+    """A row of ``rm_run_steps``; the fixed columns only where the row is new.
+
+    Attributes:
+        lost: the run does without the step, whatever an executor may still make of it.
+        attempts: JSON of those that gave no output, in order, as :func:`_add_attempt` writes them; empty: none.
+    """
 
     run_id: str
     step: int
@@ -182,6 +233,9 @@ class StepRow:
     duration_ms: int | None
     error: str
     attempt: int
+    error_code: str
+    lost: bool
+    attempts: str
     cache_id: str
     fixed: tuple[Any, ...] | None = None
 
@@ -195,6 +249,10 @@ class _Batch:
     places: defaultdict[str, list[StepRow]] = field(default_factory=lambda: defaultdict(list))
     of_run: defaultdict[str, list[StepRow]] = field(default_factory=lambda: defaultdict(list))
     touched: dict[tuple[str, int], StepRow] = field(default_factory=dict)
+    read_by: defaultdict[str, defaultdict[int, list[int]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
+    """Run → step → the steps that read it; only of runs of which a step fails in this batch."""
 
     def add(self, row: StepRow) -> None:
         key = (row.run_id, row.step)
@@ -222,9 +280,11 @@ class _Batch:
         elif isinstance(event, Step.Event):
             for row in self.places.get(fact.key, ()):
                 run = self.runs[row.run_id]
-                if row.status in LISTENING and not run.finished:
+                if row.status in LISTENING and not row.lost and not run.finished:
                     run.updated_at = event.timestamp
                     self._apply_to_step(row, event)
+                elif row.status == "pending":  # steps are sent while it is being stored that they are
+                    self._apply_early(row, event)
 
     def _apply_to_run(self, run: RunRow, event: Run.Event) -> None:
         match event:
@@ -242,15 +302,23 @@ class _Batch:
                 run.plan_cid, run.plan_id, run.output = event.plan_cid, event.plan_id, event.output
                 run.status = "planned" if run.hold else "running"
             case Run.Released():
-                run.hold, run.status = False, "running"
+                run.hold, run.status = False, run.going
             case Run.StepsScheduled():
                 for scheduled in event.steps:
-                    self.move(self.steps[run.run_id, scheduled.step], "scheduled")
+                    self._schedule(self.steps[run.run_id, scheduled.step])
             case Run.StepsSatisfied():
                 for satisfied in event.steps:
                     row = self.steps[run.run_id, satisfied.step]
                     row.output_cid = satisfied.output_cid
+                    row.error = row.error_code = ""
                     self.move(row, "completed")
+            case Run.StepsFailed():
+                for failed in event.steps:
+                    self._lose(run, failed)
+            case Run.Paused():
+                run.status = "paused"
+            case Run.Resumed():
+                run.status = run.going
             case Run.Completed():
                 run.status = "completed"
                 run.output_cid, run.provenance_cid = event.output_cid, event.provenance_cid
@@ -264,28 +332,93 @@ class _Batch:
             case Run.Deleted():
                 run.deleted = True
 
+    def _schedule(self, row: StepRow) -> None:
+        """Note that a step was asked for; where it is under way for another run, it is for this one too."""
+        self.move(row, "scheduled")
+        twin = next((each for each in self.places[row.cache_id] if each.status in UNDER_WAY), None)
+        if twin is not None:
+            row.started_at, row.attempt, row.attempts = twin.started_at, twin.attempt, twin.attempts
+            row.error, row.error_code = twin.error, twin.error_code
+            self.move(row, twin.status)
+        elif row.started_at is not None:
+            self.move(row, "running")
+
+    def _lose(self, run: RunRow, failed: FailedStep) -> None:
+        """Close a step that the run does without, and all that needs it."""
+        row = self.steps[run.run_id, failed.step]
+        row.error, row.error_code, row.lost = failed.reason, failed.error, True
+        self.move(row, "failed")
+        read_by = self.read_by[run.run_id]
+        left = list(read_by[failed.step])
+        while left:
+            reader = self.steps[run.run_id, left.pop()]
+            if reader.status == "pending":
+                self.move(reader, "skipped")
+                left += read_by[reader.step]
+
     def _end(self, run: RunRow, blamed: int = -1) -> None:
         """Close the steps of a run that gives up: nobody waits for them any more."""
         for row in self.of_run[run.run_id]:
+            if row.lost:
+                continue
             if row.step == blamed:
-                row.error = run.error
+                row.error, row.error_code = run.error, run.error_code
                 self.move(row, "failed")
             elif row.status == "pending":
                 self.move(row, "skipped")
             elif row.status in ASKED:
                 self.move(row, "cancelled")
 
+    def _apply_early(self, row: StepRow, event: Step.Event) -> None:
+        """Note whether an executor works on a step that its run has not asked for yet, as far as is known here."""
+        begun = isinstance(event, Step.Started)
+        row.started_at = event.timestamp if begun else None
+        row.attempt = event.attempt if isinstance(event, Step.Started) else 0
+        self.touched[(row.run_id, row.step)] = row
+
     def _apply_to_step(self, row: StepRow, event: Step.Event) -> None:
         match event:
             case Step.Started():
                 row.attempt, row.started_at = event.attempt, event.timestamp
                 self.move(row, "running")
+            case Step.AttemptFailed():
+                _add_attempt(row, event)
+                row.error, row.error_code = event.reason, event.error
+                self.move(row, "waiting")
             case Step.Completed():
                 row.attempt, row.output_cid, row.duration_ms = event.attempt, event.output_cid, event.duration_ms
+                row.error = row.error_code = ""
                 self.move(row, "completed")
             case Step.Failed():
-                row.attempt, row.error = event.attempt, event.reason
+                _add_attempt(row, event)
+                row.error, row.error_code = event.reason, event.error
                 self.move(row, "failed")
+            case Step.Cancelled():
+                _add_attempt(row, event)
+                self.move(row, "scheduled")  # somebody wants it after all: another attempt follows
+
+
+def _add_attempt(row: StepRow, event: Step.AttemptFailed | Step.Failed | Step.Cancelled) -> None:
+    """Note an attempt that gave no output: when, why, and when the next one follows."""
+    known = orjson.loads(row.attempts) if row.attempts else []
+    if known and known[-1]["attempt"] == event.attempt:  # it had failed, and the next one was not waited for
+        return
+    code = "" if isinstance(event, Step.Cancelled) else event.error
+    retry = event.timestamp + timedelta(milliseconds=event.retry_ms) if isinstance(event, Step.AttemptFailed) else None
+    known.append(
+        {
+            "attempt": event.attempt,
+            "began_at": row.started_at if row.attempt == event.attempt else None,
+            "ended_at": event.timestamp,
+            "status": "cancelled" if isinstance(event, Step.Cancelled) else "failed",
+            "code": code or None,
+            "kind": (event.kind or kind_of(code)) if not isinstance(event, Step.Cancelled) else None,
+            "reason": None if isinstance(event, Step.Cancelled) else event.reason,
+            "retry_at": retry,
+        }
+    )
+    row.attempt = event.attempt
+    row.attempts = orjson.dumps(known[-ATTEMPTS_KEPT:]).decode()
 
 
 def _requested(fact: Fact, event: Run.Requested) -> RunRow:
@@ -301,6 +434,13 @@ def _requested(fact: Fact, event: Run.Requested) -> RunRow:
         status="requested",
         created_at=event.timestamp,
         updated_at=event.timestamp,
+        priority=event.priority,
+        on_failure=event.on_failure,
+        forced=orjson.dumps(event.forced).decode(),
+        rerun_of=event.rerun_of,
+        deadline_us=event.deadline_us,
+        wait_timeout_ms=event.wait_timeout_ms,
+        step_timeout_ms=event.step_timeout_ms,
     )
 
 
@@ -314,6 +454,9 @@ def _planned(run: RunRow, step: Any) -> StepRow:
         duration_ms=None,
         error="",
         attempt=0,
+        error_code="",
+        lost=False,
+        attempts="",
         cache_id=step.cache_id,
         fixed=tuple(getattr(step, name) for name in STEP_FIXED),
     )
@@ -323,6 +466,7 @@ async def apply(connection: Any, facts: Sequence[Fact]) -> None:
     """Take a batch of events in. Equal events give equal rows, however they are cut into batches."""
     batch = _Batch()
     await _load(connection, facts, batch)
+    await _load_readers(connection, facts, batch)
     for fact in facts:
         batch.apply(fact)
     if batch.runs:
@@ -339,12 +483,15 @@ async def apply(connection: Any, facts: Sequence[Fact]) -> None:
 
 async def _load(connection: Any, facts: Sequence[Fact], batch: _Batch) -> None:
     runs, whole, cache_ids = set(), set(), set()
+    shared: set[str] = set()
     pairs: list[tuple[str, int]] = []
     for fact in facts:
         match fact.event:
             case Run.StepsScheduled(steps=steps) | Run.StepsSatisfied(steps=steps):
                 pairs += [(fact.key, each.step) for each in steps]
-            case Run.Failed() | Run.Cancelled():
+                if isinstance(fact.event, Run.StepsScheduled):
+                    shared.update([each.cache_id for each in fact.event.steps])
+            case Run.StepsFailed() | Run.Failed() | Run.Cancelled():
                 whole.add(fact.key)
             case Step.Event():
                 cache_ids.add(fact.key)
@@ -356,12 +503,16 @@ async def _load(connection: Any, facts: Sequence[Fact], batch: _Batch) -> None:
               JOIN rm_run_steps s USING (run_id, step)
             UNION ALL SELECT {STEP_LOADED} FROM rm_run_steps s WHERE s.run_id = ANY ($3::text[])
             UNION ALL SELECT {STEP_LOADED} FROM rm_run_steps s JOIN rm_runs r USING (run_id)
-              WHERE s.cache_id = ANY ($4::text[]) AND r.status <> ALL ($5::text[])""",
+              WHERE s.cache_id = ANY ($4::text[]) AND r.status <> ALL ($5::text[])
+            UNION ALL SELECT {STEP_LOADED} FROM rm_run_steps s
+              WHERE s.cache_id = ANY ($6::text[]) AND s.status = ANY ($7::text[])""",
             [run for run, _ in pairs],
             [step for _, step in pairs],
             list(whole),
             list(cache_ids),
             list(FINISHED),
+            list(shared),
+            list(UNDER_WAY),
         )
         for row in rows:
             batch.add(StepRow(**row))
@@ -369,6 +520,27 @@ async def _load(connection: Any, facts: Sequence[Fact], batch: _Batch) -> None:
     if runs:
         for row in await connection.fetch("SELECT * FROM rm_runs WHERE run_id = ANY ($1::text[])", list(runs)):
             batch.runs[row["run_id"]] = RunRow(**row)
+
+
+async def _load_readers(connection: Any, facts: Sequence[Fact], batch: _Batch) -> None:
+    """Note which steps read which, of runs of which a step fails in this batch."""
+    failing = {fact.key for fact in facts if isinstance(fact.event, Run.StepsFailed)}
+    if not failing:
+        return
+    rows = await connection.fetch(
+        "SELECT run_id, step, inputs FROM rm_run_steps WHERE run_id = ANY ($1::text[])", list(failing)
+    )
+    for row in rows:
+        for source in row["inputs"]:
+            batch.read_by[row["run_id"]][source].append(row["step"])
+    totals = {run_id: run.total for run_id, run in batch.runs.items()}
+    for fact in facts:  # in order, as their rows will be made
+        if fact.key in failing and isinstance(fact.event, Run.StepsPlanned):
+            for step in fact.event.steps:
+                index = totals.get(fact.key, 0)
+                for source in step.inputs:
+                    batch.read_by[fact.key][source].append(index)
+                totals[fact.key] = index + 1
 
 
 # --- questions ------------------------------------------------------------------------------------------------------
@@ -433,6 +605,51 @@ async def running(pool: asyncpg.Pool, run_id: str, limit: int = 50) -> list[asyn
         limit,
     )
     return rows
+
+
+async def step(pool: asyncpg.Pool, run_id: str, number: int) -> asyncpg.Record | None:
+    """Return a step of a run by its index."""
+    return await pool.fetchrow("SELECT * FROM rm_run_steps WHERE run_id = $1 AND step = $2", run_id, number)
+
+
+async def waiting(pool: asyncpg.Pool, run_id: str, limit: int = 50) -> list[asyncpg.Record]:
+    """Return the steps that are between two attempts, in order."""
+    return await _standing(pool, run_id, "waiting", limit)
+
+
+async def failed(pool: asyncpg.Pool, run_id: str, limit: int = 50) -> list[asyncpg.Record]:
+    """Return the steps that failed, in order."""
+    return await _standing(pool, run_id, "failed", limit)
+
+
+async def _standing(pool: asyncpg.Pool, run_id: str, status: str, limit: int) -> list[asyncpg.Record]:
+    rows: list[asyncpg.Record] = await pool.fetch(
+        "SELECT * FROM rm_run_steps WHERE run_id = $1 AND status = $2 ORDER BY step LIMIT $3", run_id, status, limit
+    )
+    return rows
+
+
+async def last_outputs(pool: asyncpg.Pool, run_id: str, limit: int = 100) -> list[asyncpg.Record]:
+    """Return the steps of a run that gave an output which no further one read: how far each branch came, in order."""
+    rows: list[asyncpg.Record] = await pool.fetch(
+        """SELECT step, node, type, label, output_cid FROM rm_run_steps
+        WHERE run_id = $1 AND status = ANY ($2::text[]) AND type NOT IN ('SOURCE', 'SOURCE_LIST') AND step NOT IN (
+            SELECT unnest(inputs) FROM rm_run_steps WHERE run_id = $1 AND status = ANY ($2::text[]))
+        ORDER BY step LIMIT $3""",
+        run_id,
+        list(GIVEN),
+        limit,
+    )
+    return rows
+
+
+async def not_forced_yet(pool: asyncpg.Pool, run_id: str) -> list[str]:
+    """Return the nodes of which a step was to be computed again, and was not."""
+    rows = await pool.fetch(
+        "SELECT DISTINCT node FROM rm_run_steps WHERE run_id = $1 AND forced AND status <> 'completed' ORDER BY node",
+        run_id,
+    )
+    return [row["node"] for row in rows]
 
 
 async def places(pool: asyncpg.Pool, cache_id: str) -> list[tuple[str, int, str]]:

@@ -13,7 +13,7 @@ import orjson
 from artdag_common.domain.copy import Copy, parts_of
 from artdag_common.domain.storage import REFUSED, Storage
 from services.gateway.projections.fact import Fact
-from services.gateway.projections.rows import arrays, upsert
+from services.gateway.projections.rows import arrays, newest, upsert
 
 KINDS = (Storage.TOPIC, Copy.TOPIC)
 TABLES = ("rm_storage", "rm_copies")
@@ -291,15 +291,8 @@ async def find(pool: asyncpg.Pool, storage_id: str, owner: str) -> StorageRow | 
 
 async def of_owner(pool: asyncpg.Pool, owner: str, limit: int, before: int | None) -> tuple[list[StorageRow], int]:
     """Return up to ``limit`` providers of an owner, newest first, added before position ``before``; and how many."""
-    rows = await pool.fetch(
-        """SELECT * FROM rm_storage WHERE owner = $1 AND ($3::bigint IS NULL OR position < $3)
-        ORDER BY position DESC LIMIT $2""",
-        owner,
-        limit,
-        before,
-    )
-    total = await pool.fetchval("SELECT count(*) FROM rm_storage WHERE owner = $1", owner)
-    return [StorageRow(**row) for row in rows], int(total)
+    rows, total = await newest(pool, "rm_storage", "owner", owner, limit, before)
+    return [StorageRow(**row) for row in rows], total
 
 
 async def same_place(pool: asyncpg.Pool, owner: str, kind: str, settings: str) -> StorageRow | None:

@@ -29,6 +29,8 @@ def state_of(aggregate: Aggregate) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
     raise TypeError(f"{value!r} has no place in a golden history")
 
 

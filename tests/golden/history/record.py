@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from artdag_common.domain.access import Token, User
@@ -22,6 +22,7 @@ from artdag_common.domain.recipe import Recipe
 from artdag_common.domain.run import AnalysisResult, InputBinding, Run
 from artdag_common.domain.step import Step
 from artdag_common.domain.storage import Storage
+from artdag_common.domain.webhook import Notice, Webhook
 from tests.golden.history.histories import FOLDER, state_of, stored
 
 RUN = "0190b5f2c3d47e8f9a0b1c2d3e4f5a6b"
@@ -109,7 +110,7 @@ def run_failed(clock: Iterator[datetime]) -> Run:
     """A step failed for good."""
     run = a_run(clock)
     run.schedule(next(clock), {})
-    run.take_failure(SYNC.cache_id, 2, "step-input", "the video ends before its first beat", next(clock))
+    run.take_failures({SYNC.cache_id: (2, "step-input", "the video ends before its first beat")}, next(clock))
     return run
 
 
@@ -118,6 +119,48 @@ def run_cancelled(clock: Iterator[datetime]) -> Run:
     run = a_run(clock)
     run.cancel("changed my mind", next(clock))
     return run
+
+
+def run_steered(clock: Iterator[datetime]) -> Run:
+    """A repetition with a node to compute again, urgency and limits; paused twice, went on without what failed."""
+    run = Run.create(
+        Run.Requested,
+        RUN,
+        next(clock),
+        recipe_cid=cid("r"),
+        recipe_name="beat-sync",
+        owner="owner",
+        inputs=(),
+        output_name="",
+        hold=False,
+        priority="batch",
+        on_failure="continue",
+        forced=("sync",),
+        rerun_of="0190b5f2c3d47e8f9a0b1c2d3e4f5a6c",
+        deadline_us=1_795_320_000_000_000,
+        wait_timeout_ms=60_000,
+        step_timeout_ms=3_600_000,
+    )
+    run.pause(next(clock), "owner")
+    run.resume(next(clock), "owner")
+    run.plan_steps([*SOURCES, BEATS, replace(SYNC, forced=True), a_step("lone", "NOOP", (0,), 1)], next(clock))
+    run.complete_plan(cid("p"), "5e" * 32, 3, next(clock))
+    run.schedule(next(clock), {BEATS.cache_id: 2})
+    run.pause(next(clock))
+    run.take_failures({BEATS.cache_id: (4, "step-timeout", "it took longer than 3600 s")}, next(clock))
+    run.resume(next(clock))
+    run.cancel_step(4, "", next(clock))
+    run.conclude_failure(next(clock))
+    return run
+
+
+def step_retried(clock: Iterator[datetime]) -> Step:
+    """A provider was busy, the memory too small; then it failed for good, and says what kind of failure that was."""
+    step = Step.begin(SYNC.cache_id, "host-1", SYNC.type, SYNC.label, next(clock))
+    step.fail_attempt("provider-busy", "429 from the bucket", next(clock), retry_after=2.5)
+    step.start("host-2", SYNC.type, SYNC.label, next(clock))
+    step.fail_attempt("step-out-of-memory", "it needed more than 2 GB", next(clock))
+    return step
 
 
 def step_completed(clock: Iterator[datetime]) -> Step:
@@ -338,6 +381,32 @@ def audit_refused(clock: Iterator[datetime]) -> Audit:
     return audit
 
 
+@dataclass(frozen=True)
+class ALetter:
+    """A dead letter, as far as the trail tells of it."""
+
+    id: int
+    service: str
+    name: str
+    subject: str
+
+
+def audit_letters(clock: Iterator[datetime]) -> Audit:
+    """An hour that begins with a dead letter that was sent again; a second one was dropped, then somebody refused."""
+    hour = "2026-11-21T12"
+    first = ALetter(7, "planner", "StartRun", f"cmd.planner.StartRun.{RUN}")
+    audit = Audit.settle_letter(None, hour, first, "owner", None, next(clock))
+    second = ALetter(9, "executor", "ExecuteSteps", "work.cpu." + "ab" * 32)
+    Audit.settle_letter(audit, hour, second, "owner", "an older executor's, täglich", next(clock))
+    audit.note([Refusal("unauthenticated", "POST /runs", "", "f" * 16, 1, 1795320000000, 1795320000000)], next(clock))
+    return audit
+
+
+def audit_dropped(clock: Iterator[datetime]) -> Audit:
+    """An hour that begins with a dead letter that was dropped."""
+    return Audit.settle_letter(None, "2026-11-21T13", ALetter(1, "cache", "Notice", ""), "owner", "old", next(clock))
+
+
 def user_erased(clock: Iterator[datetime]) -> User:
     """Joined, then erased by the operator, which takes every token."""
     user = User.join("u-abcdefghijklmnopqrstuvwxyz", next(clock))
@@ -417,15 +486,42 @@ def storage_removed_by(clock: Iterator[datetime]) -> Storage:
     return storage
 
 
+def webhook_removed(clock: Iterator[datetime]) -> Webhook:
+    """Edited, given up by the server, enabled again, removed by the operator who erased its owner."""
+    told = ("run.completed", "run.failed", "run.cancelled")
+    webhook = Webhook.create(
+        Webhook.Added, STORAGE, next(clock), owner="u-abc", url="https://example.org/täglich", events=told
+    )
+    webhook.edit("https://example.org/hook", ("run.failed",), False, next(clock))
+    webhook.edit("https://example.org/hook", ("run.failed",), True, next(clock))
+    webhook.switch(False, next(clock), "it answers 410")
+    webhook.switch(True, next(clock))
+    webhook.remove(next(clock), "owner")
+    return webhook
+
+
+def notice_repeated(clock: Iterator[datetime]) -> Notice:
+    """Given up, sent again, taken."""
+    run = run_failed(ticks())
+    (end,) = [event for event in run.pending_events if isinstance(event, Run.Failed)]
+    notice = Notice.of_end(STORAGE, end, next(clock))
+    notice.give_up(40, 503, "it answers 503", next(clock))
+    notice.repeat(next(clock))
+    notice.deliver(1, 204, next(clock))
+    return notice
+
+
 HISTORIES: tuple[Callable[[Iterator[datetime]], Aggregate], ...] = (
     run_completed,
     run_from_cache,
     run_failed,
     run_cancelled,
+    run_steered,
     run_delivered,
     step_cancelled,
     step_completed,
     step_failed,
+    step_retried,
     recipe_restored,
     recipe_shared,
     effect_registered,
@@ -441,12 +537,16 @@ HISTORIES: tuple[Callable[[Iterator[datetime]], Aggregate], ...] = (
     token_expiring,
     user_revoked,
     audit_refused,
+    audit_letters,
+    audit_dropped,
     user_erased,
     run_deleted_by,
     object_erased,
     recipe_erased,
     effect_erased,
     storage_removed_by,
+    webhook_removed,
+    notice_repeated,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,20 +17,25 @@ from artdag_common.blobs.layered import LayeredBlobStore
 from artdag_common.blobs.local import LocalBlobStore
 from artdag_common.codec import encode_command
 from artdag_common.commands import ExecuteStep, ExecuteSteps
+from artdag_common.domain.failure import LOST, POLICIES
 from artdag_common.domain.step import Step
 from artdag_common.errors import MediaWorkerLostError
 from artdag_common.eventstore.postgres import PostgresEventStore
 from artdag_common.messaging.bus import Bus
 from artdag_common.pb.events_pb2 import StoredEvent
-from services.executor.handlers import ATTEMPTS, StepHandler
-from services.executor.worker import Broken, Finished, WorkOrder
+from services.executor.failing import Broken
+from services.executor.handlers import StepHandler
+from services.executor.worker import Finished, WorkOrder
 
 CACHE_ID = "ab" * 32
 CONFIG = '{"duration":1.0}'
+ATTEMPTS = POLICIES[LOST].attempts
 
 
 class Delivery:
     """A message from the work queue, and what became of it."""
+
+    subject = f"work.cpu.{CACHE_ID}"
 
     def __init__(self, *steps: ExecuteStep) -> None:
         self.data = encode_command(ExecuteSteps(steps))
@@ -54,7 +60,7 @@ class Renderer:
         self.result = result
         self.runs = 0
 
-    async def run(self, order: WorkOrder, on_progress: Any) -> Finished | Broken:
+    async def run(self, order: WorkOrder, on_progress: Any, hear: Any) -> Finished | Broken:
         self.runs += 1
         self.began.set()
         await self.go_on.wait()
@@ -83,12 +89,22 @@ class Hints:
     async def hint_again(self, events: list[StoredEvent]) -> None:
         self.again += events
 
+    async def say(self, cache_id: str, attempt: int, offset: int, text: str, ended: bool) -> None:
+        """Nobody reads the log."""
+
 
 class Undivided:
     """In place of the division of long films: there is none."""
 
-    async def pays(self, command: ExecuteStep) -> bool:
+    async def pays(self, command: ExecuteStep, work_class: str) -> bool:
         return False
+
+
+class Unwatched:
+    """In place of presence: no planner wants to know."""
+
+    def holding(self, message: Any) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
 
 class World:
@@ -112,6 +128,7 @@ class World:
             renderer,  # type: ignore[arg-type]
             Undivided(),  # type: ignore[arg-type]
             heartbeat,
+            Unwatched(),  # type: ignore[arg-type]
         )
 
     async def command(self, version: int = 0) -> ExecuteStep:
@@ -208,7 +225,7 @@ async def test_a_worker_process_that_dies_costs_an_attempt_then_the_step(world: 
     renderer = ready(dies)
     said = [await world.deliver(world.executor(renderer), await world.command()) for _ in range(ATTEMPTS)]
     assert said == [["nak"]] * (ATTEMPTS - 1) + [["ack"]]
-    assert await world.types() == ["StepStarted"] * ATTEMPTS + ["StepFailed"]
+    assert await world.types() == ["StepStarted", "StepAttemptFailed"] * (ATTEMPTS - 1) + ["StepStarted", "StepFailed"]
 
 
 async def test_a_step_that_cannot_succeed_fails_at_once(world: World) -> None:
@@ -275,7 +292,7 @@ async def test_a_message_is_kept_until_the_last_of_its_steps_has_ended(world: Wo
     executor = world.executor(ready(dies))
     said = await world.deliver(executor, a_pass(f"{1:064x}", source), await world.command())
     assert said == ["nak"]
-    assert await world.types() == ["StepStarted"]
+    assert await world.types() == ["StepStarted", "StepAttemptFailed"]
     assert [e.type for e in await world.store.load(f"step-{1:064x}")] == ["StepStarted", "StepCompleted"]
 
 

@@ -142,8 +142,9 @@ async def test_nobody_reads_changes_empties_or_deletes_what_is_not_theirs(
     theirs = {(d.stream, d.name) for d in ACCOUNTS[name].durables}
     consumers = {(d.stream, d.name) for account in ACCOUNTS.values() for d in account.durables}
     streams = (subjects.COMMANDS, subjects.WORK, subjects.EVENTS, subjects.DEAD_LETTERS)
-    wanted = [f"$JS.API.{what}.{stream}" for stream in streams for what in ("STREAM.DELETE", "STREAM.MSG.DELETE")]
-    wanted += [f"$JS.API.{what}.{stream}" for stream in streams for what in ("STREAM.MSG.GET", "DIRECT.GET")]
+    wanted = [f"$JS.API.{what}.{stream}" for stream in streams for what in ("STREAM.DELETE", "DIRECT.GET")]
+    wanted += [f"$JS.API.STREAM.MSG.DELETE.{s}" for s in streams if s not in ACCOUNTS[name].removes]
+    wanted += [f"$JS.API.STREAM.MSG.GET.{s}" for s in streams if s not in ACCOUNTS[name].reads]
     wanted += [f"$JS.API.STREAM.PURGE.{s}" for s in streams if s not in ACCOUNTS[name].purges]
     wanted += [f"$JS.API.STREAM.{what}.X" for what in ("CREATE", "UPDATE", "RESTORE")]
     wanted += [f"$JS.API.STREAM.UPDATE.{s}" for s in streams if s not in ACCOUNTS[name].makes]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from artdag_common.blobs.local import LocalBlobStore
 from artdag_common.codec import encode_command
 from artdag_common.commands import ExecuteStep, ExecuteSteps
 from artdag_common.config import Settings
+from artdag_common.domain import failure
 from artdag_common.domain.plan import canonical_json
 from artdag_common.domain.step import Step
 from artdag_common.eventstore.postgres import PostgresEventStore
@@ -157,6 +159,8 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(STEP_TYPES, NAME, TRIAL)
     monkeypatch.setattr(handlers, "RETRY_DELAY", 0.02)
     monkeypatch.setattr(handlers, "BROKEN_DELAY", 0.02)
+    soon = {kind: replace(policy, first_s=0.02, most_s=0.02) for kind, policy in failure.POLICIES.items()}
+    monkeypatch.setattr(failure, "POLICIES", soon)
 
 
 @pytest.fixture

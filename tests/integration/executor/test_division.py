@@ -17,8 +17,9 @@ from artdag_common.domain.step import Step
 from artdag_common.errors import ServiceUnavailableError
 from artdag_common.messaging import subjects
 from services.executor import division as dividing
-from services.executor.division import CPU, HANDS, Division, divided
-from services.executor.worker import Broken, Long, Progress
+from services.executor.division import HANDS, Division, divided
+from services.executor.failing import Broken
+from services.executor.worker import Long, Progress
 from tests.integration.events.appends import eventually
 from tests.integration.executor.conftest import CACHE_ID, Bench
 from tests.unit.media.counted import RATE_HZ, write_counted
@@ -28,6 +29,7 @@ STARTED, COMPLETED, FAILED, CANCELLED = "StepStarted", "StepCompleted", "StepFai
 RATE, CELL = 8, 80
 FRAMES = 4 * CELL + 3
 FILM = Long(FRAMES, CELL)
+CPU = "cpu"
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ async def grainy(bench: Bench, film: Path) -> ExecuteStep:
 
 
 def division_of(bench: Bench) -> Division:
-    return Division(bench.bus, Application(bench.store), bench.blobs, subjects.workers(CPU))
+    return Division(bench.bus, Application(bench.store), bench.blobs)
 
 
 async def unheard(progress: Progress) -> None:
@@ -60,7 +62,7 @@ async def pulling(bench: Bench, hands: int) -> None:
     """Wait until so many hands ask for work."""
 
     async def there() -> bool:
-        return await division_of(bench).free_hands() == hands
+        return await division_of(bench).free_hands(CPU) == hands
 
     await eventually(there, f"{hands} free hands")
 
@@ -112,16 +114,16 @@ async def test_parts_that_were_made_are_found_again(bench: Bench, film: Path) ->
         heard.append(progress)
 
     async with bench.executor():
-        made = await division_of(bench).make(parts, hear)
+        made = await division_of(bench).make(parts, hear, CPU)
         await bench.empty()
     assert {progress.total for progress in heard} == {FRAMES}
-    assert await division_of(bench).make(parts, unheard) == made  # there is no executor any more
+    assert await division_of(bench).make(parts, unheard, CPU) == made  # there is no executor any more
 
 
 async def test_a_part_that_breaks_breaks_the_film(bench: Bench, film: Path) -> None:
     good, *_, bad = divided(await grainy(bench, film), Long(FRAMES + CELL, CELL))
     async with bench.executor():
-        result = await division_of(bench).make([good, bad], unheard)
+        result = await division_of(bench).make([good, bad], unheard, CPU)
         await bench.empty()
     assert isinstance(result, Broken)
     assert result.reason.startswith("effect[6/6]: ")  # without the name of anybody's recipe: others may wait for it too
@@ -134,7 +136,7 @@ async def test_an_old_failure_of_a_part_is_no_answer(bench: Bench, film: Path) -
     step.fail("step-failed", "the disk was full", app.clock())
     assert await app.append(step, "old") == "appended"
     async with bench.executor():
-        made = await division_of(bench).make([part], unheard)
+        made = await division_of(bench).make([part], unheard, CPU)
         await bench.empty()
     assert isinstance(made, list)
     assert await ends(bench, [part]) == [[STARTED, FAILED, STARTED, COMPLETED]]
@@ -149,7 +151,7 @@ async def on_the_queue(bench: Bench, count: int) -> None:
 
 async def test_what_is_broken_off_leaves_the_queue(bench: Bench, film: Path) -> None:
     parts = divided(await grainy(bench, film), FILM)
-    making = asyncio.create_task(division_of(bench).make(parts, unheard))
+    making = asyncio.create_task(division_of(bench).make(parts, unheard, CPU))
     await on_the_queue(bench, 5)
     making.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -176,7 +178,7 @@ async def test_a_step_that_is_broken_off_takes_its_parts_along(bench: Bench, fil
 async def test_an_executor_that_stops_leaves_parts_to_others(bench: Bench, film: Path) -> None:
     parts = divided(await grainy(bench, film), FILM)
     division = division_of(bench)
-    making = asyncio.create_task(division.make(parts, unheard))
+    making = asyncio.create_task(division.make(parts, unheard, CPU))
     await on_the_queue(bench, 5)
     await division.close()
     with pytest.raises(ServiceUnavailableError):
@@ -188,7 +190,7 @@ async def test_an_executor_that_stops_leaves_parts_to_others(bench: Bench, film:
 async def test_a_queue_that_is_lost_is_filled_again(bench: Bench, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dividing, "LOOK_EVERY", 0.05)
     parts = divided(await grainy(bench, film), FILM)
-    making = asyncio.create_task(division_of(bench).make(parts, unheard))
+    making = asyncio.create_task(division_of(bench).make(parts, unheard, CPU))
     await on_the_queue(bench, 5)
     await bench.bus.js.purge_stream(subjects.WORK)
     await on_the_queue(bench, 5)

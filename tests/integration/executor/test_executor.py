@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nats.aio.msg import Msg
 
-from artdag_common.application import Application
+from artdag_common.application import Application, decode
+from artdag_common.blobs.local import LocalBlobStore
+from artdag_common.blobs.port import Blob
 from artdag_common.commands import ExecuteStep
-from artdag_common.domain.step import Step
+from artdag_common.domain.failure import AWAY, BUSY, DEFECT, LOST, MEMORY, POLICIES, TIMEOUT
+from artdag_common.domain.step import MOST_DEATHS, Step
+from artdag_common.errors import ProviderBusyError, ServiceUnavailableError, StorageFullError
 from artdag_common.eventstore import postgres
 from artdag_common.messaging import subjects
 from artdag_common.pb.commands_pb2 import StepTick
 from services.executor import wiring
-from services.executor.handlers import ATTEMPTS
 from tests.integration.events.appends import PATIENCE, eventually
 from tests.integration.events.servers import Server
 from tests.integration.executor.conftest import CACHE_ID, Bench
 
 STARTED, COMPLETED, FAILED = "StepStarted", "StepCompleted", "StepFailed"
+AGAIN, CANCELLED = "StepAttemptFailed", "StepCancelled"
 ABSENT = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
 OTHER = "cd" * 32
+
+
+def tried(kind: str) -> list[str]:
+    """The history of a step that fails, and fails in the same way each time that it is tried."""
+    return [STARTED, AGAIN] * (POLICIES[kind].attempts - 1) + [STARTED, FAILED]
 
 
 def lives(pid: int) -> bool:
@@ -125,6 +136,15 @@ async def test_what_another_began_and_left_is_the_next_attempt(bench: Bench) -> 
     assert step.attempt == 2
 
 
+async def test_a_step_whose_executors_all_went_away_is_to_blame(bench: Bench) -> None:
+    for _ in range(MOST_DEATHS):
+        await started_elsewhere(bench)
+    async with bench.executor():
+        await bench.send(bench.trial("write"))
+        step = await bench.reaches(*[STARTED] * (MOST_DEATHS + 1), FAILED)
+    assert f"{MOST_DEATHS} executors in a row" in step.reason
+
+
 async def test_a_zombie_drops_its_result_and_leaves_the_message(bench: Bench, impatient: None) -> None:
     async with bench.executor():
         await bench.send(bench.trial("wait"))
@@ -147,7 +167,7 @@ async def test_a_killed_media_worker_costs_an_attempt(bench: Bench) -> None:
         os.kill(pid, signal.SIGKILL)
         await bench.begun(2)
         bench.let_go()
-        step = await bench.reaches(STARTED, STARTED, COMPLETED)
+        step = await bench.reaches(STARTED, AGAIN, STARTED, COMPLETED)
         await bench.empty()
     assert step.attempt == 2
 
@@ -156,24 +176,40 @@ async def test_a_step_that_kills_its_workers_fails(bench: Bench) -> None:
     """On one and the same executor, each attempt is a new one. What it did in another life does not count."""
     async with bench.executor():
         await bench.send(bench.trial("crash"))
-        step = await bench.reaches(*[STARTED] * ATTEMPTS, FAILED)
-        assert f"exit code -9, the last of {ATTEMPTS} attempts" in step.reason
+        step = await bench.reaches(*tried(LOST))
+        assert f"exit code -9 (the last of {POLICIES[LOST].attempts} attempts)" in step.reason
         await bench.empty()
         await bench.send(bench.trial("crash", version=step.version))
-        await bench.reaches(*([*[STARTED] * ATTEMPTS, FAILED] * 2))
+        await bench.reaches(*tried(LOST), *tried(LOST))
         await bench.empty()
-    assert len(bench.attempts()) == 2 * ATTEMPTS
+    assert len(bench.attempts()) == 2 * POLICIES[LOST].attempts
+
+
+async def test_a_step_that_cannot_succeed_fails_at_once(bench: Bench) -> None:
+    async with bench.executor():
+        await bench.send(bench.trial("refuse"))
+        step = await bench.reaches(STARTED, FAILED)
+        await bench.empty()
+    assert step.reason == "the input is unreadable"
 
 
 @pytest.mark.parametrize(
-    ("what", "reason"), [("refuse", "the input is unreadable"), ("break", "KeyError: 'nobody thought of it'")]
+    ("what", "kind", "code", "reason"),
+    [
+        ("break", DEFECT, "step-broken", "KeyError: 'nobody thought of it'"),
+        ("swell", MEMORY, "step-out-of-memory", "the step needed more memory than it may have"),
+    ],
 )
-async def test_a_step_that_cannot_succeed_fails_at_once(bench: Bench, what: str, reason: str) -> None:
+async def test_a_step_is_tried_as_often_as_its_kind_of_failure_says(
+    bench: Bench, what: str, kind: str, code: str, reason: str
+) -> None:
     async with bench.executor():
         await bench.send(bench.trial(what))
-        step = await bench.reaches(STARTED, FAILED)
+        step = await bench.reaches(*tried(kind))
         await bench.empty()
-    assert step.reason == reason
+    assert step.reason == f"{reason} (the last of {POLICIES[kind].attempts} attempts)"
+    failed = [decode(each) for each in await bench.store.load(f"step-{CACHE_ID}") if each.type in (AGAIN, FAILED)]
+    assert {(each.error, each.kind) for each in failed} == {(code, kind)}  # type: ignore[attr-defined]
 
 
 async def test_what_breaks_the_executor_itself_fails_in_the_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,9 +219,42 @@ async def test_what_breaks_the_executor_itself_fails_in_the_end(bench: Bench, mo
     monkeypatch.setattr("artdag_common.blobs.local.LocalBlobStore.adopt", lambda self, *rest: broken(*rest))
     async with bench.executor():
         await bench.send(bench.trial("write"))
-        step = await bench.reaches(*[STARTED] * ATTEMPTS, FAILED)
+        step = await bench.reaches(*tried(DEFECT))
         await bench.empty()
-    assert step.reason == "OSError: input/output error"
+    assert step.reason.startswith("OSError: input/output error (")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError(errno.ENOSPC, "no space left"), BUSY),
+        (StorageFullError("the disk is full"), BUSY),
+        (ServiceUnavailableError("S3 cannot be reached", retry_after=0.01), AWAY),
+        (ProviderBusyError("S3 answered 503", retry_after=0.01), BUSY),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value,
+)
+async def test_where_an_output_cannot_be_stored_now_it_is_made_again_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
+) -> None:
+    adopt, tries = LocalBlobStore.adopt, 0
+
+    async def broken(store: LocalBlobStore, *rest: Any) -> Blob:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise error
+        return await adopt(store, *rest)
+
+    monkeypatch.setattr(LocalBlobStore, "adopt", broken)
+    async with bench.executor():
+        await bench.send(bench.trial("write"))
+        await bench.reaches(STARTED, AGAIN, STARTED, COMPLETED)
+        await bench.empty()
+    failed = decode((await bench.store.load(f"step-{CACHE_ID}"))[1])
+    assert isinstance(failed, Step.AttemptFailed)
+    assert failed.kind == kind
+    assert failed.retry_ms >= 1000 * getattr(error, "values", {}).get("retry_after", 0)
 
 
 @pytest.mark.parametrize(
@@ -210,11 +279,11 @@ async def test_what_can_never_begin_fails_instead_of_coming_again(
 async def test_a_step_that_takes_too_long_is_stopped(bench: Bench) -> None:
     async with bench.executor(ARTDAG_STEP_TIMEOUT=1):
         await bench.send(bench.trial("wait"))
-        (pid,) = await bench.begun(1)
-        step = await bench.reaches(STARTED, FAILED)
+        pids = await bench.begun(POLICIES[TIMEOUT].attempts)
+        step = await bench.reaches(*tried(TIMEOUT))
         await bench.empty()
-        assert step.reason == "the step took longer than 1 s"
-        assert not lives(pid)
+        assert step.reason.startswith("the step took longer than 1 s")
+        assert not any(lives(pid) for pid in pids)
 
 
 async def test_progress_is_told(bench: Bench) -> None:
@@ -283,9 +352,10 @@ async def test_an_executor_that_stops_hands_back_what_it_has(bench: Bench, monke
         await bench.begun(3)
         bench.let_go()
         bench.let_go()
-        await bench.reaches(STARTED, STARTED, COMPLETED)
+        step = await bench.reaches(STARTED, AGAIN, STARTED, COMPLETED)
         await bench.reaches(STARTED, COMPLETED, cache_id=OTHER)
         await bench.empty()
+    assert step.attempt == 2
 
 
 async def test_signs_of_life_outlast_a_bus_that_is_away(

@@ -17,7 +17,7 @@ NAME = "TRIAL"
 class TrialParams(StepParams):
     """Parameters of TRIAL."""
 
-    what: Literal["write", "wait", "crash", "refuse", "break", "tick"]
+    what: Literal["write", "wait", "crash", "refuse", "break", "swell", "tick", "print", "chatter"]
     folder: str  # of the test; each attempt leaves a file there that is named by its process
 
 
@@ -36,6 +36,17 @@ def trial(ctx: StepContext, params: TrialParams, *inputs: Path) -> Path:
             raise StepInputError("the input is unreadable")
         case "break":
             raise KeyError("nobody thought of it")
+        case "swell":
+            bytearray(2**40)  # the kernel refuses, since no process here may have so much
+        case "print":
+            print("in Python,", folder / "x", flush=True)
+            os.write(2, b"and beside it\n\x1b[2Jcleared\n")
+            with (folder / "go").open("rb", buffering=0) as pipe:
+                pipe.read(1)
+            print("the end, without its line", end="")
+        case "chatter":
+            for number in range(10_000):
+                print("line", number)
         case "tick":
             for done in range(1, 4):
                 ctx.progress(done, 3)

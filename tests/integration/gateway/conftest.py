@@ -27,7 +27,11 @@ Event = dict[str, Any]
 IMPORTS = Path(tempfile.mkdtemp(prefix="artdag-imports-"))
 """The one folder that the running system may import from, and in which its users may have local storage."""
 
+WEBHOOK_HOST = "127.0.0.77"
+"""The one host in the server's own network that its users may have webhooks on."""
+
 os.environ["ARTDAG_IMPORT_DIRS"] = os.environ["ARTDAG_STORAGE_DIRS"] = str(IMPORTS)
+os.environ["ARTDAG_WEBHOOK_HOSTS"] = WEBHOOK_HOST
 atexit.register(shutil.rmtree, IMPORTS, ignore_errors=True)
 
 

@@ -69,6 +69,8 @@ async def test_the_list_is_filtered(api, stranger, other, problem):
     one = (await api.post("/cache/upload", files={"file": png}, data={"name": f"a {word} b"})).json()["cid"]
     two = (await api.post("/cache/upload", files={"file": uuid4().bytes})).json()["cid"]
     await patch(api, two, {"tags": [tag], "description": "two"})
+    signs = f"100%_{uuid4().hex[:8]}"
+    three = (await api.post("/cache/upload", files={"file": uuid4().bytes}, data={"name": signs})).json()["cid"]
     assert await listed(api, name=word.lower()) == [one]
     assert await listed(api, tag=tag) == [two]
     assert await listed(api, tag=tag[:-1]) == []
@@ -78,7 +80,9 @@ async def test_the_list_is_filtered(api, stranger, other, problem):
     assert await listed(api, type="image", tag=tag) == []
     assert {one, two} <= set(await listed(api, owner="me", origin="upload"))
     assert await listed(other, owner="me") == []
-    assert not {one, two} & set(await listed(api, name="%"))
+    assert await listed(api, name=signs[2:]) == [three]
+    assert await listed(api, name=signs.replace("%", "_")) == []
+    assert {one, two, three} & set(await listed(api, name="%")) == {three}, "a sign of the name, and no other"
     problem(await stranger.get("/cache?owner=me"), 401, "unauthenticated")
     problem(await api.get("/cache?cursor=x"), 422, "invalid-request")
     problem(await api.get("/cache?limit=0"), 422, "invalid-request")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -28,6 +30,7 @@ from services.gateway.projections.fact import Fact
 from services.gateway.projections.objects import FACTS, Filter
 from services.gateway.projections.projector import Projector
 from services.gateway.projections.rows import UNLISTED
+from services.gateway.views import run_detail, step_view
 
 NOW = datetime(2026, 1, 7, 12, tzinfo=UTC)
 
@@ -89,7 +92,7 @@ def planned(run: str, count: int) -> list[PlannedStep]:
 class Life:
     """Makes one run live, event by event."""
 
-    def __init__(self, app: Application, run_id: str, hold: bool = False) -> None:
+    def __init__(self, app: Application, run_id: str, hold: bool = False, owner: str = "owner", **wishes: Any) -> None:
         self.app = app
         self.turn = 0
         self.run = Run.create(
@@ -98,10 +101,11 @@ class Life:
             self.now,
             recipe_cid="bafyrecipe",
             recipe_name="r",
-            owner="owner",
+            owner=owner,
             inputs=(InputBinding("media", ("bafysource",)),),
             output_name="out",
             hold=hold,
+            **wishes,
         )
 
     @property
@@ -135,7 +139,7 @@ class Life:
             step.complete(f"bafyout{cache_id}", 10, "video/mp4", 25, self.now)
         await self.app.save(step, f"{self.run.key}/{step.id}/{self.turn}/end")
         if fails:
-            self.run.take_failure(cache_id, step.version, "step-input", "no good", self.now)
+            self.run.take_failures({cache_id: (step.version, "step-input", "no good")}, self.now)
         else:
             self.run.take({cache_id: f"bafyout{cache_id}"}, self.now, {})
         await self.save()
@@ -166,6 +170,8 @@ async def all_that_happens(app: Application) -> None:
     await held.save()
     bad.run.delete(bad.now)
     await bad.save()
+    await branches(app)
+    await shared_while_it_runs(app)
 
     recipe = Recipe.create(
         Recipe.Registered, "bafyr", NOW, name="r", recipe_version="1", description="", owner="o", source_cid="bafys"
@@ -243,6 +249,72 @@ async def all_that_happens(app: Application) -> None:
     await app.save(token, "token/2")
 
 
+async def branches(app: Application) -> None:
+    """A run that goes on without the branches that fail, is paused and resumed, and whose steps take attempts."""
+    wishes = {"priority": "batch", "on_failure": "continue", "forced": ("left",), "rerun_of": "good"}
+    life = Life(app, "branches", **wishes, deadline_us=1_800_000_000_000_000, wait_timeout_ms=1500)
+    run = life.run
+
+    def step(node: str, inputs: tuple[int, ...], forced: bool = False) -> PlannedStep:
+        return PlannedStep(node, "NOOP", f"b-{node}", "{}", inputs, f"r.{node}", len(inputs), forced=forced)
+
+    source = PlannedStep("source", "SOURCE", "c0", "{}", (), "r.source", 0, "bafysource")
+    left, after = step("left", (0,), forced=True), step("after", (1,))
+    run.plan_steps([source, left, after, step("right", (0,)), step("both", (2, 3)), step("slow", (0,))], life.now)
+    run.pause(life.now, "owner")
+    run.resume(life.now, "owner")
+    run.complete_plan("bafyplanb", "planb", 4, life.now)
+    run.pause(life.now, "owner")
+    await life.save()
+    run.resume(life.now, "owner")
+    run.schedule(life.now, {})
+    await life.save()
+    tried = Step.begin("b-left", "x", "NOOP", "l", life.now)
+    tried.fail_attempt("media-worker-lost", "it died", life.now)
+    await app.save(tried, "branches/left/1")
+    tried.start("y", "NOOP", "l", life.now)
+    tried.fail("step-input", "no good", life.now)
+    await app.save(tried, "branches/left/2")
+    run.take_failures({"b-left": (tried.version, "step-input", "no good")}, life.now)
+    await life.save()
+    run.cancel_step(5, "not that", life.now)
+    await life.save()
+    slow = Step.begin("b-slow", "x", "NOOP", "l", life.now)
+    slow.complete("bafyoutslow", 10, "video/mp4", 25, life.now)  # for somebody else
+    await app.save(slow, "branches/slow")
+    right = Step.begin("b-right", "x", "NOOP", "l", life.now)
+    right.cancel(life.now)
+    right.start("y", "NOOP", "l", life.now)
+    right.fail_attempt("provider-busy", "later", life.now, 2.5)
+    await app.save(right, "branches/right/1")
+    right.start("y", "NOOP", "l", life.now)
+    right.complete("bafyoutright", 10, "video/mp4", 25, life.now)
+    await app.save(right, "branches/right/2")
+    run.take({"b-right": "bafyoutright"}, life.now, {})
+    run.conclude_failure(life.now)
+    await life.save()
+
+
+async def shared_while_it_runs(app: Application) -> None:
+    """Two runs of other people that need one step, which has begun when the second one asks for it."""
+    for run_id in ("early", "late", "prompt", "gone"):
+        life = Life(app, run_id, owner=run_id)
+        source, step = planned(run_id, 2)
+        cache_id = {"prompt": "at-once", "gone": "not-any-more"}.get(run_id, "begun")
+        life.run.plan_steps([source, replace(step, cache_id=cache_id)], life.now)
+        life.run.complete_plan(f"bafyplan{run_id}", f"plan-{run_id}", 1, life.now)
+        if cache_id != "begun":
+            await life.save()
+            begun = Step.begin(cache_id, "x", "NOOP", "l", life.now)
+            if run_id == "gone":
+                begun.cancel(life.now)
+            await app.save(begun, f"{cache_id}/1")
+        life.run.schedule(life.now, {})
+        await life.save()
+        if run_id == "early":
+            await app.save(Step.begin("begun", "x", "NOOP", "l", life.now), "begun/1")
+
+
 async def looked_into(app: Application, cid: str, document: str, error: str) -> None:
     """Let a run find out what content holds; without document and error it does not come to an end."""
     run = Run.create(
@@ -263,7 +335,7 @@ async def looked_into(app: Application, cid: str, document: str, error: str) -> 
     run.schedule(NOW, {})
     await app.save(run, f"{cid}/2")
     if error:
-        run.take_failure(f"p{cid}", 1, "step-input", error, NOW)
+        run.take_failures({f"p{cid}": (1, "step-input", error)}, NOW)
     elif document:
         run.take({f"p{cid}": document}, NOW, {})
         run.complete("bafyrecord", NOW)
@@ -313,6 +385,7 @@ async def test_the_rows_say_what_happened(pool, history):
         "waiting": "requested",
         "shared": "running",
         "held": "running",
+        "branches": "failed",
     }
     assert steps["good"] == ["cached", "completed", "completed", "completed"]
     assert steps["bad"] == ["cached", "failed", "skipped", "skipped"]
@@ -326,6 +399,57 @@ async def test_the_rows_say_what_happened(pool, history):
     assert (runs["bad"]["error_code"], runs["bad"]["error_node"]) == ("step-input", "n1")
     again = await pool.fetchrow("SELECT * FROM rm_run_steps WHERE run_id = 'good' AND step = 1")
     assert (again["attempt"], again["duration_ms"], again["output_cid"]) == (2, 25, "bafyoutshared")
+
+
+async def test_a_run_that_goes_on_without_what_failed_is_told_in_full(pool, history):
+    await projector.rebuild(pool)
+    run = await runs.find(pool, "branches")
+    rows = {row["node"]: row for row in await runs.steps(pool, "branches")}
+    assert {node: row["status"] for node, row in rows.items()} == {
+        "source": "cached",
+        "left": "failed",
+        "after": "skipped",
+        "right": "completed",
+        "both": "skipped",
+        "slow": "failed",
+    }, "what an executor made of a step that the run does without is another run's"
+    failed, given = await runs.failed(pool, "branches"), await runs.last_outputs(pool, "branches")
+    view = run_detail(run, {}, [], {}, [], failed, given)
+    assert (view["priority"], view["on_failure"], view["forced"]) == ("batch", "continue", ["left"])
+    assert (view["rerun_of"], view["deadline"], view["wait_timeout"]) == ("good", "2027-01-15T08:00:00Z", 1.5)
+    error = view["error"]
+    assert (error["step"], error["code"], error["label"]) == (1, "step-input", "r.left")
+    assert error["reason"] == "no good; 1 more failed: slow"
+    assert [(each["attempt"], each["kind"], each["status"]) for each in error["attempts"]] == [
+        (1, "lost", "failed"),
+        (2, "bad-input", "failed"),
+    ]
+    assert error["attempts"][0]["retry_at"] is not None
+    left, slow = view["steps"]["failed"]
+    assert (left["reason"], slow["code"], slow["reason"]) == ("no good", "step-cancelled", "not that")
+    assert [(each["node"], each["url"]) for each in view["artifacts"]] == [("right", "/cache/bafyoutright/raw")]
+    right = step_view(rows["right"])
+    assert [(each["attempt"], each["status"]) for each in right["attempts"]] == [
+        (1, "cancelled"),
+        (2, "failed"),
+        (3, "completed"),
+    ]
+    assert (right["error"], right["advice"], right["retry_at"]) == (None, None, None)
+    assert await runs.not_forced_yet(pool, "branches") == ["left"]
+
+
+async def test_a_step_that_runs_for_another_is_shown_as_running(pool, history):
+    """Its owner asked for it after it began."""
+    rows = {run: await runs.step(pool, run, 1) for run in ("early", "late")}
+    assert {run: (row["status"], row["attempt"]) for run, row in rows.items()} == dict.fromkeys(rows, ("running", 1))
+    assert rows["late"]["started_at"] == rows["early"]["started_at"]
+
+
+async def test_a_step_that_begins_while_it_is_being_asked_for_is_shown_as_running(pool, history):
+    """What two services store at once may be ordered either way."""
+    prompt, gone = [await runs.step(pool, run, 1) for run in ("prompt", "gone")]
+    assert (prompt["status"], prompt["attempt"]) == ("running", 1)
+    assert (gone["status"], gone["started_at"]) == ("scheduled", None)
 
 
 async def test_the_rows_say_what_is_known_of_content(pool, history):
@@ -344,7 +468,8 @@ async def test_the_rows_say_what_is_known_of_content(pool, history):
     }
     assert await objects.runs_of(pool, "owner", "bafyback") == [], "who looks into content is on no list"
     used = {row["run_id"]: row["roles"] for row in await objects.runs_of(pool, "owner", "bafysource")}
-    assert used == {run: ["input"] for run in ("good", "stopped", "waiting", "shared", "held")}, "bad was deleted"
+    left = ("good", "stopped", "waiting", "shared", "held", "branches")
+    assert used == {run: ["input"] for run in left}, "bad was deleted"
     seen = {row["run_id"]: row["roles"] for row in await objects.runs_of(pool, "other", "bafysource")}
     assert seen == {"good": ["input"]}, "of the others nothing is published"
     assert (await objects.origin_of(pool, "bafyoutgood-c3", "owner"))["run_id"] == "good"
@@ -397,7 +522,7 @@ async def test_recipes_effects_and_runs_are_seen_by_who_has_them_or_where_publis
         "q": False,
         "": False,
     }
-    for viewer, shown in (("owner", 5), ("other", 1), ("", 1)):
+    for viewer, shown in (("owner", 6), ("other", 1), ("", 1)):
         rows, total = await runs.newest(pool, viewer, 10, None, None)
         assert (len(rows), total) == (shown, shown), viewer
     assert [row.run_id for row in (await runs.newest(pool, "other", 10, None, None))[0]] == ["good"]
@@ -436,7 +561,7 @@ async def test_an_older_shape_is_made_anew(pool, history):
     columns = await pool.fetch("SELECT column_name FROM information_schema.columns WHERE table_name = 'rm_tokens'")
     assert "old" not in {row["column_name"] for row in columns}
     await projector.rebuild(pool)
-    assert await pool.fetchval("SELECT count(*) FROM rm_runs") == 9
+    assert await pool.fetchval("SELECT count(*) FROM rm_runs") == 12
 
 
 class Watched:

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from artdag_common.cid import cid_of
+from artdag_common.domain.failure import ADVICE
 from artdag_common.domain.run import Run
 from artdag_common.domain.step import Step
 
@@ -29,7 +30,9 @@ async def test_a_run_is_found_at_once_and_completes(api, make_recipe, asset, fin
     assert run == (await api.get(f"/api/run/{run_id}")).json()
     assert (run["status"], run["output_cid"], run["error"]) == ("completed", asset, None)
     assert run["progress"] == {"total": 4, "cached": 1, "completed": 3, "done": 4, "fraction": 1.0}
-    assert run["steps"] == {"by_status": {"cached": 1, "completed": 3}, "running": []}
+    assert run["steps"] == {"by_status": {"cached": 1, "completed": 3}, "running": [], "waiting": [], "failed": []}
+    assert (run["priority"], run["on_failure"], run["forced"]) == ("interactive", "stop", [])
+    assert (run["rerun_of"], run["deadline"], run["wait_timeout"], run["step_timeout"]) == (None, None, None, None)
     listed = (await api.get("/runs?status=completed")).json()
     assert listed["runs"][0]["run_id"] == run_id
     plan = (await api.get(f"/api/run/{run_id}/plan")).json()
@@ -126,7 +129,28 @@ async def test_a_failed_run_says_which_step_and_why(api, make_recipe, asset, hel
     await events.save(step, f"test/{cache_id}")
     run = await finish(run_id)
     assert run["status"] == "failed"
-    assert run["error"] == {"code": "step-input", "reason": "the picture is a sound", "step": 1, "node": "s0"}
+    error = run["error"]
+    assert {key: error[key] for key in ("code", "kind", "reason", "step", "node", "type")} == {
+        "code": "step-input",
+        "kind": "bad-input",
+        "reason": "the picture is a sound",
+        "step": 1,
+        "node": "s0",
+        "type": "NOOP",
+    }
+    assert error["label"].endswith(".s0.noop")
+    assert error["advice"] == ADVICE["bad-input"]
+    assert error["links"] == {
+        "log": f"/api/run/{run_id}/steps/1/log",
+        "retry": f"/runs/{run_id}/retry",
+        "rerun": f"/runs/{run_id}/rerun",
+    }
+    assert [(each["attempt"], each["kind"], each["retry_at"]) for each in error["attempts"]] == [(1, "bad-input", None)]
+    assert [each["node"] for each in run["steps"]["failed"]] == ["s0"]
+    assert run["steps"]["failed"][0]["reason"] == "the picture is a sound"
+    assert run["artifacts"] == []
+    listed = (await api.get("/runs?status=failed&owner=me")).json()["runs"]
+    assert next(each for each in listed if each["run_id"] == run_id)["error"]["advice"] == error["advice"]
     plan = (await api.get(f"/api/run/{run_id}/plan")).json()
     assert [each["status"] for each in plan["steps"]] == ["cached", "failed", "skipped"]
     assert plan["steps"][1]["error"] == "the picture is a sound"

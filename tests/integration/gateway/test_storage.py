@@ -431,9 +431,12 @@ async def test_a_folder_that_was_not_mounted_is_tried_again_on_request(api, allo
     storage = await add(api, "local", {"path": str(disk)})
     await in_state(api, storage, "failed", cid)
     assert (await look(api, storage))["status"] == "refused"
-    assert (await api.post(storage["links"][how])).status_code == 200
-    assert (await look(api, storage))["status"] == "refused", "it is still not there"
+    answer = await api.post(storage["links"][how])
+    assert answer.status_code == 200
+    assert answer.json().get("ok", False) is False, "it is still not there"
+    assert (await look(api, storage))["status"] == "refused"
     disk.mkdir()
+    assert (await copies(api, storage))[cid]["state"] != "made", "nobody has asked since it is there"
     assert (await api.post(storage["links"][how])).status_code == 200
     await in_state(api, storage, "made", cid)
     retried = await api.post(f"{storage['links']['retry']}?cid={cid}")

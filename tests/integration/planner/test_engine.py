@@ -4,26 +4,49 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from artdag_common.application import Application
+from artdag_common.application import Application, decode
 from artdag_common.blobs.port import Blob
-from artdag_common.commands import CancelRun, DeleteRun, ExecuteRun, ExecuteStep, RegisterRecipe, StartRun
+from artdag_common.commands import (
+    CancelRun,
+    CancelStep,
+    DeleteRun,
+    ExecuteRun,
+    ExecuteStep,
+    PauseRun,
+    RegisterRecipe,
+    ResumeRun,
+    StartRun,
+)
+from artdag_common.domain.failure import STEP_CANCELLED
 from artdag_common.domain.graph import Graph, Node, Variable
 from artdag_common.domain.run import InputBinding, Run
 from artdag_common.domain.step import Step
-from artdag_common.errors import InvalidRecipeError, RunNotFoundError, RunNotPlannedError, StorageFullError
+from artdag_common.errors import (
+    InvalidInputsError,
+    InvalidRecipeError,
+    RunNotFoundError,
+    RunNotPlannedError,
+    StepNotActiveError,
+    StorageFullError,
+)
 from services.planner import hands
 from tests.integration.events.appends import names
 from tests.integration.events.test_planner import GRAPH, Planner, World
 
 SOURCE = (Variable("src", "src"),)
+GOING_ON = replace(GRAPH, on_failure="continue")
 Ended = Step.Completed | Step.Failed
 
 
-async def start(world: World, planner: Planner, run_id: str, graph: Graph = GRAPH, hold: bool = False) -> None:
+async def start(
+    world: World, planner: Planner, run_id: str, graph: Graph = GRAPH, hold: bool = False, **wishes: Any
+) -> None:
     """Register the recipe and start a run of it."""
     recipe = await world.blobs.put(graph.canonical())
     source = await world.blobs.put(b"source")
@@ -32,7 +55,7 @@ async def start(world: World, planner: Planner, run_id: str, graph: Graph = GRAP
     )
     inputs = (InputBinding("src", (source.cid,)),)
     await planner.commands.start_run(
-        StartRun(run_id, recipe.cid, "o", inputs, hold=hold), f"start/{run_id}/{recipe.cid}"
+        StartRun(run_id, recipe.cid, "o", inputs, hold=hold, **wishes), f"start/{run_id}/{recipe.cid}"
     )
 
 
@@ -245,6 +268,267 @@ async def test_ends_heard_together_again_count_for_what_is_awaited_only_now(worl
     assert (await run_of(world)).status == "running"
     await planner.take(batch, "the same")
     assert (await run_of(world)).status == "completed"
+
+
+async def test_a_run_goes_on_with_what_it_shared_when_whoever_asked_first_gives_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``right`` waits for room, in the first one's place and in the second one's."""
+    monkeypatch.setattr(hands, "WINDOW", 1)
+    planner = world.planner()
+    await start(world, planner, "run1")
+    await start(world, planner, "run2")
+    assert [s.label for s in planner.sent] == ["g.left.noop"]
+    await planner.commands.cancel_run(CancelRun("run1"), "cancel")
+    assert not planner.withdrawn
+    await planner.commands.delete_run(DeleteRun("run1"), "delete")
+    for label in ("g.left.noop", "g.right.noop", "g.out.noop"):
+        await planner.take([await end(world, sent(planner, label))], label)
+    assert (await run_of(world, "run2")).status == "completed"
+
+
+async def test_a_run_goes_on_with_what_it_shared_when_the_planner_of_the_first_dies(world: World) -> None:
+    """What that one had sent is lost with the queue; the other's planner sends it, since its own run waits."""
+    dead, planner = world.planner(), world.planner()
+    await start(world, dead, "run1")
+    await start(world, planner, "run2")
+    planner.sent.clear()
+    await planner.engine.reconcile("run2", "reconcile")
+    assert {s.label for s in planner.sent} == {"g.left.noop", "g.right.noop"}
+
+
+# --- steered by people ----------------------------------------------------------------------------------------------
+
+
+async def active(world: World, run_id: str = "run1") -> dict[str, Any]:
+    row = await world.pool.fetchrow("SELECT paused, timed, deadline FROM planner_active WHERE run_id = $1", run_id)
+    assert row
+    return dict(row)
+
+
+async def awaited(world: World) -> Counter[str]:
+    rows = await world.pool.fetch("SELECT run_id FROM planner_waits")
+    return Counter(row["run_id"] for row in rows)
+
+
+async def test_a_paused_run_sends_nothing_until_it_is_resumed_by_another_planner(world: World) -> None:
+    one, two = world.planner(), world.planner()
+    await start(world, one, "run1")
+    await one.commands.pause_run(PauseRun("run1"), "pause")
+    assert (await active(world))["paused"]
+    await one.take([await end(world, s) for s in one.sent], "sides")
+    assert {s.label for s in one.sent} == {"g.left.noop", "g.right.noop"}
+    await two.engine.reconcile("run1", "reconcile")  # a planner that begins now
+    assert not two.sent
+    await two.commands.resume_run(ResumeRun("run1"), "resume")
+    assert not (await active(world))["paused"]
+    assert {s.label for s in two.sent} == {"g.out.noop"}
+    two.sent.clear()
+    await two.commands.pause_run(PauseRun("run1"), "pause again")
+    await two.commands.resume_run(ResumeRun("run1"), "resume again")
+    assert [s.label for s in two.sent] == ["g.out.noop"], "what was scheduled may be lost: it is sent again"
+    await two.take([await end(world, sent(two, "g.out.noop"))], "out")
+    assert (await run_of(world)).status == "completed"
+
+
+async def test_what_waits_for_room_is_not_sent_once_its_run_is_paused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By this planner or by another, which tells nobody."""
+    monkeypatch.setattr(hands, "WINDOW", 1)
+    one, two = world.planner(), world.planner()
+    await start(world, one, "run1")
+    await two.engine.reconcile("run1", "reconcile")
+    await two.commands.pause_run(PauseRun("run1"), "pause")
+    await one.engine.forget_settled()
+    ended = await end(world, one.sent[0])
+    for planner in (one, two):
+        await planner.engine.take_kept([ended], "hint")
+        assert [s.label for s in planner.sent] == ["g.left.noop"]
+
+
+async def test_a_run_paused_before_its_plan_is_planned_once_it_is_resumed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planner = world.planner()
+    with monkeypatch.context() as dying:
+        dying.setattr(planner.commands, "_proceed", _nothing)
+        await start(world, planner, "run1")
+    await planner.commands.pause_run(PauseRun("run1"), "pause")
+    await planner.engine.proceed("run1", "stream")
+    assert await history(world) == ["RunRequested", "RunPaused"]
+    await planner.commands.resume_run(ResumeRun("run1"), "resume")
+    assert {s.label for s in planner.sent} == {"g.left.noop", "g.right.noop"}
+
+
+async def _nothing(*_: Any) -> None:
+    """In place of what a process that dies does not come to."""
+
+
+async def test_a_cancelled_step_goes_on_for_the_run_that_shares_it_and_serves_the_retry(world: World) -> None:
+    planner = world.planner()
+    await start(world, planner, "run1")
+    await start(world, planner, "run2")
+    await planner.commands.cancel_step(CancelStep("run1", 1, "too slow"), "cancel")
+    run = await run_of(world)
+    assert (run.status, run.error) == ("failed", "too slow")
+    assert planner.withdrawn == []
+    assert await awaited(world) == Counter(run2=2)
+    await planner.take([await end(world, sent(planner, "g.left.noop"))], "left")
+    await start(world, planner, "run3", rerun_of="run1")
+    retry = await run_of(world, "run3")
+    assert retry.states[1] == "cached"
+    await planner.commands.cancel_run(CancelRun("run3"), "cancel/3")
+    await planner.commands.cancel_step(CancelStep("run2", 2), "cancel/2")
+    assert planner.withdrawn == [sent(planner, "g.right.noop").cache_id], "nobody else waits for it"
+
+
+async def test_a_completion_that_was_faster_than_the_cancellation_of_its_step_counts(world: World) -> None:
+    one, two = world.planner(), world.planner()
+    await start(world, one, "run1", GOING_ON)
+    await two.engine.reconcile("run1", "reconcile")
+    await one.take([await end(world, sent(one, "g.left.noop"))], "left")
+    with pytest.raises(StepNotActiveError):
+        await two.commands.cancel_step(CancelStep("run1", 1), "cancel")
+    assert (await run_of(world)).states[1] == "completed"
+
+
+async def test_a_run_that_goes_on_ends_as_failed_once_the_rest_is_done(world: World) -> None:
+    """The other branch is finished, by another planner, though nothing can come of it."""
+    nodes = (*GRAPH.nodes[:3], Node("after", "NOOP", {"salt": "after"}, ("right",)), GRAPH.nodes[3])
+    one, two = world.planner(), world.planner()
+    await start(world, one, "run1", replace(GOING_ON, nodes=nodes))
+    await one.take([await end(world, sent(one, "g.left.noop"), "unreadable")], "left")
+    assert await awaited(world) == Counter(run1=1)
+    await two.engine.reconcile("run1", "reconcile")
+    await two.take([await end(world, sent(two, "g.right.noop"))], "right")
+    assert (await run_of(world)).status == "running"
+    await two.take([await end(world, sent(two, "g.after.noop"))], "after")
+    run = await run_of(world)
+    assert (run.status, run.error) == ("failed", "unreadable")
+    assert run.states == ["cached", "failed", "completed", "completed", "skipped"]
+    assert not await awaited(world)
+    assert Counter(await history(world))["RunFailed"] == 1
+
+
+async def test_cancelling_one_of_two_equal_steps_leaves_the_other_its_work(world: World) -> None:
+    nodes = (*GRAPH.nodes, Node("twin", "NOOP", {"salt": "left"}, ("src",)))
+    planner = world.planner()
+    await start(world, planner, "run1", replace(GOING_ON, nodes=nodes))
+    await planner.commands.cancel_step(CancelStep("run1", 1), "cancel")
+    assert planner.withdrawn == []
+    assert await awaited(world) == Counter(run1=2)
+    await planner.take([await end(world, s) for s in planner.sent], "sides")
+    run = await run_of(world)
+    assert (run.status, run.states) == ("failed", ["cached", "failed", "completed", "skipped", "completed"])
+    assert [f.error for f in run.failures] == [STEP_CANCELLED]
+
+
+@pytest.mark.parametrize(("node", "again"), [("src", {"left", "right", "out"}), ("left", {"left", "out"})])
+async def test_a_forced_node_and_what_follows_it_are_computed_again(world: World, node: str, again: set[str]) -> None:
+    planner = world.planner()
+    await start(world, planner, "run1")
+    for label in ("g.left.noop", "g.right.noop", "g.out.noop"):
+        await planner.take([await end(world, sent(planner, label))], label)
+    old = [e for s in planner.sent for e in [await _latest(world, s)]]
+    await start(world, planner, "run2", forced=(node,))
+    forced = planner.sent[3:]
+    assert all(s.forced and s.version == 2 for s in forced)
+    await planner.take(old, "old")  # heard again: that is not the answer
+    assert (await run_of(world, "run2")).outstanding()
+    for label in ("g.left.noop", "g.right.noop", "g.out.noop"):
+        for step in [s for s in planner.sent[3:] if s.label == label]:
+            await planner.take([await end(world, step)], f"again/{label}")
+    run = await run_of(world, "run2")
+    assert run.status == "completed"
+    assert {s.node for s, state in zip(run.steps, run.states, strict=True) if state == "completed"} == again
+    assert Counter(s.label for s in planner.sent[3:]) == Counter(f"g.{name}.noop" for name in again)
+
+
+async def _latest(world: World, step: ExecuteStep) -> Ended:
+    history = await Application(world.store).store.load(Step.stream(step.cache_id))
+    event = decode(history[-1])
+    assert isinstance(event, Step.Completed | Step.Failed)
+    return event
+
+
+async def test_a_forced_step_that_another_run_completes_after_it_was_asked_for_is_computed_anew_enough(
+    world: World,
+) -> None:
+    """The other run began before; what came of it after this one asked is as new as this one's own would be."""
+    planner = world.planner()
+    await start(world, planner, "run1")
+    await start(world, planner, "run2", forced=("left",))
+    await planner.engine.take_kept([await end(world, sent(planner, "g.left.noop"))], "hint")
+    assert (await run_of(world, "run2")).states[1] == "completed"
+
+
+async def test_one_of_two_equal_steps_is_not_answered_from_before_where_the_other_is_forced(world: World) -> None:
+    """``left`` is asked for first, and is one and the same step as ``twin``, which is to be computed again."""
+    nodes = (*GRAPH.nodes, Node("twin", "NOOP", {"salt": "left"}, ("src",)))
+    planner = world.planner()
+    await start(world, planner, "run1", replace(GRAPH, nodes=nodes))
+    await planner.take([await end(world, s) for s in planner.sent], "sides")
+    await start(world, planner, "run2", replace(GRAPH, nodes=nodes), forced=("twin",))
+    (again,) = [s for s in planner.sent[2:] if s.label == "g.left.noop"]
+    assert again.forced
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"priority": "urgent"},
+        {"forced": ("lefd",)},
+        {"deadline_us": 2**62},
+        {"deadline_us": -1},
+        {"wait_timeout_ms": 2**40},
+        {"step_timeout_ms": -1},
+    ],
+)
+async def test_wishes_that_nobody_can_meet_are_refused(world: World, wishes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputsError):
+        await start(world, world.planner(), "run1", **wishes)
+    assert "run-run1" not in await world.store.latest(["run-run1"])
+
+
+async def test_a_held_run_ends_at_its_deadline(world: World) -> None:
+    planner = world.planner()
+    await start(world, planner, "run1", hold=True, deadline_us=1)
+    assert (await active(world))["deadline"]
+    await world.planner().engine.pass_time("run1", "clock")
+    run = await run_of(world)
+    assert (run.status, run.error) == ("failed", "the run was not over by 1970-01-01 00:00:00 UTC")
+
+
+async def test_an_attempt_of_another_life_of_a_step_is_not_overdue(world: World) -> None:
+    """Its executor died for a run that is over: nothing in the stream of the step says so."""
+    planner = world.planner()
+    await start(world, planner, "run1")
+    app = Application(world.store)
+    for command in planner.sent:
+        step = Step.begin(command.cache_id, "x", "NOOP", "l", datetime(2020, 1, 1, tzinfo=UTC))
+        await app.append(step, f"x/{command.cache_id}")
+    await planner.commands.cancel_run(CancelRun("run1"), "cancel")
+    await start(world, planner, "run2", step_timeout_ms=3_600_000, wait_timeout_ms=3_600_000)
+    assert (await active(world, "run2"))["timed"]
+    await planner.engine.pass_time("run2", "clock")
+    assert (await run_of(world, "run2")).status == "running"
+
+
+async def test_a_run_that_is_over_is_neither_kept_nor_loaded_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planner = world.planner()
+    await start(world, planner, "run1")
+    await planner.commands.cancel_run(CancelRun("run1"), "cancel")
+    assert not planner.engine._runs
+    assert not planner.engine._heads
+
+    async def loaded(*_: Any) -> None:
+        pytest.fail("it was loaded again")
+
+    monkeypatch.setattr(planner.engine, "_load", loaded)
+    await planner.engine.proceed("run1", "stream")
 
 
 # --- replicas -------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,61 @@ async def test_a_planner_killed_between_commit_and_dispatch(place: Place, monkey
     async with place.services(planner, executor):
         await place.reaches("completed")
     assert (await place.types())["RunStepsScheduled"] == 3
+
+
+async def test_a_dispatch_that_was_lost_is_repeated_by_the_planner_that_thinks_it_was_made(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is restarted, and nobody reconnects: the state of the run implies work that nobody has."""
+    dispatch, lost = Bus.dispatch, asyncio.Event()
+
+    async def lost_once(bus: Bus, work_class: str, work: ExecuteSteps) -> None:
+        if lost.is_set():
+            await dispatch(bus, work_class, work)
+        lost.set()
+
+    monkeypatch.setattr(Bus, "dispatch", lost_once)
+    async with place.services(planner, executor):
+        await place.request(await place.register(), "start")
+        await place.reaches("completed")
+    assert lost.is_set()
+    assert (await place.types())["RunStepsScheduled"] == 3
+
+
+def test_what_was_lost_is_found_within_five_seconds() -> None:
+    """A run is looked at by whoever looks first after it was left alone for so long: twice that at most."""
+    assert 2 * following.RECONCILE_EVERY < 5
+
+
+async def test_a_run_with_a_limit_is_ended_by_the_clock_though_nothing_is_heard_of_it(
+    place: Place, no_net: None
+) -> None:
+    """No executor is there to take its steps."""
+    async with place.services(planner):
+        start = await place.register()
+        assert (await place.request(replace(start, wait_timeout_ms=1), "start")).accepted
+        await place.reaches("failed")
+        late = StartRun("run2", start.recipe_cid, "o", start.inputs, hold=True, deadline_us=1)
+        assert (await place.request(late, "late")).accepted
+        await place.reaches("failed", "run2")
+    run = await place.run()
+    assert run
+    assert run.error == "no executor took the step within 0.001 s"
+
+
+async def test_whoever_is_refused_for_want_of_room_is_told_so_and_let_in_when_there_is(place: Place) -> None:
+    """With the same command: a refusal of the moment is not kept as the answer for ever."""
+    place.settings = place.settings.model_copy(update={"max_user_runs": 1})
+    async with place.services(planner):
+        start = await place.register()
+        assert (await place.request(replace(start, hold=True), "start")).accepted
+        second = replace(start, run_id="run2", hold=True)
+        assert (await place.request(second, "second")).code == "queue-full"
+        assert (await place.request(replace(second, run_id="run3", owner="p"), "another's")).accepted
+        assert (await place.request(second, "second")).code == "queue-full"
+        assert (await place.request(CancelRun("run1"), "cancel")).accepted
+        assert (await place.request(second, "second")).accepted
+    assert (await place.types("run2"))["RunRequested"] == 1
 
 
 @pytest.mark.parametrize("broken", ["take_kept", "waiting", "proceed", "reconcile"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from io import BytesIO
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ Handler = Callable[[httpx.Request], httpx.Response]
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Handler], Client]]:
     """A client whose server is a function; waiting before it connects again takes no time."""
     monkeypatch.setattr(module, "RECONNECT_SECONDS", 0.0)
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.05)
     clients: list[Client] = []
 
     def start(handler: Handler) -> Client:
@@ -138,6 +140,56 @@ def test_a_server_that_is_gone_is_named(serve: Callable[[Handler], Client]) -> N
 
     with pytest.raises(RequestFailedError, match="GET /runs: connection refused"):
         serve(gone).call("GET", "/runs")
+
+
+def test_a_write_whose_answer_is_lost_is_sent_again_with_its_key(serve: Callable[[Handler], Client]) -> None:
+    asked: list[tuple[str, bytes]] = []
+    refusal = {"title": "Busy", "detail": "it is being handled"}
+    answers = [
+        lambda: (_ for _ in ()).throw(httpx.ConnectError("refused")),
+        lambda: (_ for _ in ()).throw(httpx.RemoteProtocolError("broke off")),
+        lambda: httpx.Response(503, headers={"Retry-After": "0"}, json=refusal),
+        lambda: httpx.Response(409, headers={"Retry-After": "0"}, json=refusal),
+        lambda: httpx.Response(201, json={"cid": "b"}),
+    ]
+
+    def server(request: httpx.Request) -> httpx.Response:
+        asked.append((request.headers["Idempotency-Key"], request.read().partition(b"\r\n\r\n")[2][:5]))
+        return answers[len(asked) - 1]()
+
+    client = serve(server)
+    assert client.call("POST", "/cache/upload", files={"file": ("name", BytesIO(b"whole"), "text/plain")}) == {
+        "cid": "b"
+    }
+    assert len(asked) == len(answers)
+    assert len(set(asked)) == 1  # all of the file each time
+    assert asked[0][1] == b"whole"
+    answers.append(lambda: httpx.Response(200, json={}))
+    client.call("POST", "/runs", json={})
+    assert asked[-1][0] != asked[0][0]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        httpx.Response(503, headers={"Retry-After": "3600"}, text="{}"),
+        httpx.Response(503, text="{}"),
+        httpx.Response(409, text='{"title": "Run active"}'),
+        httpx.Response(429, headers={"Retry-After": "0"}, text="{}"),
+    ],
+)
+def test_a_refusal_that_is_the_last_word_is_told_at_once(
+    serve: Callable[[Handler], Client], response: httpx.Response
+) -> None:
+    asked = []
+
+    def server(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("Idempotency-Key"))
+        return response
+
+    with pytest.raises(RequestFailedError):
+        serve(server).call("GET", "/runs")
+    assert asked == [None]
 
 
 def test_an_id_cannot_leave_its_place_in_the_path(serve: Callable[[Handler], Client]) -> None:

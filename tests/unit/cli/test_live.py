@@ -86,6 +86,38 @@ def test_other_ends_are_outcomes_with_their_reason(kind: str) -> None:
         assert "failed" in text
 
 
+def test_attempts_that_fail_wait_for_the_next() -> None:
+    failed = ServerEvent(
+        5, "StepAttemptFailed", {"subject": "step-c1", "data": {"reason": "it is busy", "retry_ms": 3000}}
+    )
+    events = [*STORY[:4], failed]
+    assert told(events)[1].splitlines()[-1] == "  dog: waiting (it is busy; again in 3 s)"
+    assert "again in 3 s" in told(events, terminal=True)[1]
+    assert told([*events, *STORY[3:]])[1].splitlines()[-1] == "  dog: completed"
+
+
+def test_a_pause_says_how_to_go_on() -> None:
+    lines = told([*STORY[:3], of_run("RunPaused", by="owner"), of_run("RunResumed", by="owner")])[1].splitlines()
+    assert lines[-2:] == ["  paused; artdag resume RUN goes on with it", "  resumed"]
+
+
+def test_what_needs_a_lost_step_is_skipped_and_the_rest_goes_on() -> None:
+    steps = [step("left", "c1"), step("right", "c2"), step("after", "c3"), step("last", "c4")]
+    for each, inputs in zip(steps, ([], [], [0], [2, 1]), strict=True):
+        each["inputs"] = inputs
+    events = [
+        planned(*steps),
+        of_run("RunStepsScheduled", steps=[{"step": 0}, {"step": 1}]),
+        of_run("RunStepsFailed", steps=[{"step": 0, "reason": "no sound"}]),
+        of_step("StepStarted", "c1"),
+        of_run("RunStepsSatisfied", steps=[{"step": 1}]),
+        of_run("RunFailed", step=0, reason="no sound"),
+    ]
+    lines = told(events)[1].splitlines()[1:]
+    assert lines == ["  left: failed (no sound)", "  after: skipped", "  last: skipped", "  right: completed"]
+    assert told(events, terminal=True)[1].count("skipped") >= 2
+
+
 def test_a_step_that_two_nodes_share_moves_both() -> None:
     events = [planned(step("left", "same"), step("right", "same")), of_step("StepFailed", "same")]
     assert told(events)[1].splitlines()[1:] == ["  left: failed", "  right: failed"]

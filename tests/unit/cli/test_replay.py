@@ -120,6 +120,15 @@ async def test_an_executors_news_refine_what_was_scheduled() -> None:
     running = await replayed(log, run_id)
     assert states(running.summary()["steps"])[node] == "running"
     assert (running.history[-1].type, running.history[-1].changes) == ("StepStarted", ["attempt: 1", "status: running"])
+    earlier = Step.begin(cache_id, "executor-1", "EFFECT", "label", NOW)
+    earlier.fail("step", "no video", NOW)
+    before = Log()
+    assert (before.golden("run_completed"), before.forget_after("RunStepsScheduled")) == (run_id, None)
+    before.take(earlier)
+    was = await replayed(before, run_id)
+    assert states(was.summary()["steps"])[node] == "scheduled", "a failure of before is no answer to this run's wish"
+    while step.version < max(running.run.after.values()):
+        step.start("executor-1", "EFFECT", "label", NOW)
     step.fail("step", "no video", NOW)
     log.take(step)
     failed = await replayed(log, run_id)

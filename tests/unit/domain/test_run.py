@@ -111,7 +111,7 @@ def test_after_the_end_no_output_is_taken_and_no_step_starts(run: Scenario[Run])
 
 
 def test_a_failed_step_fails_its_run(run: Scenario[Run]) -> None:
-    run.given(*PLANNED, CUT_SCHEDULED).when(Run.take_failure, FIRST, 2, "step", "it broke").then(
+    run.given(*PLANNED, CUT_SCHEDULED).when(Run.take_failures, {FIRST: (2, "step", "it broke")}).then(
         fact(Run.Failed, step=1, node="cut", error="step", reason="it broke")
     )
     assert (run.state.status, run.state.states[1], run.state.error) == ("failed", "failed", "it broke")
@@ -119,12 +119,12 @@ def test_a_failed_step_fails_its_run(run: Scenario[Run]) -> None:
 
 def test_a_failure_older_than_the_wish_for_the_step_does_not_concern_the_run(run: Scenario[Run]) -> None:
     scheduled = fact(Run.StepsScheduled, steps=(replace(CUT, after=4),))
-    run.given(*PLANNED, scheduled).when(Run.take_failure, FIRST, 4, "step", "it broke").nothing()
-    run.when(Run.take_failure, FIRST, 6, "step", "it broke again").then(fact(Run.Failed, reason="it broke again"))
+    run.given(*PLANNED, scheduled).when(Run.take_failures, {FIRST: (4, "step", "it broke")}).nothing()
+    run.when(Run.take_failures, {FIRST: (6, "step", "it broke again")}).then(fact(Run.Failed, reason="it broke again"))
 
 
 def test_a_failure_of_a_step_that_the_run_did_not_ask_for_does_not_concern_it(run: Scenario[Run]) -> None:
-    run.given(*PLANNED).when(Run.take_failure, SECOND, 2, "step", "it broke").nothing()
+    run.given(*PLANNED).when(Run.take_failures, {SECOND: (2, "step", "it broke")}).nothing()
 
 
 def test_a_run_fails_once(run: Scenario[Run]) -> None:

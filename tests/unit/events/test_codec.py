@@ -33,6 +33,7 @@ SCALARS = {
 }
 TRAVELLERS = {
     *("CommandOutcome", "ContentAnswer", "ContentQuestion", "CopyTick", "EventBatch", "StepTick", "StoredEvent"),
+    *("ExecutorPresence", "HeldWork", "LetterQuestion", "LetterSettling", "StandingQuestion", "StepLogText"),
     *("GrantBeginning", "GrantPoll", "GrantQuestion", "NameQuestion", "RevokedHint", "TokenQuestion"),
 }
 """Messages that are neither event nor command, nor part of one."""

@@ -60,6 +60,7 @@ def test_nothing_leads_to_another_host(path: str) -> None:
         ({"referer": "https://l2.example/"}, True, False),
         ({"referer": "https://L2.example/renderers", "sec-fetch-site": "same-site"}, True, False),
         ({"referer": "https://l2.example", "sec-fetch-site": "cross-site"}, True, False),
+        ({"referer": "https://l2.example:443/a", "sec-fetch-site": "cross-site"}, True, False),
         ({"sec-fetch-site": "cross-site"}, False, False),  # a page that does not say which it is
         ({"sec-fetch-site": "same-site"}, False, False),
         ({"sec-fetch-site": "same-origin"}, False, False),

@@ -13,6 +13,7 @@ from artdag_common.commands import (
     DeleteRun,
     EraseUser,
     RemoveStorage,
+    RemoveWebhook,
     RevokeUser,
     UnpublishObject,
 )
@@ -31,6 +32,7 @@ from services.gateway.issuing import Pending
 KEYS = {
     UnpublishObject: "publications",
     RemoveStorage: "storage",
+    RemoveWebhook: "webhooks",
     CancelRun: "runs",
     DeleteRun: "runs",
     DeleteObject: "content",
@@ -44,6 +46,7 @@ class World:
         self.theirs = {
             "publications": ["p1", "p2"],
             "storage": ["s1"],
+            "webhooks": ["w1"],
             "runs": ["r1", "r2", "r3"],
             "recipes": [],
             "effects": [],
@@ -93,7 +96,7 @@ async def test_one_request_does_all_where_there_is_time(erasure, world):
     world.theirs["publications"] = []
     done = await erasure.go_on(True, False, None)
     assert (done.removed, done.freed_bytes, done.kept, done.next) == (
-        {"storage": 1, "runs": 3, "content": 2},
+        {"storage": 1, "webhooks": 1, "runs": 3, "content": 2},
         20,
         [],
         None,
@@ -104,7 +107,7 @@ async def test_one_request_does_all_where_there_is_time(erasure, world):
 
 async def test_what_is_theirs_stays_unless_asked_for(erasure, world):
     done = await erasure.go_on(False, False, None)
-    assert (done.removed, done.next) == ({"storage": 1}, None)
+    assert (done.removed, done.next) == ({"storage": 1, "webhooks": 1}, None)
     assert world.theirs["runs"] == ["r1", "r2", "r3"]
     assert world.theirs["publications"] == ["p1", "p2"]
 
@@ -117,6 +120,7 @@ async def test_what_is_taken_back_in_public_is_taken_back_while_it_is_known_whos
         UnpublishObject,
         EraseUser,
         RemoveStorage,
+        RemoveWebhook,
     ]
 
 
@@ -134,7 +138,7 @@ async def test_every_command_names_the_person_and_who_erases_them(erasure, world
                 assert (command.owner, command.eraser) == ("u-ada", "owner")
             case EraseUser():
                 assert (command.user_id, command.by) == ("u-ada", "owner")
-            case RemoveStorage():
+            case RemoveStorage() | RemoveWebhook():
                 assert (command.owner, command.by) == ("u-ada", "owner")
             case CancelRun() | DeleteRun() | DeleteObject():
                 assert (command.by, command.eraser) == ("u-ada", "owner")
@@ -150,12 +154,13 @@ async def test_it_goes_on_where_it_was_and_looks_at_nothing_twice(erasure, world
         cursor, steps = done.next, steps + 1
         if cursor is None:
             break
-    assert steps == 9
+    assert steps == 10
     assert world.erased == 1
     assert kept == [{"part": "runs", "id": "r2", "rule": "published", "reason": "its output is published"}]
     assert world.theirs == {
         "publications": [],
         "storage": [],
+        "webhooks": [],
         "runs": ["r2"],
         "recipes": [],
         "effects": [],
@@ -184,7 +189,8 @@ async def test_what_cannot_go_is_kept_with_the_rule(erasure, world):
         ("storage", "s1", "pending"),
         ("content", "c1", "input"),
     ]
-    assert done.removed == {"publications": 2, "runs": 2, "content": 1}, "what is gone already was not removed now"
+    left = {"publications": 2, "webhooks": 1, "runs": 2, "content": 1}
+    assert done.removed == left, "what is gone already was not removed now"
 
 
 async def test_where_a_service_is_away_the_caller_asks_again(erasure, world):

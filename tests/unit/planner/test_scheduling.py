@@ -152,7 +152,7 @@ class Waiting(RuleBasedStateMachine):
         found = self.turns.next(self.now, barred)
         assert (found is not None) == bool(able)
         if found:
-            step, wish = found
+            step, wish, *_ = found
             assert self.wanted.pop(step)[wish.run_id] == wish.user
             assert wish.user not in barred
 

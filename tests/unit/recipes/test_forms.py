@@ -17,6 +17,9 @@ CAT, FOX = cid_of(b"cat"), cid_of(b"fox")
 VOID_V0 = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"  # of the empty folder, known from Kubo
 EXAMPLES = Path(__file__).parents[3] / "examples" / "recipes"
 
+NOTHING_MUCH = "steps:\n  - {id: a, type: NOOP, inputs: [i]}\ninputs: {i: any}\noutput: a\n"
+OLD_ID = "bafybeifuuiuq74dhx4wtglta6ugbwymo2ye56iamaoipfau7jalzpasdgm"
+
 STEPS_FORM = """
 name: cut
 version: "2"
@@ -92,6 +95,36 @@ def test_what_a_recipe_becomes() -> None:
 def test_the_canonical_form_can_be_read_back(form: str) -> None:
     graph = parse_recipe(form)
     assert Graph.from_canonical(orjson.loads(graph.canonical())) == graph
+
+
+@pytest.mark.usefixtures("step_types")
+@pytest.mark.parametrize("form", [STEPS_FORM, DAG_FORM])
+def test_a_recipe_says_what_its_runs_do_when_a_step_fails(form: str) -> None:
+    """Only where that is not what they did before there was a choice: recipes of that time keep their ids."""
+    before = parse_recipe(form)
+    assert parse_recipe(f"on_failure: stop\n{form}").canonical() == before.canonical()
+    assert b"on_failure" not in before.canonical()
+    going_on = parse_recipe(f"on_failure: continue\n{form}")
+    assert (before.on_failure, going_on.on_failure) == ("", "continue")
+    assert Graph.from_canonical(orjson.loads(going_on.canonical())) == going_on
+    assert going_on.canonical() != before.canonical()
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [("contniue", "did you mean 'continue'?"), ("Stop", "did you mean 'stop'?"), ("3", "known are")],
+)
+def test_what_else_it_could_do_is_refused(written: str, hint: str) -> None:
+    with pytest.raises(InvalidRecipeError) as refused:
+        parse_recipe(f"name: x\non_failure: {written}\n{NOTHING_MUCH}")
+    (problem,) = refused.value.problems
+    assert (problem["field"], problem["line"]) == ("on_failure", 2)
+    assert hint in problem["problem"]
+
+
+def test_an_old_recipe_keeps_its_id() -> None:
+    """As it was computed before recipes could say what happens on a failure."""
+    assert cid_of(parse_recipe(f"name: old\n{NOTHING_MUCH}").canonical()) == OLD_ID
 
 
 def test_nodes_come_in_topological_order_and_else_as_written() -> None:
@@ -272,6 +305,7 @@ def test_no_recipe_is_made_of_what_is_no_effect(name: str) -> None:
     ("file", "variables", "types"),
     [
         ("beat-sync.yaml", ["video", "audio"], {"ANALYZE", "BEAT_SYNC", "SOURCE"}),
+        ("contact.yaml", ["video"], {"NOOP", "POSTER", "SOURCE", "SPECTROGRAM", "WAVEFORM"}),
         ("dog.yaml", ["input_image"], {"EFFECT", "SOURCE"}),
         ("identity.yaml", ["input"], {"EFFECT", "SOURCE"}),
     ],
