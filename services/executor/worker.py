@@ -9,9 +9,11 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import parent_process
 from pathlib import Path
 
 from artdag_common.isolation import printed
@@ -97,11 +99,22 @@ class WorkerContext:
             self._pipe.send(Progress(done, total))
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent ends, so that no step outlives its executor."""
+def die_with_executor() -> None:
+    """End this process when its executor ends, however that happens: no step outlives it.
+
+    The kernel tells of the end of our parent, which is the server that forked us; that one lives on for as long as we
+    do. The executor itself holds a pipe to us.
+    """
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:
+    executor = parent_process()
+    if os.getppid() == 1 or executor is None:
         os._exit(1)
+    threading.Thread(target=_end_after, args=(executor.sentinel,), daemon=True, name="executor").start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def limit_memory() -> None:
@@ -128,7 +141,7 @@ def speak_into(said: Connection) -> None:
 
 def work(order: WorkOrder, pipe: Connection, said: Connection) -> None:
     """Run one step and send what came of it."""
-    die_with_parent()
+    die_with_executor()
     speak_into(said)
     limit_memory()
     return_large_blocks()

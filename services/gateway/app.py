@@ -135,6 +135,8 @@ STATUS: dict[type[ArtdagError], int] = {
     errors.UnknownEventTypeError: 500,
     errors.MalformedMessageError: 500,
     errors.ServiceUnavailableError: 503,
+    errors.ProviderBusyError: 503,
+    errors.ExecutorStoppingError: 503,
     errors.L2UnavailableError: 503,
     errors.LetterNotFoundError: 404,
     errors.LetterNotResendableError: 409,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +21,7 @@ from artdag_common.domain.step import Step
 from artdag_common.eventstore import postgres
 from artdag_common.messaging.bus import Bus
 from tests.integration.gateway.people import signing_in
+from tests.processes import below
 from tests.unit.media.counted import write_counted
 
 SECONDS = 60.0
@@ -156,23 +155,6 @@ def slow(effect: str, many: int, pause: float = 600.0, on_failure: str = "stop")
     nodes.append({"id": "all", "type": "NOOP", "inputs": [f"slow{i}" for i in range(many)]})
     dag = {"nodes": nodes, "output": "all"}
     return json.dumps({"name": f"slow-{uuid4().hex[:8]}", "on_failure": on_failure, "dag": dag}, indent=1)
-
-
-def below(pid: int) -> set[int]:
-    """Return the processes below one, however deep."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            if fields[0] != "Z":
-                children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found: set[int] = set()
-    left = [pid]
-    while left:
-        for child in children.get(left.pop(), ()):
-            found.add(child)
-            left.append(child)
-    return found
 
 
 def sleepers(live: System, before: set[int]) -> set[int]:

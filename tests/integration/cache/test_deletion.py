@@ -26,6 +26,7 @@ from artdag_common.errors import (
     VersionConflictError,
 )
 from services.planner.engine import Ended
+from services.planner.needs import Limits
 from tests.integration.cache.conftest import THING, Cache
 from tests.integration.events.test_planner import Planner, World
 
@@ -325,7 +326,7 @@ async def test_content_counts_once_and_for_each_who_has_it(cache: Cache) -> None
 
 
 async def test_a_run_beyond_the_quota_fails_and_says_so(cache: Cache, world: World, planner: Planner) -> None:
-    planner.engine._quota_bytes = 20
+    planner.engine._limits = Limits(quota_bytes=20)
     run = await rendered(cache, world, planner, output=b"z" * 21)
     assert run.status == "failed"
     assert "21 bytes" in run.error
@@ -335,7 +336,7 @@ async def test_a_run_beyond_the_quota_fails_and_says_so(cache: Cache, world: Wor
 
 
 async def test_a_run_within_the_quota_counts(cache: Cache, world: World, planner: Planner) -> None:
-    planner.engine._quota_bytes = 20
+    planner.engine._limits = Limits(quota_bytes=20)
     run = await rendered(cache, world, planner, output=b"z" * 20)
     assert run.status == "completed"
     assert await cache.holds.used("o") == 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,6 +28,7 @@ from artdag_common.eventstore.postgres import PostgresEventStore, connect
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from tests.integration.events.appends import PATIENCE, eventually
+from tests.processes import below
 
 EFFECT = """# /// script
 # requires-python = ">=3.10"
@@ -170,12 +172,18 @@ async def test_steps_of_an_executor_that_is_killed_go_to_another(place: Place, s
     cache_id = await place.running(run_id)
     (started,) = await place.reaches(cache_id, "StepStarted")
     await place.said(run_id, "it has begun")
-    os.kill(int(started.executor.rpartition("-")[2]), signal.SIGKILL)
+    killed = int(started.executor.rpartition("-")[2])
+    media = [os.pidfd_open(pid) for pid in below(killed)]
+    os.kill(killed, signal.SIGKILL)
     _, again = await place.reaches(cache_id, "StepStarted", "StepStarted")
     assert (again.attempt, again.executor != started.executor) == (2, True)
     # Not because the queue found out that nobody gives signs of life: then it would be the same message.
     consumer = await place.bus.js.consumer_info(subjects.WORK, subjects.workers("cpu"))
     assert consumer.num_redelivered == 0
+    assert len(media) > 1
+    for process in media:  # that of the step, and the effect's below it, do not outlive it
+        assert await asyncio.to_thread(select.select, [process], [], [], PATIENCE) == ([process], [], [])
+        os.close(process)
     await place.good("POST", f"/runs/{run_id}/cancel")
     await place.reaches(cache_id, "StepStarted", "StepStarted", "StepCancelled")
 

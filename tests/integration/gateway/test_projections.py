@@ -561,7 +561,7 @@ async def test_an_older_shape_is_made_anew(pool, history):
     columns = await pool.fetch("SELECT column_name FROM information_schema.columns WHERE table_name = 'rm_tokens'")
     assert "old" not in {row["column_name"] for row in columns}
     await projector.rebuild(pool)
-    assert await pool.fetchval("SELECT count(*) FROM rm_runs") == 12
+    assert await pool.fetchval("SELECT count(*) FROM rm_runs") == 14
 
 
 class Watched:
@@ -611,7 +611,9 @@ async def test_two_gateways_at_once_and_a_stream_that_is_lost(app, pool, own, ow
         for turn in range(3):
             last = await one_more(app, pool, f"bb{turn}")
         await asyncio.gather(one.reach(last), two.reach(last))
-        assert one.positions == two.positions == list(range(1, last + 1))
+        seen = (one.positions, two.positions)
+        assert min(each[0] for each in seen) == 1  # the other may have begun when the first had read some already
+        assert [list(range(each[0], last + 1)) for each in seen] == [*seen]
         assert one.projector.running
         assert two.projector.running
         assert await pool.fetchval("SELECT position FROM rm_position") == last

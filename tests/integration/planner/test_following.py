@@ -362,9 +362,9 @@ async def test_a_thousand_steps_pass_through_the_window(
     most = 0
 
     class Watched(Dispatcher):
-        async def fill(self) -> None:
+        async def _fill(self) -> None:
             nonlocal most
-            await super().fill()
+            await super()._fill()
             most = max(most, len(self.outstanding()))
 
     monkeypatch.setattr(wiring, "Dispatcher", Watched)
