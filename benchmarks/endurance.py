@@ -130,9 +130,9 @@ async def restart(person: Person, it: Any) -> dict[str, float]:
     bus = await Bus.connect(it.environment["NATS_URL"], "bench")
     try:
         run_id = await asyncio.to_thread(person.begin, wide(uuid.uuid4().hex[:8]), sources)
-        count = "SELECT count(*) FROM rm_run_steps WHERE run_id = $1 AND status = 'completed'"
-        while await pool.fetchval(count, run_id) < DONE:
-            await asyncio.sleep(0.02)
+        count = "SELECT count(*) FROM es_events WHERE type = 'StepCompleted'"  # read models come later
+        while await pool.fetchval(count) < DONE:
+            await asyncio.sleep(0.01)
         child = it.supervisor.children["planner"]
         before = child.pid
         killed_at = await pool.fetchval("SELECT clock_timestamp()")
@@ -145,7 +145,10 @@ async def restart(person: Person, it: Any) -> dict[str, float]:
             await asyncio.sleep(0.01)
         answering = time.monotonic() - began
         following = "SELECT min(recorded_at) FROM es_events WHERE stream = $1 AND recorded_at > $2"
+        ended = "SELECT max(type) FROM es_events WHERE stream = $1 AND type = 'RunCompleted' AND recorded_at <= $2"
         while (at := await pool.fetchval(following, f"run-{run_id}", killed_at)) is None:
+            if await pool.fetchval(ended, f"run-{run_id}", killed_at):
+                raise SystemExit("the run was over before the planner was killed; try again")
             await asyncio.sleep(0.005)
         seconds = {"process": started, "answers": answering, "goes on": (at - killed_at).total_seconds()}
         await asyncio.to_thread(person.finish, run_id)
