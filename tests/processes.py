@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from pathlib import Path
 
 
@@ -21,3 +22,9 @@ def below(pid: int) -> set[int]:
             found.add(child)
             left.append(child)
     return found
+
+
+def hear_signals() -> None:
+    """Undo what ``nohup`` and a shell's ``&`` do to all that is started below them, before a program is started."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)

@@ -47,7 +47,7 @@ EXAMPLES = 2
 SEED = 5
 SCENARIOS = 12
 STEPS = 8
-SECONDS = 20.0
+SECONDS = 60.0
 RECIPE = "name: {0}\ninputs:\n  media: {{type: any}}\nsteps:\n  - {{id: s, type: NOOP, inputs: [media]}}\noutput: s\n"
 
 

@@ -21,7 +21,7 @@ from artdag_common.domain.step import Step
 from artdag_common.eventstore import postgres
 from artdag_common.messaging.bus import Bus
 from tests.integration.gateway.people import signing_in
-from tests.processes import below
+from tests.processes import below, hear_signals
 from tests.unit.media.counted import write_counted
 
 SECONDS = 60.0
@@ -356,6 +356,7 @@ async def test_ctrl_c_leaves_the_run_alone_and_says_how_to_stop_it(live: System,
         cwd=ROOT,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
+        preexec_fn=hear_signals,
     )
     found: list[str] = []
 

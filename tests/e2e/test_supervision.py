@@ -23,6 +23,7 @@ import pytest
 from artdag_cli.client import Client
 from artdag_cli.demo_media import make_cat
 from artdag_cli.system import ROOT, SERVICES, System, running, system
+from tests.processes import hear_signals
 
 PATIENCE_SECONDS = 60
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "libs")])}
@@ -33,12 +34,6 @@ def artdag(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     command = [sys.executable, "-m", "artdag_cli", *map(str, arguments)]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
-
-
-def hear_signals() -> None:
-    """Undo what ``nohup`` and a shell's ``&`` do to all that is started below them: ``up`` keeps to it."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 class Up:
