@@ -38,7 +38,7 @@ from tests.attacks.conftest import DEAF, Person
 from tests.attacks.test_matrix import good, recipe_text
 from tests.unit.media.hostile import png
 
-SECONDS = 60.0
+SECONDS = 150.0
 WEBHOOK = {"url": f"http://{DEAF}/", "events": ["run.completed"]}
 NAMING = ("run_id", "recipe_id", "storage_id", "webhook_id", "user_id", "cid", "name", "rerun_of", "deleted")
 FORGET_ANSWERS = "UPDATE gateway.gateway_idempotency SET answer = NULL"

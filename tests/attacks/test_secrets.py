@@ -71,8 +71,8 @@ async def told(shared: System, url: str) -> AsyncIterator[Told]:
     hooks = {"response": [it.heard]}
     async with (
         person(shared.url, shared.environment["L2_SERVER"]) as human,
-        httpx.AsyncClient(base_url=url, timeout=30, event_hooks=hooks) as browser,
-        httpx.AsyncClient(base_url=url, timeout=30, event_hooks=hooks) as client,
+        httpx.AsyncClient(base_url=url, timeout=90, event_hooks=hooks) as browser,
+        httpx.AsyncClient(base_url=url, timeout=90, event_hooks=hooks) as client,
     ):
         human.l1 = browser
         link = await human.link()

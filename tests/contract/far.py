@@ -186,7 +186,7 @@ class PinningService:
         return web.json_response({"count": len(found), "results": found[: int(query.get("limit", "10"))]})
 
     async def _rpc(self, command: str, argument: str, **more: str) -> bool:
-        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=90) as client:
             answer = await client.post(f"{self._node}/api/v0/{command}", params={"arg": argument, **more})
         return answer.status_code == 200
 

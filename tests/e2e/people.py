@@ -16,7 +16,7 @@ from uuid import uuid4
 import httpx
 
 PASSWORD = "correct horse battery"
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 90.0
 COOKIE = "artdag_token"
 
 T = TypeVar("T")
@@ -143,7 +143,7 @@ async def person(l1_url: str, l2_url: str, behind: str = "", name: str = "") -> 
     name = name or f"p{uuid4().hex[:12]}"
     async with contextlib.AsyncExitStack() as stack:
         l1, l2 = [
-            await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))
+            await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=90))
             for url in (l1_url, behind or l2_url)
         ]
         answer = await l2.post("/signup", data={"name": name, "password": PASSWORD})

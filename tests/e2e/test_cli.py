@@ -26,7 +26,7 @@ from artdag_cli.demo_media import make_cat
 from artdag_cli.system import ROOT, System
 from artdag_common.cid import cid_of, is_cid
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 150
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ Send = Callable[..., Awaitable[httpx.Response]]
 
 @pytest.fixture
 async def wire() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(timeout=90) as client:
         yield client
 
 

@@ -153,7 +153,7 @@ async def key_is_had_in_the_end(federation: Federation, person: Person) -> None:
 async def revoke(federation: Federation, gateway: str, person: Person) -> httpx.Response:
     """Tell one of the gateways behind L1's address, as the registry, that all tokens of a person are revoked."""
     signed = federation.registry.signed(f"{federation.url}/auth/revoke-user", {"username": person.name})
-    async with httpx.AsyncClient(timeout=30) as wire:
+    async with httpx.AsyncClient(timeout=90) as wire:
         return await wire.send(at(gateway, signed))
 
 
@@ -226,7 +226,7 @@ async def test_a_replayed_revocation_counts_once(
     ada = await people()
     await ada.attach()
     signed = federation.registry.signed(f"{federation.url}/auth/revoke-user", {"username": ada.name})
-    async with httpx.AsyncClient(timeout=30) as wire:
+    async with httpx.AsyncClient(timeout=90) as wire:
         first = await wire.send(signed)
         assert first.json() == {"revoked": 1, "username": ada.name}
         assert (await ada.attach()).status_code == 303  # she is back, and somebody has recorded the request
@@ -257,7 +257,7 @@ async def test_a_forged_revocation_is_refused(federation: Federation, ada: Perso
     elif forged == "another server's key":
         content = signed.content
     headers["content-length"] = str(len(content))
-    async with httpx.AsyncClient(timeout=30) as wire:
+    async with httpx.AsyncClient(timeout=90) as wire:
         answer = await wire.send(httpx.Request(method, url, headers=headers, content=content))
     assert answer.status_code in ((405,) if forged == "another method" else (401,)), answer.text
     assert (await ada.l1.get("/runs")).status_code == 200
@@ -281,7 +281,7 @@ async def test_a_replayed_delivery_brings_nothing_back(federation: Federation, a
     assert (await ada.write("DELETE", f"/cache/{cid}/publish")).status_code == 200
     await until(gone)
     headers = {name: value for name, value in delivery.headers.items() if name not in ("connection", "host")}
-    async with httpx.AsyncClient(base_url=federation.registry.url, timeout=30) as wire:
+    async with httpx.AsyncClient(base_url=federation.registry.url, timeout=90) as wire:
         again = await wire.post("/inbox", headers=headers, content=delivery.body)
         assert again.status_code == 200  # taken, as it was before
         other = delivery.body.replace(ada.name.encode(), b"somebody-else")
@@ -322,7 +322,7 @@ async def test_clocks_may_be_ten_minutes_apart(federation: Federation, people: M
 @pytest.mark.parametrize("minutes", [20, -20])
 async def test_clocks_that_are_farther_apart_are_named(federation: Federation, ada: Person, minutes: int) -> None:
     url = f"{federation.url}/auth/revoke-user"
-    async with httpx.AsyncClient(timeout=30) as wire:
+    async with httpx.AsyncClient(timeout=90) as wire:
         answer = await wire.send(
             federation.registry.signed(url, {"username": ada.name}, at=time.time() + minutes * MINUTES)
         )

@@ -36,12 +36,12 @@ REVOKED = "token-revoked"
 
 def bearer(base_url: str, token: str) -> httpx.AsyncClient:
     """A program with a token."""
-    return httpx.AsyncClient(base_url=base_url, headers={"authorization": f"Bearer {token}"}, timeout=30)
+    return httpx.AsyncClient(base_url=base_url, headers={"authorization": f"Bearer {token}"}, timeout=90)
 
 
 def signed_in(base_url: str, token: str) -> httpx.AsyncClient:
     """A browser with a token in its cookie."""
-    return httpx.AsyncClient(base_url=base_url, cookies={COOKIE: token}, timeout=30)
+    return httpx.AsyncClient(base_url=base_url, cookies={COOKIE: token}, timeout=90)
 
 
 async def told(federation: Federation, person: Person) -> None:
@@ -295,7 +295,7 @@ async def test_logging_out_at_the_registry_bites_everywhere_and_ends_streams(
 async def following(gateway: str, run_id: str, **arguments: Any) -> AsyncIterator[AsyncIterator[str]]:
     """Follow a run's events; entered when the first has come."""
     async with (
-        httpx.AsyncClient(base_url=gateway, timeout=30) as client,
+        httpx.AsyncClient(base_url=gateway, timeout=90) as client,
         client.stream("GET", f"/runs/{run_id}/events", **arguments) as stream,
     ):
         assert stream.status_code == 200
@@ -316,7 +316,7 @@ async def ended(lines: AsyncIterator[str]) -> None:
 
 async def until_refused(gateway: str, **arguments: Any) -> httpx.Response:
     """Ask until it is refused; return the refusal."""
-    async with httpx.AsyncClient(base_url=gateway, timeout=30, **arguments) as client:
+    async with httpx.AsyncClient(base_url=gateway, timeout=90, **arguments) as client:
 
         async def refused() -> httpx.Response | None:
             answer = await client.get("/runs")

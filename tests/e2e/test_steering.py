@@ -24,7 +24,7 @@ from tests.integration.gateway.people import signing_in
 from tests.processes import below, hear_signals
 from tests.unit.media.counted import write_counted
 
-SECONDS = 60.0
+SECONDS = 150.0
 SLEEPER = """\
 # /// script
 # [tool.artdag]
@@ -53,7 +53,7 @@ def process_frame(frame, params, state):
 async def api(live: System) -> AsyncIterator[httpx.AsyncClient]:
     """The owner's client."""
     headers = {"Authorization": f"Bearer {live.token}"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{live.port}", headers=headers, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{live.port}", headers=headers, timeout=90) as client:
         yield client
 
 

@@ -25,7 +25,7 @@ from artdag_cli.demo_media import make_cat
 from artdag_cli.system import ROOT, SERVICES, System, running, system
 from tests.processes import hear_signals
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 150
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "libs")])}
 BACKING = {"nats", "postgres", "redis"}
 

@@ -73,7 +73,7 @@ async def bus(own_nats: Server) -> AsyncIterator[Bus]:
         for info in await stream_manager.streams_info():
             assert info.config.name
             await stream_manager.delete_stream(info.config.name)
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(90):
         bus: Bus | None = None
         while bus is None:
             try:

@@ -25,7 +25,7 @@ TERMS = "urn:artdag:ns:"
 @pytest.fixture
 async def wire(fedify: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the peer."""
-    async with httpx.AsyncClient(base_url=fedify, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=fedify, timeout=90) as client:
         yield client
 
 

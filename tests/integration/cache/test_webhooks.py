@@ -48,7 +48,7 @@ from tests.integration.conftest import new_database
 from tests.integration.federation.registry import answer, hang_up
 from tests.integration.receiving import KEY, TEXT, Receiver, endless, receiver
 
-SECONDS = 30.0
+SECONDS = 90.0
 MOST = 600
 SEALING_KEY = "5a" * 32
 L1 = "https://l1.example"

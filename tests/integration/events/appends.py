@@ -19,7 +19,7 @@ from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.relay import Relay
 
-PATIENCE = 60.0
+PATIENCE = 150.0
 """Seconds after which a test gives up: a limit, not an expectation."""
 
 

@@ -130,7 +130,7 @@ async def place(live: System) -> AsyncIterator[Place]:
     pool = await connect(live.environment["DATABASE_URL"], 2)
     store = PostgresEventStore(pool)
     headers = {"Authorization": f"Bearer {live.token}"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{live.port}", headers=headers, timeout=30) as api:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{live.port}", headers=headers, timeout=90) as api:
         yield Place(live, api, bus, Application(store))
     await store.close()
     await pool.close()

@@ -27,7 +27,7 @@ from tests.integration.gateway.people import SignIn, signing_in
 
 Entry = dict[str, Any]
 Trail = Callable[..., Awaitable[list[Entry]]]
-SECONDS = 20
+SECONDS = 90
 
 
 @pytest.fixture

@@ -107,11 +107,11 @@ class Shared:
     def browser(self, place: int = 0, token: str = "") -> httpx.AsyncClient:
         """Somebody's browser, or program where there is a token."""
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        return httpx.AsyncClient(base_url=self.urls[place], headers=headers, timeout=30)
+        return httpx.AsyncClient(base_url=self.urls[place], headers=headers, timeout=90)
 
     async def signed(self, path: str, fields: dict[str, Any], **arguments: Any) -> httpx.Response:
         """Ask for something as L2."""
-        async with httpx.AsyncClient(timeout=30) as client:
+        async with httpx.AsyncClient(timeout=90) as client:
             return await client.send(self.registry.signed(self.url + path, fields, **arguments))
 
 
@@ -407,7 +407,7 @@ async def test_l2_is_not_asked_about_the_same_bad_token_again(shared: Shared, pr
 
 
 async def test_whoever_has_a_token_may_give_it_back(shared: Shared, problem):
-    async with httpx.AsyncClient(base_url=shared.urls[1], timeout=30) as anybody:
+    async with httpx.AsyncClient(base_url=shared.urls[1], timeout=90) as anybody:
         for how in ("bearer", "json", "form"):
             token = await shared.attached()
             for _ in range(2):
@@ -456,7 +456,7 @@ async def test_only_l2s_signature_counts(shared: Shared, problem):
     problem(await shared.signed(path, fields, name="no-such-key"), 401, "signature")
     problem(await shared.signed(path, fields, at=now - timedelta(minutes=16)), 401, "signature")
     problem(await shared.signed(path, fields, at=now + timedelta(minutes=16)), 401, "signature")
-    async with httpx.AsyncClient(base_url=shared.url, timeout=30) as anybody:
+    async with httpx.AsyncClient(base_url=shared.url, timeout=90) as anybody:
         problem(await anybody.post(path, json=fields), 401, "unauthenticated")
         request = shared.registry.signed(shared.url + path, fields)
         lines = lines_of(request)
@@ -465,7 +465,7 @@ async def test_only_l2s_signature_counts(shared: Shared, problem):
     async with shared.browser(0, token) as program:
         assert (await program.get("/api/usage")).status_code == 200
         request = shared.registry.signed(shared.url + path, fields, at=now - timedelta(minutes=10))
-        async with httpx.AsyncClient(timeout=30) as l2:
+        async with httpx.AsyncClient(timeout=90) as l2:
             assert (await l2.send(request)).json() == {"revoked": 1, "username": user}
             problem(await l2.send(request), 401, "signature")  # replayed
             there = await l2.post(shared.urls[1] + path, headers=lines_of(request), content=request.content)

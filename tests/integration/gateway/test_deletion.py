@@ -215,7 +215,7 @@ async def test_fifty_clients_upload_while_deletions_run(
     async def work(number: int) -> None:
         chance = random.Random(number)
         limits = httpx.Limits(max_connections=1)
-        async with httpx.AsyncClient(base_url=url, headers=api.headers, timeout=30, limits=limits) as client:
+        async with httpx.AsyncClient(base_url=url, headers=api.headers, timeout=90, limits=limits) as client:
             for _ in range(2):
                 data = chance.choice(shared) if chance.random() < 0.7 else uuid4().bytes * 1000
                 cid = cid_of(data)

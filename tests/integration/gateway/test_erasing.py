@@ -23,7 +23,7 @@ from tests.integration.gateway.people import Person, SignIn, signing_in
 from tests.integration.gateway.test_effects import PYTHON
 from tests.integration.gateway.test_effects import source as effect_source
 
-SECONDS = 20
+SECONDS = 90
 YAML = {"Content-Type": "application/yaml"}
 
 

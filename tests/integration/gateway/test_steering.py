@@ -15,7 +15,7 @@ from artdag_common.domain.run import Run
 from artdag_common.domain.step import Step
 from tests.integration.gateway.people import signing_in
 
-SECONDS = 60.0
+SECONDS = 150.0
 
 
 def two_sided(name: str = "", on_failure: str = "stop") -> str:

@@ -30,7 +30,7 @@ from artdag_common.messaging.bus import Bus
 from services.gateway.projections import projector
 from tests.contract.far import TOKEN, PinningService, listening
 
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 120.0
 Person = Callable[[], Awaitable[httpx.AsyncClient]]
 
 
@@ -132,7 +132,7 @@ async def person(own: System, bus: Bus) -> AsyncIterator[Person]:
         assert outcome is not None
         assert outcome.accepted
         headers = {"Authorization": f"Bearer {token}"}
-        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{own.port}", headers=headers, timeout=30)
+        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{own.port}", headers=headers, timeout=90)
         clients.append(client)
 
         async def known() -> bool:

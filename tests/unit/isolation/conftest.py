@@ -39,7 +39,7 @@ def _namespaces() -> bool:
     import subprocess
 
     command = bubblewrap.wrapped(["/usr/bin/env", "true"], program, [Path("/")], [], Path("/tmp"), 4096)
-    return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+    return subprocess.run(command, capture_output=True, timeout=90, check=False).returncode == 0
 
 
 NAMESPACES = _namespaces()
