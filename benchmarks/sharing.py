@@ -143,15 +143,15 @@ Ran = list[tuple[str, float]]
 """Ids of runs, each with seconds by the client's clock."""
 
 
-def beside(big: Person, small: Person, kind: str, repeats: int) -> tuple[Ran, Ran]:
-    """Return the small runs alone, and those beside the big ones."""
+def beside(big: Person, small: Person, kind: str, repeats: int) -> tuple[Ran, Ran, list[list[str]]]:
+    """Return the small runs alone, those beside the big ones, and the ids of the big ones beside each."""
 
     def fresh(recipe: Callable[[str, str], dict[str, Any]]) -> dict[str, Any]:
         return recipe(uuid.uuid4().hex[:8], kind)
 
     small.run(fresh(chain))
     alone = [small.run(fresh(chain)) for _ in range(repeats)]
-    crowded = []
+    crowded, crowds = [], []
     for _ in range(repeats):
         runs = [big.planned(fresh(crowd)) for _ in range(RUNS)]
         with ThreadPoolExecutor(RUNS) as pool:
@@ -159,7 +159,8 @@ def beside(big: Person, small: Person, kind: str, repeats: int) -> tuple[Ran, Ra
         crowded.append(small.run(fresh(chain)))
         for run_id in runs:
             big.cancel(run_id)
-    return alone, crowded
+        crowds.append(runs)
+    return alone, crowded, crowds
 
 
 def together(people: list[Person], kind: str, cancels: bool) -> list[str]:
@@ -209,6 +210,22 @@ async def attempts(database_url: str, cache_ids: list[str]) -> int:
         await connection.close()
 
 
+async def check_beside(database_url: str, crowded: Ran, crowds: list[list[str]]) -> None:
+    """Raise unless, by the events' own times, others were still going on when each of these runs was over."""
+    import asyncpg
+
+    connection = await asyncpg.connect(database_url)
+    try:
+        query = """SELECT max(recorded_at) FROM es_events
+            WHERE stream = ANY ($1::text[]) AND type IN ('RunCompleted', 'RunCancelled')"""
+        for (run_id, _), others in zip(crowded, crowds, strict=True):
+            over = await connection.fetchval(query, [f"run-{run_id}"])
+            last = await connection.fetchval(query, [f"run-{other}" for other in others])
+            assert over < last, "the other runs ended too early to tell anything"
+    finally:
+        await connection.close()
+
+
 async def by_events(database_url: str, runs: Ran) -> list[float]:
     """Return seconds from request to completion of runs, by their events."""
     import asyncpg
@@ -243,7 +260,8 @@ async def main() -> None:
             people = [await asyncio.to_thread(Person, url, token, film) for token in made]
             found: dict[str, dict[str, list[float]]] = {}
             for kind in ("no-op", "cut"):
-                alone, crowded = await asyncio.to_thread(beside, people[0], people[1], kind, options.repeats)
+                alone, crowded, crowds = await asyncio.to_thread(beside, *people[:2], kind, options.repeats)
+                await check_beside(database, crowded, crowds)
                 found[kind] = {name: [s for _, s in ran] for name, ran in (("alone", alone), ("beside", crowded))}
                 found[f"{kind}, by events"] = {
                     "alone": await by_events(database, alone),
