@@ -16,11 +16,12 @@ import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis.errors import HypothesisException, Unsatisfiable
+from hypothesis.errors import Flaky, HypothesisException, Unsatisfiable
 from hypothesis.stateful import run_state_machine_as_test
 from schemathesis import checks
 from schemathesis.core.failures import Failure, FailureGroup
 from schemathesis.core.result import Ok
+from schemathesis.engine.errors import is_inconsistent_replay
 from schemathesis.generation import GenerationMode
 from schemathesis.schemas import APIOperation, BaseSchema
 from schemathesis.specs.openapi import checks as openapi_checks
@@ -136,6 +137,7 @@ async def test_what_one_answer_names_the_next_route_takes(
     person = await someone()
     uploaded = await person.api.post("/cache/upload", files={"file": uuid4().bytes})
     followed: Counter[str] = Counter()
+    wrong: list[str] = []
     session = requests.Session()
     session.trust_env = False
 
@@ -155,15 +157,26 @@ async def test_what_one_answer_names_the_next_route_takes(
 
         def validate_response(self, response: Any, case: Any, **more: Any) -> None:
             followed[f"{case.operation.label} {response.status_code}"] += 1
-            case.validate_response(response, checks=list(CHECKS))
+            try:
+                case.validate_response(response, checks=list(CHECKS))
+            except (Failure, FailureGroup) as error:
+                wrong.extend(f"{case.operation.label}: {each}" for each in failures(error))
 
     def follow() -> None:
-        run_state_machine_as_test(
-            Following,
-            settings=settings(max_examples=SCENARIOS, stateful_step_count=STEPS, **(QUIET | {"derandomize": True})),
-        )
+        for number in range(SCENARIOS):
+            # What can come next hangs on what a server answered, which is not the same twice. Hypothesis, which
+            # remembers what it has tried, then ends the search; what was answered wrong is in our list anyhow.
+            try:
+                run_state_machine_as_test(
+                    seed(number)(Following),
+                    settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS, **QUIET),
+                )
+            except (Flaky, AssertionError) as error:
+                if not (isinstance(error, Flaky) or is_inconsistent_replay(error)):
+                    raise
 
     await asyncio.to_thread(follow)
+    assert not wrong, "\n\n".join(sorted(set(wrong))[:30])
     reached = {label for label in followed if label.endswith((" 200", " 201"))}
     assert any("{" in label for label in reached), sorted(followed.items())
     assert len(reached) > 1, sorted(followed.items())

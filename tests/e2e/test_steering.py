@@ -263,7 +263,7 @@ async def test_a_step_that_runs_for_too_long_is_ended_with_its_process(live: Sys
 
 async def test_a_pause_outlives_the_planner(live: System, ann: Somebody) -> None:
     nodes: list[dict[str, Any]] = [{"id": "film", "type": "SOURCE", "config": {"input": True}}]
-    config = {"effect": ann.effect, "params": {"pause": 0.2}}
+    config = {"effect": ann.effect, "params": {"pause": 1.0}}
     nodes.append({"id": "slow", "type": "EFFECT", "inputs": ["film"], "config": config})
     nodes.append({"id": "turned", "type": "SEGMENT", "inputs": ["slow"], "config": {"offset": 0.1}})
     run_id = await ann.run(json.dumps({"name": "paused", "dag": {"nodes": nodes, "output": "turned"}}, indent=1))

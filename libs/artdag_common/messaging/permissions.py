@@ -73,6 +73,9 @@ def _work_of(work_class: str) -> Durable:
     return Durable(subjects.WORK, subjects.workers(work_class), subjects.work(work_class, "*"), looks)
 
 
+SIGN_IN_SECONDS = 10
+"""The server's own limit, 2 s, turns away who has to share the processors with many."""
+
 READERS = ("gateway", "planner", "executor", "cache")
 """Accounts that read content, and so ask the nodes of the cluster for it."""
 
@@ -282,7 +285,7 @@ def authorization(password: str, seeds: Mapping[str, str], work_classes: Collect
             f"{{ nkey: {public}, permissions: {{ publish: {_listed(publish(name, accounts(work_classes)))},"
             f" subscribe: {_listed(subscribe(name))} }} }}"
         )
-    return "authorization { users: [\n" + "\n".join(users) + "\n] }\n"
+    return f"authorization {{ timeout: {SIGN_IN_SECONDS}, users: [\n" + "\n".join(users) + "\n] }\n"
 
 
 def _listed(names: list[str]) -> str:

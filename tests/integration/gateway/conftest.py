@@ -45,14 +45,14 @@ def url(live: System) -> str:
 async def api(live: System, url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client with the owner's token."""
     headers = {"Authorization": f"Bearer {live.token}"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 async def stranger(live: System, url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client without a token."""
-    async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         yield client
 
 
@@ -137,7 +137,7 @@ def follow(url: str) -> Callable[..., AsyncIterator[Event]]:
 
     async def stream(run_id: str, **arguments: Any) -> AsyncIterator[Event]:
         async with (
-            httpx.AsyncClient(base_url=url, timeout=20) as client,
+            httpx.AsyncClient(base_url=url, timeout=60) as client,
             client.stream("GET", f"/runs/{run_id}/events", **arguments) as answer,
         ):
             assert answer.status_code == 200, answer.status_code

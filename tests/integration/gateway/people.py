@@ -42,7 +42,7 @@ async def signing_in(url: str, bus: Bus) -> AsyncIterator[SignIn]:
         outcome = await bus.request(AttachToken(hashlib.sha256(token.encode()).hexdigest(), user), uuid4().hex, 10)
         assert outcome is not None
         assert outcome.accepted, outcome
-        client = httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=20)
+        client = httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
         clients.append(client)
         return Person(user, token, client)
 

@@ -233,7 +233,7 @@ async def test_two_gateways_hand_over_to_one_trail_and_one_that_stops_hands_over
         stderr=asyncio.subprocess.DEVNULL,
     )
     bearer = {"Authorization": f"Bearer {ada.token}"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=bearer, timeout=20) as other:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=bearer, timeout=60) as other:
         async with asyncio.timeout(60):
             while True:
                 try:

@@ -27,7 +27,7 @@ async def other(api, bus, live, url):
     outcome = await bus.request(AttachToken(hash_token(token), f"other-{token[:6]}"), token, 10)
     assert outcome is not None
     assert outcome.accepted
-    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60) as client:
         for _ in range(200):
             if (await client.get("/cache?owner=me")).status_code == 200:
                 break

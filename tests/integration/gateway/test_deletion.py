@@ -47,7 +47,7 @@ async def signed_in(bus: Bus, url: str, name: str) -> AsyncIterator[httpx.AsyncC
     outcome = await bus.request(AttachToken(hash_token(secret), name), uuid4().hex, 10)
     assert outcome
     assert outcome.accepted
-    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=60) as client:
 
         async def known() -> bool:
             return (await client.get("/api/usage")).status_code == 200

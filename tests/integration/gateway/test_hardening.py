@@ -63,7 +63,7 @@ WRITES = [
 
 def raw(live: System, request: bytes) -> bytes:
     """Send bytes to the gateway, and return everything that comes until it closes."""
-    with socket.create_connection(("127.0.0.1", live.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", live.port), timeout=60) as client:
         client.sendall(request)
         found = b""
         while data := client.recv(1 << 16):

@@ -43,7 +43,7 @@ async def test_without_a_gateway_it_leads_to_the_content_here(live, asset):
     settings = {"HOST": "127.0.0.1", "PORT": port, "IPFS_GATEWAY_URL": ""}
     async with (
         gateway(Settings.model_validate(live.environment | settings)),
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
     ):
         answer = await client.get(f"/ipfs/{asset}")
         assert (answer.status_code, answer.headers["location"]) == (307, f"/cache/{asset}/raw")

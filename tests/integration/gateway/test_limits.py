@@ -35,7 +35,7 @@ async def started(live: System) -> Started:
     async def start(**settings: Any) -> AsyncIterator[httpx.AsyncClient]:
         port = free_port()
         own = Settings.model_validate(live.environment | {"HOST": "127.0.0.1", "PORT": port} | settings)
-        async with gateway(own), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        async with gateway(own), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             yield client
 
     return start

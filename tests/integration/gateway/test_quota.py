@@ -30,7 +30,7 @@ async def narrow(live: System, api: httpx.AsyncClient) -> AsyncIterator[httpx.As
     headers = {"Authorization": f"Bearer {live.token}"}
     async with (
         gateway(settings),
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client,
     ):
         yield client
 

@@ -56,7 +56,7 @@ async def test_a_client_goes_on_at_another_gateway_when_its_own_stops(api, repli
     run_id = started.json()["run_id"]
     seen: list[int] = []
     url = f"http://127.0.0.1:{replica.port}/runs/{run_id}/events"
-    async with httpx.AsyncClient(timeout=20) as client, client.stream("GET", url) as stream:
+    async with httpx.AsyncClient(timeout=60) as client, client.stream("GET", url) as stream:
         async for line in stream.aiter_lines():
             if line.startswith("id: "):
                 seen.append(int(line[4:]))

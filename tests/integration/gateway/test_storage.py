@@ -574,7 +574,7 @@ async def test_nobody_sees_or_touches_anothers_provider(api, person, own, allowe
     await in_state(api, storage, "made", cid)
     stranger = await person()
     url = storage["links"]["self"]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{own.port}", timeout=20) as nobody:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{own.port}", timeout=60) as nobody:
         for method, path in (
             ("GET", url),
             ("PATCH", url),

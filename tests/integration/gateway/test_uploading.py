@@ -319,7 +319,7 @@ async def gateway(live: System) -> AsyncIterator[tuple[httpx.AsyncClient, asynci
     )
     headers = {"Authorization": f"Bearer {live.token}"}
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
             while True:
                 try:
                     if (await client.get("/ready")).status_code == 200:

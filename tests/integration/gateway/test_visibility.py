@@ -111,7 +111,7 @@ async def somebody(bus: Bus, shared: str) -> AsyncIterator[Callable[[str], Await
         outcome = await bus.request(AttachToken(hash_token(token), user), uuid4().hex, 10)
         assert outcome
         assert outcome.accepted, outcome
-        client = httpx.AsyncClient(base_url=shared, headers={"Authorization": f"Bearer {token}"}, timeout=20)
+        client = httpx.AsyncClient(base_url=shared, headers={"Authorization": f"Bearer {token}"}, timeout=60)
         clients.append(client)
 
         async def known() -> bool:
@@ -140,7 +140,7 @@ async def ben(somebody: Callable[[str], Awaitable[Person]]) -> Person:
 @pytest.fixture(scope="module")
 async def anybody(shared: str) -> AsyncIterator[Person]:
     """Whoever is not signed in."""
-    async with httpx.AsyncClient(base_url=shared, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=shared, timeout=60) as client:
         yield Person("", client)
 
 
@@ -148,7 +148,7 @@ async def anybody(shared: str) -> AsyncIterator[Person]:
 async def operator(live: System, shared: str) -> AsyncIterator[Person]:
     """The local owner."""
     headers = {"Authorization": f"Bearer {live.token}"}
-    async with httpx.AsyncClient(base_url=shared, headers=headers, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=shared, headers=headers, timeout=60) as client:
         yield Person("owner", client)
 
 

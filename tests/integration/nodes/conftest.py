@@ -82,7 +82,7 @@ class Cluster:
 
     async def request(self, command: Command) -> Outcome:
         """Have a command carried out."""
-        outcome = await self.bus.request(command, str(uuid4()), timeout=20)
+        outcome = await self.bus.request(command, str(uuid4()), timeout=60)
         assert outcome, "no answer"
         assert outcome.accepted, outcome
         return outcome

@@ -169,7 +169,7 @@ async def test_uploads_are_refused_while_ipfs_is_away(cluster: Cluster, own_ipfs
         async with (
             a.services(cache, auth, gateway),
             httpx.AsyncClient(
-                base_url=f"http://127.0.0.1:{port}", headers={"Authorization": "Bearer token-of-the-owner"}, timeout=20
+                base_url=f"http://127.0.0.1:{port}", headers={"Authorization": "Bearer token-of-the-owner"}, timeout=60
             ) as client,
         ):
             data = b"a small film"
