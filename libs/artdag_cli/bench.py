@@ -75,6 +75,28 @@ def endurance(context: typer.Context, state: State = None) -> None:
     raise typer.Exit(subprocess.call(command))
 
 
+@app.command(context_settings=PASSED_ON)
+def pages(context: typer.Context, state: State = None) -> None:
+    """What each page costs over the wire, and when its largest part is shown, in Chromium.
+
+    Runs a system of its own, in a new temporary folder, or below ``--state``.
+    """
+    place = ["--folder", str(state_folder(state))] if state else []
+    command = [sys.executable, str(ROOT / "benchmarks" / "pages.py"), *place, *context.args]
+    raise typer.Exit(subprocess.call(command))
+
+
+@app.command(context_settings=PASSED_ON)
+def dag(context: typer.Context, state: State = None) -> None:
+    """A graph of 1,000 steps used while it is fed 50 events a second, and one of 10,000 opened, in Chromium.
+
+    Runs a system of its own, in a new temporary folder, or below ``--state``.
+    """
+    place = ["--folder", str(state_folder(state))] if state else []
+    command = [sys.executable, str(ROOT / "benchmarks" / "dag.py"), *place, *context.args]
+    raise typer.Exit(subprocess.call(command))
+
+
 @app.callback()
 def _measure() -> None:
     """Measure, beside a named peer, in the same run."""

@@ -30,7 +30,20 @@ BINARIES = os.path.dirname(sys.executable)
 ALONE = ("architecture", "golden", "peers", "unit")
 """Folders of tests that compute, and need no servers of ours: they run beside those that wait for servers."""
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+NO_BROWSER = "the browser tests need Chromium, which is not here: apt install chromium (as root), then run this again"
+
 console = Console(stderr=True)
+
+
+def browser() -> str | None:
+    """Return the Chromium that the tests in ``tests/browser`` drive; None: there is none."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def browser_needed() -> bool:
+    """Return whether tests that lack a browser have to fail instead of being skipped: where nobody reads along."""
+    return os.environ.get("CI", "").lower() in ("1", "true")
 
 
 def run_tests(
@@ -47,6 +60,8 @@ def run_tests(
         failed = [] if _pytest(context.args, place).wait() == 0 else ["tests"]
     else:
         failed = _everything(checks, place)
+    if not browser() and (not context.args or any("tests/browser" in each for each in context.args)):
+        console.print(f"[yellow bold]{'failed' if browser_needed() else 'SKIPPED'}:[/yellow bold] {NO_BROWSER}")
     if failed:
         console.print(f"[red]failed: {', '.join(failed)}[/red]")
         raise typer.Exit(1)

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import asyncpg
+import orjson
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -24,6 +25,8 @@ from services.gateway.api import (
     audit,
     auth,
     cache,
+    checking,
+    client,
     copies,
     deletion,
     derived,
@@ -56,7 +59,7 @@ from services.gateway.api.links import link
 from services.gateway.api.page import page_of
 from services.gateway.auditing import CODE, Audited
 from services.gateway.bodies import BoundedBodies
-from services.gateway.headers import SafeHeaders, safe_headers
+from services.gateway.headers import PAGE_POLICY, SafeHeaders, safe_headers
 from services.gateway.issuing import Pending
 from services.gateway.limits import LimitedRates, RateLimiter
 from services.gateway.methods import HeadAsGet, allowed
@@ -64,7 +67,8 @@ from services.gateway.origins import OwnPagesOnly, TrueClient
 from services.gateway.parts import Gateway
 from services.gateway.problems import Json, hint_of, problem, reason
 from services.gateway.repeating import Repeatable, Repeated
-from services.gateway.web import pages
+from services.gateway.web import pages, site
+from services.gateway.web.asking import RefusedError
 
 STATUS: dict[type[ArtdagError], int] = {
     ArtdagError: 409,
@@ -147,6 +151,9 @@ STATUS: dict[type[ArtdagError], int] = {
 
 RETRY_SECONDS = "2"
 SHOWN_CHARACTERS = 200
+SAID_WITH = ("www-authenticate", "retry-after", "content-range", "allow")
+"""Headers of refusals that mean the same to those who get a page."""
+
 NOT_JSON = {"field": "body", "value": "", "problem": "JSON"}
 PLACEHOLDER = re.compile(r"{[^}]+}")
 DESCRIPTION = """Renders recipes: reusable DAGs of media steps, each result stored under its content id.
@@ -178,8 +185,10 @@ def create_app(gateway: Gateway, limiter: RateLimiter | None = None) -> FastAPI:
     app.state.gateway = gateway
     app.state.refused = Counter()  # refusals that metrics tell of: (status, code) → how many
     app.include_router(page_of(app))
+    app.include_router(site.router)  # before the API: pages and data share addresses
     for module in (
         health,
+        client,
         auth,
         revoking,
         grants,
@@ -189,6 +198,7 @@ def create_app(gateway: Gateway, limiter: RateLimiter | None = None) -> FastAPI:
         events,
         step_log,
         recipes,
+        checking,
         effects,
         uploading,
         deletion,
@@ -210,6 +220,7 @@ def create_app(gateway: Gateway, limiter: RateLimiter | None = None) -> FastAPI:
     ):
         app.include_router(module.router)
     app.add_exception_handler(ArtdagError, _refuse)
+    app.add_exception_handler(RefusedError, _refused_page)
     app.add_exception_handler(Pending, _pending)
     app.add_exception_handler(Repeated, _repeated)
     app.add_exception_handler(HTTPException, _http)
@@ -267,15 +278,20 @@ async def _refuse(request: Request, error: Exception) -> Response:
     if status in metrics.COUNTED:
         request.app.state.refused[status, code] += 1
     said = _told(error) if status >= 500 else error.message
-    if pages.wanted(request) and request.url.path.startswith(pages.SHOWN):
-        return pages.page(
-            code.replace("-", " ").capitalize(),
-            pages.text(said[:1].upper() + said[1:] + "."),
-            pages.text(hint_of(type(error))),
-            status=status,
-            headers=headers | pages.NO_REFERRER,
-        )
-    return problem(request, status, code, said, hint_of(type(error)), error.values, headers)
+    return await _answer(request, problem(request, status, code, said, hint_of(type(error)), error.values, headers))
+
+
+async def _answer(request: Request, refusal: Response) -> Response:
+    """Return a problem response, or a page that says the same to a person."""
+    if not pages.wanted(request):
+        return refusal
+    headers = {name: refusal.headers[name] for name in SAID_WITH if name in refusal.headers}
+    return await pages.problem_page(request, orjson.loads(refusal.body), headers)
+
+
+async def _refused_page(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedError)
+    return await pages.problem_page(request, error.problem, error.headers)
 
 
 def _told(error: ArtdagError) -> str:
@@ -311,7 +327,8 @@ async def _http(request: Request, error: Exception) -> Response:
         headers["Allow"] = allowed(_methods(request) or {*headers.get("Allow", "GET").split(", ")})
         if request.method == "OPTIONS":
             return Response(None, 204, {"Allow": headers["Allow"]})
-    return problem(request, error.status_code, reason(error.status_code), detail, headers=headers)
+    refusal = problem(request, error.status_code, reason(error.status_code), detail, headers=headers)
+    return await _answer(request, refusal)
 
 
 def _methods(request: Request) -> set[str]:
@@ -336,7 +353,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
     ]
     detail = "; ".join(f"{each['field']}: {each['problem']} (given: {each['value']})" for each in problems[:5])
     kind = errors.InvalidRequestError
-    return problem(request, STATUS[kind], "invalid-request", detail, hint_of(kind), {"problems": problems})
+    refusal = problem(request, STATUS[kind], "invalid-request", detail, hint_of(kind), {"problems": problems})
+    return await _answer(request, refusal)
 
 
 async def _not_text(request: Request, error: Exception) -> Response:
@@ -362,4 +380,12 @@ async def _broken(request: Request, error: Exception) -> Response:
     settings = request.app.state.gateway.settings
     headers = safe_headers(settings.public_url) | {"Cache-Control": "no-store"}  # no middleware sees this one
     said = "this is a defect of the server; its log says more"
-    return problem(request, 500, "internal-server-error", said, headers=headers)
+    refusal = problem(request, 500, "internal-server-error", said, headers=headers)
+    try:
+        answer = await _answer(request, refusal)
+    except Exception as second:  # the defect is in what all pages have
+        log.error("no page can be shown", exc_info=second)
+        return refusal
+    if answer is not refusal:
+        answer.headers.update(headers | {"Content-Security-Policy": PAGE_POLICY})
+    return answer

@@ -24,7 +24,8 @@ OWN = "private, no-cache"
 IMMUTABLE = "private, max-age=31536000, immutable"
 """Of content by its CID: it never changes, but not everybody may have it."""
 
-VARIES = "Authorization, Cookie"
+VARIES = "Accept, Authorization, Cookie, HX-Request"
+"""What an answer hangs on besides its address: who asks, and whether for a page or for data."""
 
 
 def safe_headers(public_url: str) -> dict[str, str]:
@@ -66,7 +67,11 @@ class SafeHeaders:
             headers.append((b"content-security-policy", PAGE_POLICY.encode() if page else self._policy))
         if b"cache-control" not in said:
             headers.append((b"cache-control", b"no-store" if status >= 400 else OWN.encode()))
-        headers.append((b"vary", _varying(said.get(b"vary", b"").decode("latin-1"))))
+        varies = said.get(b"vary", b"")
+        if not said.get(b"cache-control", b"").startswith(b"public"):  # what everybody may keep hangs on nobody
+            varies = _varying(varies.decode("latin-1"))
+        if varies:
+            headers.append((b"vary", varies))
         return headers
 
 

@@ -13,9 +13,9 @@ from starlette.responses import Response
 
 from artdag_common.commands import RegisterRecipe, StartRun
 from artdag_common.domain.graph import Graph
-from artdag_common.domain.recipe_changes import computing
+from artdag_common.domain.recipe_changes import Parameters, blame, changed_source, computing, differences
 from artdag_common.domain.run import InputBinding
-from artdag_common.errors import InvalidRequestError
+from artdag_common.errors import InvalidRecipeError, InvalidRequestError
 from services.gateway.issuing import patience_of, run_id_of
 from services.gateway.naming import Sketch, nearest
 from services.gateway.parts import Gateway
@@ -67,16 +67,34 @@ async def launch(
     output_name: str,
     hold: bool = False,
     wishes: Wishes = NOTHING_SPECIAL,
+    parameters: Parameters = NOTHING_MORE,
 ) -> str:
     """Start a run and return its id.
 
     Args:
         reference: recipe id, recipe name, effect name, or the recipe itself as YAML.
         inputs: see :meth:`Names.bind`.
+        parameters: those that are not as the recipe says; they make another recipe of it.
     """
     command_id = await parts.issuer.command_id(request, owner, await request.body())
     found = await parts.names.recipe_or_sketch(reference, owner)
+    if any(parameters.values()):
+        graph = found.graph if isinstance(found, Sketch) else await parts.names.graph(found.cid)
+        other = await changed(parts, graph, parameters, owner)
+        found = other if differences(graph, other.graph) else found
     return await begin(parts, request, owner, command_id, found, inputs, output_name, hold, wishes)
+
+
+async def changed(parts: Gateway, graph: Graph, parameters: Parameters, owner: str) -> Sketch:
+    """Return a recipe with these parameters changed.
+
+    Raises:
+        InvalidRequestError: a node or a parameter does not exist, or a value breaks a rule: all of them are named.
+    """
+    try:
+        return await parts.names.sketch(changed_source(graph, parameters), owner)
+    except InvalidRecipeError as error:
+        raise blame(graph, error.problems) from error
 
 
 async def begin(

@@ -47,6 +47,8 @@ SIGNING_IN = re.compile(r"/(?:login|auth)(?:/(?!revoke).*)?")
 """Paths of attempts to sign in; what L2 revokes is none."""
 
 UPLOADS = "/cache/uploads/"
+CHECKING = "/api/recipes/check"
+"""It changes nothing: a POST only because a recipe is too long for an address."""
 
 TAKE = """
 local now = redis.call('TIME')
@@ -142,7 +144,7 @@ def kind_of(method: str, path: str, query: bytes = b"") -> str:
     """Return what kind of request this is. The bytes of uploads, in as many pieces as it takes, count least."""
     if SIGNING_IN.fullmatch(path) and (query or method not in READING):  # else it only asks who is signed in
         return SIGN_IN
-    if method in READING or path.startswith(UPLOADS):
+    if method in READING or path.startswith(UPLOADS) or path == CHECKING:
         return READ
     return PUBLISH if path.endswith(("/publish", "/unpublish")) else WRITE
 

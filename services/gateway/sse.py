@@ -186,6 +186,11 @@ class Hub:
         self._position = 0
         self.closed = False
 
+    @property
+    def position(self) -> int:
+        """The position that the read models show."""
+        return self._position
+
     def begin(self, position: int) -> None:
         """Note the position that the read models stand at before the first batch."""
         self._position = position

@@ -10,7 +10,7 @@ import asyncpg
 import orjson
 
 from artdag_common.domain.failure import ADVICE, BAD_INPUT, STEP_OVERDUE, WAIT_TIMEOUT, kind_of
-from artdag_common.domain.graph import Graph
+from artdag_common.domain.graph import Graph, Variable
 from artdag_common.domain.run import EPOCH, STOP
 from artdag_common.errors import InvalidRequestError
 from services.gateway.issuing import errors_by_code
@@ -288,21 +288,23 @@ def recipe_view(recipe: RecipeRow) -> dict[str, Any]:
 def recipe_detail(recipe: RecipeRow, graph: Graph) -> dict[str, Any]:
     """Return a recipe with its inputs and its nodes."""
     view = recipe_view(recipe)
-    view["inputs"] = [
-        {
-            "name": v.name,
-            "node": v.node,
-            "type": v.media,
-            "description": v.description,
-            "default": v.default or None,
-            "list": v.many,
-        }
-        for v in graph.variables
-    ]
+    view["inputs"] = [variable_view(each) for each in graph.variables]
     view["nodes"] = [{"id": n.id, "type": n.type, "config": n.config, "inputs": list(n.inputs)} for n in graph.nodes]
     view["output"] = graph.output
     view["on_failure"] = graph.on_failure or STOP
     return view
+
+
+def variable_view(variable: Variable) -> dict[str, Any]:
+    """Return an input of a recipe."""
+    return {
+        "name": variable.name,
+        "node": variable.node,
+        "type": variable.media,
+        "description": variable.description,
+        "default": variable.default or None,
+        "list": variable.many,
+    }
 
 
 def time_view(moment: datetime | None) -> str | None:

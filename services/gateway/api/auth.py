@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from artdag_common.commands import RevokeToken
+from artdag_common.domain.retention import OPERATOR
 from artdag_common.errors import (
     ArtdagError,
     L2RefusedError,
@@ -163,7 +164,9 @@ async def _who(request: Request, parts: Gateway, following: str) -> Response:
     handle = await parts.people.handle(present.user) if present else ""
     server = parts.settings.l2_server
     if pages.wanted(request):
-        response: Response = _question(asked, asking, handle) if asked else _greeting(handle, server)
+        response: Response = await (
+            _question(request, asked, asking, handle) if asked else _greeting(request, handle, server, present)
+        )
     else:
         response = Json(
             {
@@ -183,29 +186,63 @@ async def _who(request: Request, parts: Gateway, following: str) -> Response:
     return response
 
 
-def _question(token: str, asking: str, handle: str) -> Response:
+async def _question(request: Request, token: str, asking: str, handle: str) -> Response:
     now = f"You are signed in as {handle} now." if handle else ""
-    return pages.page(
+    return await pages.sheet(
+        request,
         f"Sign in as {asking}?",
         pages.text("A link wants to sign this browser in here.", now),
         pages.text("Say yes only if you followed that link on purpose: what you do here will be done as", f"{asking}."),
-        pages.button("/auth", f"Sign in as {asking}", decision="yes", shown=hash_token(token)),
-        pages.button("/auth", "No", decision="no", shown=hash_token(token)),
+        pages.row(
+            pages.button("/auth", f"Sign in as {asking}", "main", decision="yes", shown=hash_token(token)),
+            pages.button("/auth", "No", decision="no", shown=hash_token(token)),
+        ),
     )
 
 
-def _greeting(handle: str, server: str) -> Response:
-    if handle:
-        return pages.page(
+async def _greeting(request: Request, handle: str, server: str, present: Session | None) -> Response:
+    if handle and present is not None:
+        operator = present.user == OPERATOR
+        until = pages.until("This browser is signed in until", present.expires_at)
+        return await pages.sheet(
+            request,
             f"Signed in as {handle}",
-            pages.button("/logout", "Sign out"),
-            pages.button("/auth/revoke-user", "Sign out everywhere"),
+            pages.panel("This browser", until, pages.button("/logout", "Sign out", "main")),
+            pages.panel(
+                "Programs",
+                pages.text("A program that asks you for a code, or shows you one, is signed in by it as you."),
+                pages.row(
+                    pages.link("/auth/device", "Enter a code", ""),
+                    pages.link("/download/client", "Get the command line client", ""),
+                ),
+            ),
+            pages.panel(
+                "Everywhere",
+                pages.text(
+                    "Signs you out in all browsers and programs at once.",
+                    "Your own token as the operator ends with them: to come in again, stop the system, remove the file"
+                    " `token` from its state folder, and start it."
+                    if operator
+                    else "",
+                ),
+                pages.row(
+                    pages.button("/auth/revoke-user", "Sign out everywhere", "bad"),
+                    pages.link("/auth/revoke", "Revoke a single token", ""),
+                ),
+            ),
         )
     if server:
         said = pages.text("People come here from their registry: sign in there, and attach this server.")
-        return pages.page("Not signed in", said, pages.link(server, f"Go to {server}"))
-    said = pages.text("This is a personal server. Its operator signs in by the link that `artdag up` prints.")
-    return pages.page("Not signed in", said)
+        return await pages.sheet(request, "Not signed in", said, pages.link(server, f"Go to {server}"))
+    return await pages.sheet(
+        request,
+        "Not signed in",
+        pages.text("This is a personal server. Its operator signs in by the link that `artdag up` prints."),
+        pages.text(
+            "It is printed again by `artdag up`, where the system runs already. You can look around without it."
+        ),
+        pages.link("/", "Look around", ""),
+    )
 
 
 async def _present(request: Request, parts: Gateway) -> Session | None:
@@ -247,7 +284,12 @@ def keep(parts: Gateway, response: Response, name: str, value: str, seconds: int
 async def logout_by_link(request: Request, parts: Parts) -> Response:
     """As `POST /logout`. Whoever is sent here by another site's page is asked first."""
     if request.headers.get("sec-fetch-site", "none").lower() not in ("none", "same-origin"):
-        return pages.page("Sign out?", pages.button("/logout", "Sign out"))
+        return await pages.sheet(
+            request,
+            "Sign out?",
+            pages.text("Another site's page has sent you here. Nothing is done before you say so."),
+            pages.row(pages.button("/logout", "Sign out", "main"), pages.link("/", "No, stay signed in", "")),
+        )
     return await _sign_out(request, parts)
 
 

@@ -150,14 +150,16 @@ async def list_effects(
     owner: Whose,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
+    name: Annotated[str | None, Query(max_length=200, description="Part of a name")] = None,
 ) -> Response:
     """One page of effects: yours and published ones, newest first, then the built-in ones by name."""
-    builtin = [] if owner else [EFFECTS[name] for name in sorted(EFFECTS)]
+    wanted = (name or "").lower()
+    builtin = [] if owner else [EFFECTS[each] for each in sorted(EFFECTS) if wanted in each.lower()]
     before = read_cursor(cursor)
     # A place for each in one descending order: built-in ones have 0 … n-1, uploaded ones n and their position.
     shift = len(builtin)
     position = None if before is None else max(0, before - shift)
-    rows, total = await effects.newest(parts.pool, viewer, limit + 1, position, owner)
+    rows, total = await effects.newest(parts.pool, viewer, limit + 1, position, owner, name)
     places = [(row.position + shift, row_view(row)) for row in rows]
     places += [(place, effect_view(each, None)) for place, each in _placed(builtin) if before is None or place < before]
     page = places[:limit]

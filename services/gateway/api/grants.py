@@ -128,14 +128,17 @@ async def show(
     except NOBODY:
         session = None
     if session is None:
-        return _sign_in_first(parts, user_code)
+        return await _sign_in_first(request, parts, user_code)
     if not user_code:
-        return pages.page(
-            "Sign a program in", pages.question("/auth/device", "user_code", "The code that it shows:", "Go on")
+        return await pages.sheet(
+            request,
+            "Sign a program in",
+            pages.text("A program that wants to work as you shows a code of eight letters."),
+            pages.question("/auth/device", "user_code", "The code that it shows:", "Go on"),
         )
     grant = await parts.auth.show_grant(_code(user_code), session.user)
     handle = await parts.people.handle(session.user)
-    return _grant_page(user_code, handle, grant)
+    return await _grant_page(request, user_code, handle, grant)
 
 
 @router.post(
@@ -159,10 +162,12 @@ async def confirm(request: Request, parts: Parts, user: User) -> Response:
     grant = await parts.auth.show_grant(_code(fields.get("user_code", "")), user, decision)
     if not pages.wanted(request):
         return Json(grant, headers=NO_STORE)
-    return pages.page(f"{grant['client']}: {WORDS[grant['state']]}", pages.text("You can close this page."))
+    return await pages.sheet(
+        request, f"{grant['client']}: {WORDS[grant['state']]}", pages.text("You can close this page.")
+    )
 
 
-def _sign_in_first(parts: Gateway, user_code: str) -> Response:
+async def _sign_in_first(request: Request, parts: Gateway, user_code: str) -> Response:
     server = parts.settings.l2_server
     how = "Sign in at your registry and attach this server; you come back to this page then."
     if not server:
@@ -170,24 +175,31 @@ def _sign_in_first(parts: Gateway, user_code: str) -> Response:
     blocks = [pages.text("A program wants to be signed in as you.", how)]
     if server:
         blocks.append(pages.link(server, f"Go to {server}"))
-    response = pages.page("Sign in first", *blocks, status=401, headers={"WWW-Authenticate": 'Bearer realm="artdag"'})
+    response = await pages.sheet(
+        request, "Sign in first", *blocks, status=401, headers={"WWW-Authenticate": 'Bearer realm="artdag"'}
+    )
     path = "/auth/device" + (f"?{urlencode({'user_code': user_code[:CODE_CHARACTERS]})}" if user_code else "")
     keep(parts, response, NEXT, path, ASKED_SECONDS)
     return response
 
 
-def _grant_page(user_code: str, handle: str, grant: dict[str, Any]) -> Response:
+async def _grant_page(request: Request, user_code: str, handle: str, grant: dict[str, Any]) -> Response:
     if grant["state"] != "waiting":
-        return pages.page(f"{grant['client']}: {WORDS[grant['state']]}", pages.text("This was decided before."))
-    return pages.page(
+        return await pages.sheet(
+            request, f"{grant['client']}: {WORDS[grant['state']]}", pages.text("This was decided before.")
+        )
+    return await pages.sheet(
+        request,
         f"Sign {grant['client']} in as {handle}?",
         pages.text(
             "It will be able to do everything that you can do here, for 30 days or until you sign out everywhere."
             " Say yes only if you began this yourself, just now, and it shows this very code:"
         ),
         pages.code(user_code),
-        pages.button("/auth/device/confirm", "Yes, sign it in", user_code=user_code, decision="allow"),
-        pages.button("/auth/device/confirm", "No", user_code=user_code, decision="deny"),
+        pages.row(
+            pages.button("/auth/device/confirm", "Yes, sign it in", "main", user_code=user_code, decision="allow"),
+            pages.button("/auth/device/confirm", "No", user_code=user_code, decision="deny"),
+        ),
     )
 
 

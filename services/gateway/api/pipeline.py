@@ -51,7 +51,8 @@ class Execution(BaseModel):
 async def plan(request: Request, body: NewRun, parts: Parts, user: User) -> Response:
     """Analyse the inputs and plan; nothing else is rendered until `/api/execute`."""
     wishes = body.wishes(body.force)
-    run_id = await launch(parts, request, user, body.recipe, body.inputs, body.output_name, hold=True, wishes=wishes)
+    asked = (body.recipe, body.inputs, body.output_name)
+    run_id = await launch(parts, request, user, *asked, hold=True, wishes=wishes, parameters=body.parameters)
     run = await seen(parts, run_id, PLANNING_SECONDS, enough=lambda run: not run.active)
     if run is None or run.active:
         links = {"self": run_url(run_id), "plan": f"/api/run/{run_id}/plan", "events": f"/runs/{run_id}/events"}
@@ -101,7 +102,8 @@ async def _holder(parts: Gateway, user: str, plan: str) -> str:
 async def run_recipe(request: Request, body: NewRun, parts: Parts, user: User) -> Response:
     """Render a recipe given by id, by name, or as YAML in `recipe`."""
     wishes = body.wishes(body.force)
-    run_id = await launch(parts, request, user, body.recipe, body.inputs, body.output_name, wishes=wishes)
+    asked = (body.recipe, body.inputs, body.output_name)
+    run_id = await launch(parts, request, user, *asked, wishes=wishes, parameters=body.parameters)
     return await created(parts, run_id)
 
 

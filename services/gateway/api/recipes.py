@@ -14,7 +14,7 @@ from artdag_common.domain.recipe_document import MAX_BYTES
 from artdag_common.errors import NotYoursError
 from services.gateway.api.documentation import CID, RECIPE, RECIPE_DETAIL, RUN, answers
 from services.gateway.api.runs import Inputs
-from services.gateway.api.wishes import Forcing
+from services.gateway.api.wishes import Changing
 from services.gateway.issuing import patience_of
 from services.gateway.launching import created, launch, recipe_seen, register
 from services.gateway.parts import Parts, User, Viewer, Whose
@@ -48,7 +48,7 @@ UPLOAD_BODY: dict[str, Any] = {
 }
 
 
-class RecipeRun(Forcing):
+class RecipeRun(Changing):
     """What to run a recipe on."""
 
     model_config = ConfigDict(
@@ -88,9 +88,10 @@ async def list_recipes(
     owner: Whose,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
+    name: Annotated[str | None, Query(max_length=200, description="Part of a name")] = None,
 ) -> Response:
     """One page of your recipes and of published ones, newest first; `next` is the cursor of the following page."""
-    rows, total = await recipes.newest(parts.pool, viewer, limit + 1, read_cursor(cursor), owner)
+    rows, total = await recipes.newest(parts.pool, viewer, limit + 1, read_cursor(cursor), owner, name)
     page = rows[:limit]
     following = page[-1].position if len(rows) > limit else None
     return Json(page_view("recipes", [recipe_view(row) for row in page], total, following))
@@ -119,7 +120,8 @@ async def run_recipe(request: Request, recipe: RecipeId, body: RecipeRun, parts:
     """Render a recipe. With an `Idempotency-Key`, repeating the request gives the same run."""
     row = await parts.names.recipe(recipe, user)
     wishes = body.wishes(body.force)
-    run_id = await launch(parts, request, user, row.cid, body.inputs, body.output_name, wishes=wishes)
+    asked = (row.cid, body.inputs, body.output_name)
+    run_id = await launch(parts, request, user, *asked, wishes=wishes, parameters=body.parameters)
     return await created(parts, run_id)
 
 

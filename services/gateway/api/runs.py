@@ -16,7 +16,7 @@ from artdag_common.domain.run import Run
 from artdag_common.errors import NotYoursError, RunNotFoundError
 from services.gateway.api.documentation import CID, PLAN, RUN, RUN_DETAIL, RUN_ID, answers
 from services.gateway.api.shapes import ByName
-from services.gateway.api.wishes import Forcing
+from services.gateway.api.wishes import Changing
 from services.gateway.issuing import patience_of
 from services.gateway.launching import created, gone, launch
 from services.gateway.parts import Gateway, Parts, User, Viewer, Whose
@@ -39,7 +39,7 @@ Inputs = list[Reference | list[Reference]] | dict[str, Reference | list[Referenc
 RunId = Annotated[str, Path(description="The run's id", examples=[RUN_ID], max_length=64, pattern="^[0-9A-Za-z-]+$")]
 
 
-class NewRun(Forcing):
+class NewRun(Changing):
     """What to render."""
 
     model_config = ConfigDict(
@@ -96,7 +96,8 @@ async def own(parts: Gateway, run_id: str, user: str, what: str) -> RunRow:
 async def start_run(request: Request, body: NewRun, parts: Parts, user: User) -> Response:
     """Render a recipe, or apply one effect. With an `Idempotency-Key`, repeating the request gives the same run."""
     wishes = body.wishes(body.force)
-    run_id = await launch(parts, request, user, body.recipe, body.inputs, body.output_name, wishes=wishes)
+    asked = (body.recipe, body.inputs, body.output_name)
+    run_id = await launch(parts, request, user, *asked, wishes=wishes, parameters=body.parameters)
     return await created(parts, run_id)
 
 
@@ -112,9 +113,10 @@ async def list_runs(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
     status: Annotated[str | None, Query(description="Only runs in this status", max_length=20)] = None,
+    published: Annotated[bool, Query(description="Only runs that gave what is published")] = False,
 ) -> Response:
     """One page of your runs, and of those that gave what their owners published; `next`: cursor of the next page."""
-    rows, total = await runs.newest(parts.pool, viewer, limit + 1, read_cursor(cursor), status, owner)
+    rows, total = await runs.newest(parts.pool, viewer, limit + 1, read_cursor(cursor), status, owner, published)
     page = rows[:limit]
     following = page[-1].position if len(rows) > limit else None
     return Json(page_view("runs", [run_view(row) for row in page], total, following))

@@ -14,14 +14,14 @@ from starlette.responses import Response
 
 from artdag_common.commands import CancelRun, CancelStep, Command, PauseRun, ResumeRun
 from artdag_common.domain.graph import Graph
-from artdag_common.domain.recipe_changes import blame, changed_source, differences
+from artdag_common.domain.recipe_changes import differences
 from artdag_common.domain.run import FINISHED
-from artdag_common.errors import InvalidInputsError, InvalidRecipeError, NothingToRetryError, StepNotFoundError
+from artdag_common.errors import InvalidInputsError, NothingToRetryError, StepNotFoundError
 from services.gateway.api.documentation import CID, PLAN, RERUN, RUN, answers
 from services.gateway.api.runs import Reference, RunId, own, wanted
-from services.gateway.api.wishes import Forcing, NodeName, Timing
+from services.gateway.api.wishes import Changing, Timing
 from services.gateway.issuing import patience_of
-from services.gateway.launching import Wishes, begin, created, seen, step_seen
+from services.gateway.launching import Wishes, begin, changed, created, seen, step_seen
 from services.gateway.naming import Sketch
 from services.gateway.parts import Gateway, Parts, User
 from services.gateway.problems import Json
@@ -35,7 +35,6 @@ router = APIRouter(tags=["runs"])
 SECOND = 1000
 
 StepNumber = Annotated[int, Path(description="The step's index in the run's plan", examples=[1], ge=0, le=2**31 - 1)]
-ParameterName = Annotated[str, Field(min_length=1, max_length=200)]
 STEP = PLAN["steps"][0] | {"status": "failed", "error": "the step was cancelled", "error_code": "step-cancelled"}
 
 
@@ -53,7 +52,7 @@ class Retry(Timing):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"priority": "batch"}})
 
 
-class Rerun(Forcing):
+class Rerun(Changing):
     """What is different from the run that is repeated; what is left out is as it was."""
 
     model_config = ConfigDict(
@@ -63,10 +62,6 @@ class Rerun(Forcing):
 
     inputs: dict[Reference, Reference | list[Reference]] = Field(
         default_factory=dict, description="Only those that change: CIDs or asset names, by the names of the inputs"
-    )
-    parameters: dict[NodeName, dict[ParameterName, Any]] = Field(
-        default_factory=dict,
-        description="Node → parameter → value; dots name a parameter inside another: `params.strength`",
     )
     output_name: str | None = Field(None, max_length=200, description="What the output is called", examples=[None])
 
@@ -189,7 +184,7 @@ async def rerun(request: Request, run_id: RunId, parts: Parts, user: User, body:
     recipe: RecipeRow | Sketch = row
     parameters: dict[str, dict[str, dict[str, Any]]] = {}
     if any(asked.parameters.values()):
-        recipe = await _changed(parts, graph, asked.parameters, user)
+        recipe = await changed(parts, graph, asked.parameters, user)
         parameters = differences(graph, recipe.graph)
         recipe = recipe if parameters else row
     wishes = _wishes(run, asked, asked.force)
@@ -202,18 +197,6 @@ async def rerun(request: Request, run_id: RunId, parts: Parts, user: User, body:
         differs["inputs"] = _changes(_bound(run), _bound(started))
         differs["recipe_cid"] = _change(run.recipe_cid, started.recipe_cid)
     return await created(parts, new, {"differs": differs})
-
-
-async def _changed(parts: Gateway, graph: Graph, parameters: Mapping[str, Mapping[str, Any]], user: str) -> Sketch:
-    """Return a recipe with these parameters changed.
-
-    Raises:
-        InvalidRequestError: a node or a parameter does not exist, or a value breaks a rule: all of them are named.
-    """
-    try:
-        return await parts.names.sketch(changed_source(graph, parameters), user)
-    except InvalidRecipeError as error:
-        raise blame(graph, error.problems) from error
 
 
 def _instead_of_retrying(run: RunRow) -> str:

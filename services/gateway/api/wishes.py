@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, Field, field_validator, model_validator
 
@@ -15,6 +15,7 @@ FARTHEST_DAYS = 366
 
 Priority = Literal["interactive", "batch"]
 NodeName = Annotated[str, Field(min_length=1, max_length=64)]
+ParameterName = Annotated[str, Field(min_length=1, max_length=200)]
 Nodes = Annotated[list[NodeName], Field(max_length=1000)]
 Seconds = Annotated[float, Field(ge=1, le=LONGEST_SECONDS, allow_inf_nan=False)]
 
@@ -76,4 +77,14 @@ class Forcing(Timing):
         False,
         description="Nodes whose steps are computed again, with all that follows them; `true`: all",
         examples=[[]],
+    )
+
+
+class Changing(Forcing):
+    """That, and parameters of the recipe's nodes."""
+
+    parameters: dict[NodeName, dict[ParameterName, Any]] = Field(
+        default_factory=dict,
+        description="Node → parameter → value, instead of the recipe's own; dots name a parameter inside another:"
+        " `params.strength`",
     )

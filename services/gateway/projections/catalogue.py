@@ -11,7 +11,7 @@ from services.gateway import visibility
 
 Row = TypeVar("Row")
 
-CHOSEN = "($2::text IS NULL OR t.owner = $2)"
+CHOSEN = "($2::text IS NULL OR t.owner = $2) AND ($3::text IS NULL OR strpos(lower(t.name), lower($3)) > 0)"
 ONCE = """NOT EXISTS (
     SELECT FROM {table} o WHERE o.cid = t.cid AND o.owner <> t.owner AND NOT o.deleted
     AND (o.owner = $1 OR (o.published AND o.position < t.position)))"""
@@ -28,7 +28,7 @@ class Catalogue(Generic[Row]):
         self._table = table
         self._row = row
         once = ONCE.format(table=table)
-        self._page = visibility.page(table, CHOSEN, once, 1)
+        self._page = visibility.page(table, CHOSEN, once, 2)
         self._count = visibility.count(table, CHOSEN, once)
 
     async def find(self, pool: asyncpg.Pool, viewer: str, cid: str) -> Row | None:
@@ -57,14 +57,21 @@ class Catalogue(Generic[Row]):
         return [row["name"] for row in rows]
 
     async def newest(
-        self, pool: asyncpg.Pool, viewer: str, limit: int, before: int | None, owner: str | None = None
+        self,
+        pool: asyncpg.Pool,
+        viewer: str,
+        limit: int,
+        before: int | None,
+        owner: str | None = None,
+        name: str | None = None,
     ) -> tuple[list[Row], int]:
         """Return up to ``limit`` that a viewer sees, and how many those are.
 
         Args:
             before: only those uploaded before this position; newest first.
             owner: only those of this user.
+            name: only those in whose name this stands, however it is capitalised.
         """
-        rows = await pool.fetch(self._page, viewer, owner, limit, before)
-        total = await pool.fetchval(self._count, viewer, owner)
+        rows = await pool.fetch(self._page, viewer, owner, name or None, limit, before)
+        total = await pool.fetchval(self._count, viewer, owner, name or None)
         return [self._row(**row) for row in rows], int(total)

@@ -154,7 +154,8 @@ LISTENING = ASKED | {"failed"}
 ATTEMPTS_KEPT = 20
 """Attempts of a step, the newest, that a row tells of; all of them are events."""
 
-CHOSEN = "($2::text IS NULL OR t.status = $2) AND ($3::text IS NULL OR t.owner = $3)"
+CHOSEN = """($2::text IS NULL OR t.status = $2) AND ($3::text IS NULL OR t.owner = $3)
+AND (NOT $4::boolean OR t.published)"""
 WRITE_RUNS = upsert("rm_runs", RUN_COLUMNS, ("run_id",))
 WRITE_STEPS = update("rm_run_steps", STEP_MOVING, ("run_id", "step"))
 
@@ -553,16 +554,24 @@ async def find(pool: asyncpg.Pool, run_id: str) -> RunRow | None:
 
 
 async def newest(
-    pool: asyncpg.Pool, viewer: str, limit: int, before: int | None, status: str | None, owner: str | None = None
+    pool: asyncpg.Pool,
+    viewer: str,
+    limit: int,
+    before: int | None,
+    status: str | None,
+    owner: str | None = None,
+    published: bool = False,
 ) -> tuple[list[RunRow], int]:
     """Return up to ``limit`` runs that a viewer sees, and how many those are.
 
     Args:
         before: only those requested before this position; newest first.
         status, owner: only these.
+        published: only those that gave what is published.
     """
-    rows = await pool.fetch(visibility.page("rm_runs", CHOSEN, arguments=2), viewer, status, owner, limit, before)
-    total = await pool.fetchval(visibility.count("rm_runs", CHOSEN), viewer, status, owner)
+    chosen = (status, owner, published)
+    rows = await pool.fetch(visibility.page("rm_runs", CHOSEN, arguments=3), viewer, *chosen, limit, before)
+    total = await pool.fetchval(visibility.count("rm_runs", CHOSEN), viewer, *chosen)
     return [RunRow(**row) for row in rows], int(total)
 
 

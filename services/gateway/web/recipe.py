@@ -1,0 +1,148 @@
+"""``/recipe/{id}``: one recipe: what it is, how it is run, its DAG."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Annotated, Any
+
+from fastapi import Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.gateway.drawing import drawn
+from services.gateway.estimating import estimate, typical
+from services.gateway.parts import Gateway
+from services.gateway.problems import Json
+from services.gateway.web import pages
+from services.gateway.web.asking import RefusedError, ask
+from services.gateway.web.controls import Knobs, inner, knobs
+from services.gateway.web.pages import NOBODY, aliases, page
+
+router = pages.router()
+data = aliases({"/recipe/{recipe}": "/recipes/{recipe}", "/recipe/{recipe}/dag": "/recipes/{recipe}"})
+
+KNOBS = 60
+"""Nodes whose parameters one form shows; who has more changes the recipe itself."""
+
+DONE = ("cached", "completed")
+TABS = (("", "Run"), ("/dag", "Graph"))
+
+
+@router.get("/recipe/{recipe}")
+async def recipe(request: Request, recipe: str, begun: Annotated[str, Query(alias="from")] = "") -> Response:
+    """What it takes, and the form that runs it; ``from`` names a run whose inputs it begins with."""
+    found = await ask(request, f"/recipes/{recipe}")
+    form = await run_form(request, found["recipe_id"], found["inputs"], found["nodes"], begun)
+    publication = await _said(request, f"/cache/{found['recipe_id']}/publish")
+    published = publication["published"] if publication else None
+    return await _tab(request, "recipe_run.html", found, form=form, published=published)
+
+
+@router.get("/recipe/{recipe}/dag")
+async def dag(request: Request, recipe: str) -> Response:
+    """Its DAG as a graph, and as a table."""
+    return await _tab(request, "recipe_dag.html", await ask(request, f"/recipes/{recipe}"), "/dag")
+
+
+@router.get("/recipe/{recipe}/steps/{place}")
+async def node(request: Request, recipe: str, place: int) -> Response:
+    """One node: for the panel beside the graph, and as a page."""
+    found = await ask(request, f"/recipes/{recipe}")
+    nodes = found["nodes"]
+    if not 0 <= place < len(nodes):
+        detail = f"recipe {found['name']} has no node {place}; it has {len(nodes)}"
+        raise RefusedError({"status": 404, "title": "Node not found", "detail": detail}, {})
+    this = nodes[place]
+    places = {each["id"]: number for number, each in enumerate(nodes)}
+    variable = next((each for each in found["inputs"] if each["node"] == this["id"]), None)
+    readers = [(places[each["id"]], each["id"]) for each in nodes if this["id"] in each["inputs"]]
+    reads = [(places[each], each) for each in this["inputs"]]
+    shown = {"node": this, "place": place, "variable": variable, "reads": reads, "readers": readers}
+    return await _tab(request, "recipe_node.html", found, "/dag", **shown)
+
+
+@router.get("/recipe/{recipe}/outlook/{run_id}")
+async def outlook(request: Request, recipe: str, run_id: str) -> Response:
+    """What a plan that waits will cost: how much of it is there already, and about how long the rest takes."""
+    run, plan = await asyncio.gather(ask(request, f"/runs/{run_id}"), ask(request, f"/api/run/{run_id}/plan"))
+    parts: Gateway = request.app.state.gateway
+    steps = plan["steps"]
+    counted = [step for step in steps if step["type"] != "SOURCE"]
+    left = [step for step in counted if step["status"] not in DONE]
+    kinds = Counter(step["type"] for step in left).most_common()
+    shown = {
+        "run": run,
+        "total": len(counted),
+        "cached": len(counted) - len(left),
+        "kinds": kinds,
+        "left_ms": estimate(steps, await typical(parts.pool, run["owner"])),
+    }
+    return await page(request, "outlook.html", **shown)
+
+
+@data.get("/recipe/{recipe}/graph")
+async def graph(request: Request, recipe: str) -> Response:
+    """Its DAG as ``static/dag.js`` draws it."""
+    found = await ask(request, f"/recipes/{recipe}")
+    return Json(drawn(found["nodes"], found["output"]))
+
+
+async def run_form(
+    request: Request, recipe: str, inputs: list[dict[str, Any]], nodes: list[dict[str, Any]], begun: str = ""
+) -> dict[str, Any]:
+    """Return what the form takes that runs a recipe, or an effect by itself.
+
+    Args:
+        recipe: its id, as runs name it.
+        begun: a run that it begins with; empty: none.
+    """
+    effects = sorted({str(config["effect"]) for _, config in map(inner, nodes) if config.get("effect")})
+    schemas = await asyncio.gather(*(_said(request, f"/effects/{each}") for each in effects))
+    known = {name: said for name, said in zip(effects, schemas, strict=True) if said}
+    made: list[Knobs] = knobs(nodes, known)
+    run = await ask(request, f"/runs/{begun}") if begun else None
+    chosen: dict[str, list[dict[str, Any]]] = {}
+    for each in run["inputs"] if run else ():
+        chosen[each["name"]] = list(await asyncio.gather(*(_object(request, cid) for cid in each["cids"])))
+    same = run is not None and run["recipe_cid"] == recipe and run["owner"] == await who(request)
+    return {
+        "recipe": recipe,
+        "inputs": inputs,
+        "chosen": chosen,
+        "knobs": made[:KNOBS],
+        "left_out": max(0, len(made) - KNOBS),
+        "run": run,
+        "rerun": begun if same else "",
+    }
+
+
+async def who(request: Request) -> str:
+    """Return the user who is signed in, as owners are named; empty: nobody."""
+    parts: Gateway = request.app.state.gateway
+    try:
+        session = await parts.access.session(request)
+    except NOBODY:
+        return ""
+    return session.user if session else ""
+
+
+async def _tab(request: Request, template: str, recipe: dict[str, Any], here: str = "", **shown: Any) -> Response:
+    base = f"/recipe/{recipe['recipe_id']}"
+    tabs = [(f"{base}{suffix}", name, suffix == here) for suffix, name in TABS]
+    own = recipe["owner"] == await who(request)
+    return await page(request, template, recipe=recipe, base=base, tabs=tabs, own=own, **shown)
+
+
+async def _said(request: Request, address: str) -> dict[str, Any] | None:
+    """Return what the API says there; None: it refuses."""
+    try:
+        found: dict[str, Any] = await ask(request, address)
+    except RefusedError:
+        return None
+    return found
+
+
+async def _object(request: Request, cid: str) -> dict[str, Any]:
+    """Return what is known of content; where nothing is, its CID alone."""
+    return await _said(request, f"/cache/{cid}") or {"cid": cid, "name": "", "media_type": "", "preview": {}}

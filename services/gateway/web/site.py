@@ -1,0 +1,47 @@
+"""All pages, in one router."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from services.gateway.web import (
+    account,
+    analysis,
+    client,
+    compare,
+    editor,
+    effects,
+    home,
+    item,
+    media,
+    recipe,
+    recipes,
+    run,
+    runs,
+    static_files,
+    storage,
+)
+
+router = APIRouter()
+for _pages in (
+    static_files.router,
+    home.router,
+    account.router,
+    client.router,
+    storage.router,
+    storage.data,
+    runs.router,
+    compare.router,
+    analysis.router,
+    run.router,
+    run.data,
+    media.router,
+    item.router,
+    editor.router,
+    recipes.router,
+    recipe.router,
+    recipe.data,
+    effects.router,
+    effects.pictures,
+):
+    router.include_router(_pages)

@@ -1,0 +1,94 @@
+"""``/storage``: places of one's own that get a copy of what is one's own; and what the server may forget."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from artdag_common.domain.retention import OPERATOR
+from artdag_common.domain.storage_kinds import KINDS
+from services.gateway.web import pages
+from services.gateway.web.asking import ask
+from services.gateway.web.pages import aliases, page
+
+router = pages.router()
+data = aliases({"/storage/{storage_id}/edit": "/storage/{storage_id}"})
+
+PAGE = 25
+STATES = ("made", "waiting", "failed")
+STANDING = {
+    "ready": "It works.",
+    "away": "It does not answer. Its copies wait, and are tried again by themselves.",
+    "refused": "It answers and says no. Nothing is tried before you test it, change it, or have it try again.",
+    "disabled": "It is turned off: nothing new is copied there.",
+}
+"""What the status of a place means."""
+
+KINDS_TOLD = [(kind.name, kind.label, kind.description) for kind in KINDS.values()]
+
+
+@router.get("/storage")
+async def places(request: Request, cursor: str = "") -> Response:
+    """All places of whoever looks, what they take here, and what kinds of places there are."""
+    found, usage, who = await asyncio.gather(
+        ask(request, "/storage", {"limit": PAGE, "cursor": cursor}),
+        ask(request, "/api/usage"),
+        ask(request, "/auth"),
+    )
+    return await page(
+        request,
+        "storage.html",
+        found=found,
+        usage=usage,
+        kinds=KINDS_TOLD,
+        operator=who["user"] == OPERATOR,
+        following=f"/storage?{urlencode({'cursor': found['next']})}" if found["next"] else "",
+    )
+
+
+@router.get("/storage/type/{kind}")
+async def new(request: Request, kind: str) -> Response:
+    """The form for a place of this kind."""
+    form = await ask(request, f"/storage/type/{kind}")
+    return await page(request, "storage_new.html", form=form, kinds=KINDS_TOLD, place=None)
+
+
+@router.get("/storage/{storage_id}")
+async def place(request: Request, storage_id: str, state: str = "", cursor: str = "") -> Response:
+    """One place: how it stands, and each copy there."""
+    found, copies = await asyncio.gather(
+        ask(request, f"/storage/{storage_id}"),
+        ask(request, f"/storage/{storage_id}/copies", {"limit": PAGE, "state": state, "cursor": cursor}),
+    )
+    base = f"/storage/{storage_id}"
+    following = urlencode({"state": state, "cursor": copies["next"]}) if copies["next"] else ""
+    return await page(
+        request,
+        "storage_place.html",
+        place=found,
+        form=await ask(request, f"/storage/type/{found['type']}"),
+        copies=copies,
+        base=base,
+        standing=STANDING.get(found["status"], ""),
+        states=[(each, f"{base}?state={each}" if each else base, each == state) for each in ("", *STATES)],
+        state=state,
+        following=f"{base}?{following}" if following else "",
+    )
+
+
+@router.get("/storage/{storage_id}/edit")
+async def edit(request: Request, storage_id: str) -> Response:
+    """The form that changes it."""
+    found = await ask(request, f"/storage/{storage_id}")
+    form = await ask(request, f"/storage/type/{found['type']}")
+    return await page(request, "storage_edit.html", place=found, form=form)
+
+
+@router.get("/cache/gc")
+async def garbage(request: Request, older_than_days: str = "") -> Response:
+    """What nobody needs. For the operator."""
+    report = await ask(request, "/cache/gc", {"older_than_days": older_than_days})
+    return await page(request, "garbage.html", report=report, days=older_than_days)

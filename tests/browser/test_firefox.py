@@ -1,0 +1,70 @@
+"""The pages in another engine than the one that all other tests use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from artdag_cli.system import System
+from artdag_cli.testing import browser_needed
+from tests.browser.firefox import NO_FIREFOX, Firefox, firefox, started
+from tests.browser.tour import PLACES, Tour
+
+pytestmark = pytest.mark.skipif(not firefox() and not browser_needed(), reason=NO_FIREFOX)
+
+SETTLED = """window.htmx && !document.querySelector("[data-waiting]:not([hidden]), [aria-busy=true]")
+  && [...document.images].every((each) => each.complete || each.loading === "lazy")"""
+OWN_PAGES = ("about:", "chrome:", "resource:", "moz-extension:", "data:", "blob:")
+
+
+@pytest.fixture(scope="module")
+async def fox(live: System, url: str) -> AsyncIterator[Firefox]:
+    """Firefox, signed in by the operator's link."""
+    if not firefox():
+        pytest.fail(NO_FIREFOX)
+    async with started() as it:
+        await it.go(f"{url}/login?token={live.token}")
+        yield it
+
+
+async def test_every_page_works(fox: Firefox, url: str, tour: Tour) -> None:
+    for place in PLACES:
+        if place.status != 200 or not place.signed_in:
+            continue
+        await fox.go(url + place.address.format(**tour))
+        await fox.until(SETTLED)
+        assert await fox.evaluate("document.querySelectorAll('h1').length") == 1, place.name
+        wide = await fox.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, place.name
+        assert fox.errors == [], place.name
+    assert [each for each in fox.requests if not each.startswith((url, *OWN_PAGES))] == []
+
+
+async def test_a_run_is_watched_and_its_result_is_there(
+    fox: Firefox, url: str, make_run: Callable[..., Awaitable[dict[str, Any]]], held: Callable[[], None]
+) -> None:
+    run = await make_run(3, wait=False)
+    await fox.go(f"{url}/run/{run['run_id']}")
+    await fox.until("document.querySelector('#standing [data-status=running]')")
+    await fox.evaluate("window.kept = true")
+    held()
+    await fox.until("document.querySelector('#standing [data-status=completed]')")
+    assert await fox.evaluate("window.kept")
+    assert fox.errors == []
+
+
+async def test_back_and_forward(fox: Firefox, url: str, tour: Tour) -> None:
+    await fox.go(f"{url}/runs")
+    await fox.until(SETTLED)
+    for name in ("recipes", "media"):
+        await fox.click(f'#places a[href="/{name}"]')
+        await fox.until(
+            f"location.pathname === '/{name}' && document.querySelector('h1').textContent.toLowerCase() === '{name}'"
+        )
+    await fox.evaluate("history.back()")
+    await fox.until("location.pathname === '/recipes' && document.querySelector('h1').textContent === 'Recipes'")
+    await fox.evaluate("history.forward()")
+    await fox.until("location.pathname === '/media' && document.querySelector('h1').textContent === 'Media'")
+    assert fox.errors == []

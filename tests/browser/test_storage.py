@@ -1,0 +1,148 @@
+"""``/storage``: a place is added, tested, changed, turned off and removed by hand; its copies are seen."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from playwright.async_api import Page, expect
+
+BAD = "status of 422"
+
+
+@pytest.fixture
+async def place(api: httpx.AsyncClient, folder: Path) -> AsyncIterator[dict[str, Any]]:
+    """A place, which is gone afterwards."""
+    body = {"type": "local", "name": f"disk {uuid4().hex[:6]}", "settings": {"path": str(folder)}}
+    answer = await api.post("/storage/add", json=body)
+    assert answer.status_code == 201, answer.text
+    found = answer.json()
+    yield found
+    await api.delete(f"/storage/{found['storage_id']}")
+
+
+async def test_a_place_is_added_by_a_form_that_says_what_is_wrong(
+    page: Page, api: httpx.AsyncClient, folder: Path, asset: str, expected: list[str]
+) -> None:
+    expected.append(BAD)
+    await page.goto("/storage")
+    await page.get_by_role("link", name="Add Local folder").click()
+    await expect(page.get_by_role("heading", name="Local folder")).to_be_visible()
+    name = f"attic {uuid4().hex[:6]}"
+    await page.get_by_label("Name").fill(name)
+    await page.get_by_label("Folder").fill("not absolute")
+    await page.get_by_role("button", name="Add this place").click()
+    wrong = page.get_by_label("Folder")
+    await expect(wrong).to_have_attribute("aria-invalid", "true")
+    await expect(page.get_by_text("an absolute path without ..")).to_be_visible()
+    await wrong.fill(str(folder))
+    await page.get_by_label("Room, in GB").fill("2.5")
+    await page.get_by_role("button", name="Add this place").click()
+    await expect(page.get_by_role("heading", name=name)).to_be_visible()
+    await expect(page.locator("#standing")).to_contain_text("of 2.5 GB")
+    found = next(each for each in (await api.get("/storage")).json()["storage"] if each["name"] == name)
+    assert found["capacity_bytes"] == 2_500_000_000
+    try:
+        await page.goto(f"/storage/{found['storage_id']}?state=made")
+        await expect(page.locator("#standing")).to_contain_text("It works")
+    finally:
+        await api.delete(f"/storage/{found['storage_id']}")
+
+
+async def test_a_test_says_what_it_found(page: Page, place: dict[str, Any], folder: Path) -> None:
+    await page.goto(f"/storage/{place['storage_id']}")
+    result = page.locator("[data-result]")
+    await page.get_by_role("button", name="Test it").click()
+    await expect(result).to_contain_text("It works")
+    shutil.rmtree(folder)
+    await page.get_by_role("button", name="Test it").click()
+    await expect(result).to_contain_text("It does not work")
+    await expect(page.locator("#standing")).to_contain_text("refused")
+
+
+async def test_a_place_is_changed_and_what_is_emptied_is_gone(
+    page: Page, place: dict[str, Any], api: httpx.AsyncClient
+) -> None:
+    address = f"/storage/{place['storage_id']}"
+    await api.patch(address, json={"capacity_bytes": 5_000_000})
+    await page.goto(address)
+    await page.get_by_role("link", name="Change").click()
+    await expect(page.get_by_label("Room, in GB")).to_have_value("0.005")
+    await page.get_by_label("Room, in GB").fill("")
+    await page.get_by_label("Name").fill("renamed")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_role("heading", name="renamed")).to_be_visible()
+    changed = (await api.get(address)).json()
+    assert (changed["name"], changed["capacity_bytes"]) == ("renamed", None)
+    assert changed["settings"] == place["settings"]
+
+
+async def test_a_place_is_turned_off_and_on(page: Page, place: dict[str, Any]) -> None:
+    await page.goto(f"/storage/{place['storage_id']}")
+    await page.get_by_role("button", name="Turn off").click()
+    await expect(page.locator("#standing")).to_contain_text("disabled")
+    await page.get_by_role("button", name="Turn on").click()
+    await expect(page.get_by_role("button", name="Turn off")).to_be_visible()
+
+
+async def test_a_place_is_removed_after_a_question(page: Page, place: dict[str, Any], api: httpx.AsyncClient) -> None:
+    await page.goto(f"/storage/{place['storage_id']}")
+    forget = page.get_by_role("button", name="Forget it")
+    await forget.click()
+    await page.get_by_role("dialog").get_by_role("button", name="No, go back").click()
+    await expect(forget).to_be_focused()
+    await forget.click()
+    await page.get_by_role("dialog").get_by_role("button", name="Forget it").click()
+    await expect(page.get_by_role("heading", name="Add a place")).to_be_visible()
+    assert (await api.get(f"/storage/{place['storage_id']}")).status_code == 404
+
+
+async def test_copies_that_failed_are_tried_again(
+    page: Page, place: dict[str, Any], api: httpx.AsyncClient, make_media: Callable[..., Awaitable[str]]
+) -> None:
+    address = f"/storage/{place['storage_id']}"
+    await api.patch(address, json={"capacity_bytes": 1})
+    cid = await make_media("image")
+    await page.goto(address)
+    await expect(page.locator("#standing")).to_be_visible()
+    failed = page.locator(f"#copy-{cid}")
+    while not await failed.filter(has_text="failed").count():
+        await page.goto(f"{address}?state=failed")
+    await api.patch(address, json={"capacity_bytes": None})
+    await page.goto(address)
+    again = page.get_by_role("button", name="Try again what failed or waits")
+    if await again.count():
+        await again.click()
+    while not await failed.filter(has_text="made").count():
+        await page.goto(f"{address}?state=made")
+
+
+async def test_secrets_are_asked_for_and_never_shown(page: Page) -> None:
+    await page.goto("/storage/type/s3")
+    secret = page.get_by_label("Secret access key")
+    await expect(secret).to_have_attribute("type", "password")
+    await expect(secret).to_have_attribute("autocomplete", "new-password")
+    await expect(page.get_by_label("Addressing")).to_have_value("path")
+    await expect(page.get_by_label("Endpoint")).to_have_value("https://s3.amazonaws.com")
+
+
+async def test_the_operator_sees_what_nobody_needs(page: Page) -> None:
+    await page.goto("/storage")
+    await page.get_by_role("link", name="What nobody needs any more").click()
+    await expect(page.get_by_role("heading", name="What nobody needs any more")).to_be_visible()
+    await page.get_by_label("Not used for so many days").fill("36000")
+    await page.get_by_role("button", name="Look again").click()
+    await expect(page.get_by_label("Not used for so many days")).to_have_value("36000")
+
+
+async def test_storage_is_for_people_who_are_signed_in(stranger_page: Page, expected: list[str]) -> None:
+    expected.append("status of 401")
+    answer = await stranger_page.goto("/storage")
+    assert answer
+    assert answer.status == 401
+    await expect(stranger_page.get_by_role("heading", name="Sign in first")).to_be_visible()
