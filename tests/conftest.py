@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from artdag_cli.system import ROOT, System, system
+from artdag_common.application import Application
+from artdag_common.eventstore import postgres
+from artdag_common.messaging.bus import Bus
 
 # Processes that tests start find the packages as these do, also where pytest is started by itself.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "libs")])
@@ -37,6 +40,24 @@ async def live(state: Path) -> AsyncIterator[System]:
     async with system(state / "live", 0, logs_to_files=True) as it:
         yield it
         assert not refusals(it), "a service lacks what it does: see messaging/permissions.py and eventstore/roles.py"
+
+
+@pytest.fixture(scope="session")
+async def bus(live: System) -> AsyncIterator[Bus]:
+    """A connection to the running system's bus."""
+    it = await Bus.connect(live.environment["NATS_URL"], "test")
+    yield it
+    await it.close()
+
+
+@pytest.fixture(scope="session")
+async def events(live: System, bus: Bus) -> AsyncIterator[Application]:
+    """The running system's event store."""
+    pool = await postgres.connect(live.environment["DATABASE_URL"], 2)
+    store = postgres.PostgresEventStore(pool, bus.committed)
+    yield Application(store)
+    await store.close()
+    await pool.close()
 
 
 def refusals(it: System) -> list[str]:

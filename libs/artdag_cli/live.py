@@ -92,7 +92,8 @@ class RunView:
                     self._add(step)
             case "RunStepsScheduled":
                 for step in data["steps"]:
-                    self._move(step["step"], "scheduled")
+                    if step["step"] in self._steps and self._steps[step["step"]].state != "running":
+                        self._move(step["step"], "scheduled")  # it may have begun while this was being stored
             case "StepStarted":
                 self._move_cached(event, "running")
             case "StepAttemptFailed":

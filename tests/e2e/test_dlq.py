@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -17,14 +16,6 @@ from artdag_common.messaging.dead_letters import COMMAND_ID, FROM
 from tests.e2e.test_cli import Cli, cli  # noqa: F401  (the fixture)
 
 REASON = "\x1b[2Jdisk on fire"
-
-
-@pytest.fixture
-async def bus(live: System) -> AsyncIterator[Bus]:
-    """The operator's connection."""
-    it = await Bus.connect(live.environment["NATS_URL"], "test")
-    yield it
-    await it.close()
 
 
 async def give(bus: Bus, subject: str = "") -> str:

@@ -18,7 +18,6 @@ from artdag_cli.__main__ import main
 from artdag_cli.system import ROOT, System
 from artdag_common.application import Application
 from artdag_common.domain.step import Step
-from artdag_common.eventstore import postgres
 from artdag_common.messaging.bus import Bus
 from tests.integration.gateway.people import signing_in
 from tests.processes import below, hear_signals
@@ -55,24 +54,6 @@ async def api(live: System) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": f"Bearer {live.token}"}
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{live.port}", headers=headers, timeout=90) as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-async def bus(live: System) -> AsyncIterator[Bus]:
-    """A connection to the running system's bus."""
-    it = await Bus.connect(live.environment["NATS_URL"], "test")
-    yield it
-    await it.close()
-
-
-@pytest.fixture(scope="module")
-async def events(live: System, bus: Bus) -> AsyncIterator[Application]:
-    """The running system's events."""
-    pool = await postgres.connect(live.environment["DATABASE_URL"], 2)
-    store = postgres.PostgresEventStore(pool, bus.committed)
-    yield Application(store)
-    await store.close()
-    await pool.close()
 
 
 @pytest.fixture(scope="module")

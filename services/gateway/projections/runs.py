@@ -341,7 +341,7 @@ class _Batch:
             row.started_at, row.attempt, row.attempts = twin.started_at, twin.attempt, twin.attempts
             row.error, row.error_code = twin.error, twin.error_code
             self.move(row, twin.status)
-        elif row.started_at is not None:
+        elif row.started_at is not None and row.duration_ms is None:
             self.move(row, "running")
 
     def _lose(self, run: RunRow, failed: FailedStep) -> None:
@@ -371,10 +371,14 @@ class _Batch:
                 self.move(row, "cancelled")
 
     def _apply_early(self, row: StepRow, event: Step.Event) -> None:
-        """Note whether an executor works on a step that its run has not asked for yet, as far as is known here."""
-        begun = isinstance(event, Step.Started)
-        row.started_at = event.timestamp if begun else None
-        row.attempt = event.attempt if isinstance(event, Step.Started) else 0
+        """Note what an executor makes of a step that its run has not asked for yet, as far as is known here."""
+        match event:
+            case Step.Started():
+                row.attempt, row.started_at, row.duration_ms = event.attempt, event.timestamp, None
+            case Step.Completed():
+                row.attempt, row.duration_ms = event.attempt, event.duration_ms
+            case _:
+                row.attempt, row.started_at, row.duration_ms = 0, None, None
         self.touched[(row.run_id, row.step)] = row
 
     def _apply_to_step(self, row: StepRow, event: Step.Event) -> None:

@@ -18,9 +18,7 @@ import httpx
 import pytest
 
 from artdag_cli.system import System
-from artdag_common.application import Application
-from artdag_common.eventstore import postgres
-from artdag_common.messaging.bus import Bus
+from tests.conftest import bus, events  # noqa: F401  (of the running system, before those of tests/integration)
 
 Event = dict[str, Any]
 
@@ -54,24 +52,6 @@ async def stranger(live: System, url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client without a token."""
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-async def bus(live: System) -> AsyncIterator[Bus]:
-    """A connection to the running system's bus."""
-    it = await Bus.connect(live.environment["NATS_URL"], "test")
-    yield it
-    await it.close()
-
-
-@pytest.fixture(scope="session")
-async def events(live: System, bus: Bus) -> AsyncIterator[Application]:
-    """The running system's event store."""
-    pool = await postgres.connect(live.environment["DATABASE_URL"], 2)
-    store = postgres.PostgresEventStore(pool, bus.committed)
-    yield Application(store)
-    await store.close()
-    await pool.close()
 
 
 @pytest.fixture

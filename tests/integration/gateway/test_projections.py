@@ -297,10 +297,10 @@ async def branches(app: Application) -> None:
 
 async def shared_while_it_runs(app: Application) -> None:
     """Two runs of other people that need one step, which has begun when the second one asks for it."""
-    for run_id in ("early", "late", "prompt", "gone"):
+    for run_id in ("early", "late", "prompt", "gone", "over"):
         life = Life(app, run_id, owner=run_id)
         source, step = planned(run_id, 2)
-        cache_id = {"prompt": "at-once", "gone": "not-any-more"}.get(run_id, "begun")
+        cache_id = {"prompt": "at-once", "gone": "not-any-more", "over": "over-at-once"}.get(run_id, "begun")
         life.run.plan_steps([source, replace(step, cache_id=cache_id)], life.now)
         life.run.complete_plan(f"bafyplan{run_id}", f"plan-{run_id}", 1, life.now)
         if cache_id != "begun":
@@ -308,8 +308,12 @@ async def shared_while_it_runs(app: Application) -> None:
             begun = Step.begin(cache_id, "x", "NOOP", "l", life.now)
             if run_id == "gone":
                 begun.cancel(life.now)
+            elif run_id == "over":
+                begun.complete("bafyover", 3, "video/mp4", 7, life.now)
             await app.save(begun, f"{cache_id}/1")
         life.run.schedule(life.now, {})
+        if run_id == "over":
+            life.run.take({cache_id: "bafyover"}, life.now, {})
         await life.save()
         if run_id == "early":
             await app.save(Step.begin("begun", "x", "NOOP", "l", life.now), "begun/1")
@@ -450,6 +454,9 @@ async def test_a_step_that_begins_while_it_is_being_asked_for_is_shown_as_runnin
     prompt, gone = [await runs.step(pool, run, 1) for run in ("prompt", "gone")]
     assert (prompt["status"], prompt["attempt"]) == ("running", 1)
     assert (gone["status"], gone["started_at"]) == ("scheduled", None)
+    over = step_view(await runs.step(pool, "over", 1))
+    assert (over["status"], over["output_cid"], over["attempt"]) == ("completed", "bafyover", 1)
+    assert (over["duration_ms"], [each["status"] for each in over["attempts"]]) == (7, ["completed"])
 
 
 async def test_the_rows_say_what_is_known_of_content(pool, history):
@@ -561,7 +568,7 @@ async def test_an_older_shape_is_made_anew(pool, history):
     columns = await pool.fetch("SELECT column_name FROM information_schema.columns WHERE table_name = 'rm_tokens'")
     assert "old" not in {row["column_name"] for row in columns}
     await projector.rebuild(pool)
-    assert await pool.fetchval("SELECT count(*) FROM rm_runs") == 14
+    assert await pool.fetchval("SELECT count(*) FROM rm_runs") == 15
 
 
 class Watched:
@@ -602,7 +609,9 @@ async def test_two_gateways_at_once_and_a_stream_that_is_lost(app, pool, own, ow
     await relay.start()
     one, two = Watched(own_bus, pool), Watched(own_bus, pool)
     try:
-        await asyncio.gather(one.projector.start(), two.projector.start())
+        async with pool.acquire() as other, other.transaction():  # neither reads on before both have begun
+            await other.execute("SELECT FROM rm_position FOR UPDATE")
+            await asyncio.gather(one.projector.start(), two.projector.start())
         last = 0
         for turn in range(30):
             last = await one_more(app, pool, f"aa{turn}")
@@ -611,9 +620,7 @@ async def test_two_gateways_at_once_and_a_stream_that_is_lost(app, pool, own, ow
         for turn in range(3):
             last = await one_more(app, pool, f"bb{turn}")
         await asyncio.gather(one.reach(last), two.reach(last))
-        seen = (one.positions, two.positions)
-        assert min(each[0] for each in seen) == 1  # the other may have begun when the first had read some already
-        assert [list(range(each[0], last + 1)) for each in seen] == [*seen]
+        assert one.positions == two.positions == list(range(1, last + 1))
         assert one.projector.running
         assert two.projector.running
         assert await pool.fetchval("SELECT position FROM rm_position") == last
