@@ -35,7 +35,11 @@ MOST_BYTES = 6_000_000
 """Of the whole folder."""
 
 COLOURS, FLAT = 96, 32
-TABS = 4
+"""Of a picture's palette: all, and those taken over exactly, which are the page's own."""
+
+TABS = 1
+"""Pages opened side by side; with several, Chromium at times shows parts of a tall page twice."""
+
 TALLEST = 1000
 """Pixels: what is further down is like what is shown."""
 

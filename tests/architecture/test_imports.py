@@ -62,5 +62,6 @@ def test_no_service_loads_media_libraries(module: str) -> None:
 
 def test_importing_a_module_only_defines_names() -> None:
     """No service reads its settings, connects or starts anything before its main function runs."""
-    loaded = loaded_by(*(f"services.{s}.__main__" for s in ("gateway", "planner", "executor", "cache", "auth")))
+    services = ("gateway", "planner", "executor", "cache", "auth")
+    loaded = loaded_by(*(f"services.{each}.{part}" for each in services for part in ("__main__", "wiring")))
     assert "services.planner.wiring" in loaded

@@ -13,7 +13,7 @@ from artdag_common.domain.failure import BAD_INPUT, KINDS, POLICIES
 from artdag_common.domain.recipe_yaml import parse_recipe
 from artdag_common.domain.run import FINISHED
 from services.gateway.api.steering import router
-from services.gateway.api.wishes import FARTHEST_DAYS, LONGEST_SECONDS, Forcing, Priority
+from services.gateway.api.wishes import FARTHEST_DAYS, LONGEST_SECONDS, Changing, Priority
 from services.gateway.projections.runs import GIVEN, UNFINISHED
 from services.planner.scheduling import AGEING_SECONDS, PRIORITIES
 
@@ -55,7 +55,7 @@ def test_every_status_has_its_row() -> None:
 
 
 def test_every_wish_has_its_row_and_its_bounds() -> None:
-    assert rows("Field").keys() == Forcing.model_fields.keys()
+    assert rows("Field").keys() == Changing.model_fields.keys()
     assert Priority.__args__ == PRIORITIES
     assert f"{LONGEST_SECONDS:,} (30 days)" in GUIDE
     assert f"at most {FARTHEST_DAYS} days" in GUIDE

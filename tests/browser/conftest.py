@@ -46,7 +46,7 @@ from tests.integration.gateway.conftest import (
 __all__ = ["api", "asset", "bus", "chain", "finish", "follow", "held", "make_recipe", "scheduled", "stranger", "url"]
 
 HERE = Path(__file__).parent
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
 OWN = ("data:", "blob:", "about:")
 DESKTOP, PHONE = (1280, 800), (390, 800)
 FRAMES = 24

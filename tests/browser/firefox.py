@@ -26,6 +26,7 @@ PROGRAMS = ("firefox-esr", "firefox")
 NO_FIREFOX = "this test needs Firefox, which is not here: apt install firefox-esr (as root)"
 START_SECONDS = 60
 ANSWER_SECONDS = 60
+LOOK_SECONDS = 5
 LISTENS = re.compile(rb"WebDriver BiDi listening on (ws://\S+)")
 MESSAGE_BYTES = 64 << 20
 EVENTS = ["log.entryAdded", "network.beforeRequestSent"]
@@ -117,27 +118,12 @@ class Firefox:
         """Wait until an expression of the page's is true, also where another page comes meanwhile."""
         async with asyncio.timeout(ANSWER_SECONDS):
             while True:
-                with contextlib.suppress(NotNowError):
-                    await self.evaluate(
-                        f"new Promise((done) => {{ const look = () => ({condition});"
-                        " const again = () => look() ? done(true) : setTimeout(again, 20); again(); })"
-                    )
-                    return
-
-    async def click(self, selector: str) -> None:
-        """Click the middle of an element."""
-        x, y = await self.evaluate(
-            f"(() => {{ const each = document.querySelector({selector!r}); each.scrollIntoView({{block: 'center'}});"
-            " const box = each.getBoundingClientRect();"
-            " return [Math.round(box.x + box.width / 2), Math.round(box.y + box.height / 2)]; })()"
-        )
-        actions = [
-            {"type": "pointerMove", "x": x, "y": y},
-            {"type": "pointerDown", "button": 0},
-            {"type": "pointerUp", "button": 0},
-        ]
-        source = {"type": "pointer", "id": "mouse", "actions": actions}
-        await self.ask("input.performActions", context=self._tab, actions=[source])
+                # What a page is asked as it is left may be refused, or never answered.
+                with contextlib.suppress(NotNowError, TimeoutError):
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        if await self.evaluate(f"Boolean({condition})"):
+                            return
+                await asyncio.sleep(0.05)
 
 
 @asynccontextmanager

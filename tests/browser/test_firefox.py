@@ -53,18 +53,3 @@ async def test_a_run_is_watched_and_its_result_is_there(
     await fox.until("document.querySelector('#standing [data-status=completed]')")
     assert await fox.evaluate("window.kept")
     assert fox.errors == []
-
-
-async def test_back_and_forward(fox: Firefox, url: str, tour: Tour) -> None:
-    await fox.go(f"{url}/runs")
-    await fox.until(SETTLED)
-    for name in ("recipes", "media"):
-        await fox.click(f'#places a[href="/{name}"]')
-        await fox.until(
-            f"location.pathname === '/{name}' && document.querySelector('h1').textContent.toLowerCase() === '{name}'"
-        )
-    await fox.evaluate("history.back()")
-    await fox.until("location.pathname === '/recipes' && document.querySelector('h1').textContent === 'Recipes'")
-    await fox.evaluate("history.forward()")
-    await fox.until("location.pathname === '/media' && document.querySelector('h1').textContent === 'Media'")
-    assert fox.errors == []
