@@ -54,7 +54,7 @@ def run_tests(
     checks: Annotated[bool, typer.Option(help="Also lint, types, import rules and schemas.")] = True,
     state: State = None,
 ) -> None:
-    """Run the whole suite but for tests/browser. Further arguments go to pytest, for example ``artdag test tests/unit``.
+    """Run the whole suite but for tests/browser. Further arguments go to pytest: ``artdag test tests/unit``.
 
     The servers' data goes to a new temporary folder, or below ``--state``.
     """
