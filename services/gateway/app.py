@@ -69,6 +69,7 @@ from services.gateway.problems import Json, hint_of, problem, reason
 from services.gateway.repeating import Repeatable, Repeated
 from services.gateway.web import pages, site
 from services.gateway.web.asking import RefusedError
+from services.gateway.web.pages import name_pages
 
 STATUS: dict[type[ArtdagError], int] = {
     ArtdagError: 409,
@@ -256,6 +257,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             for operation in operations.values():
                 operation["responses"] = corrected(operation["responses"])
         link(schema["paths"])
+        name_pages(schema["paths"], site.PARTS)
         name_keys(schema["paths"])
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)

@@ -8,7 +8,8 @@ nothing comes from another host.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from http import HTTPStatus
@@ -47,6 +48,7 @@ from services.gateway.web.words import when
 
 TEMPLATES = Path(__file__).with_name("templates")
 HTML = "text/html"
+PLACEHOLDER = re.compile(r"{[^}]+}")
 DATA = ("application/json", "application/activity+json", "application/ld+json")
 THEMES = ("light", "dark")
 THEME = "artdag_theme"
@@ -133,6 +135,21 @@ def _alias(api: str) -> Callable[[Request], Awaitable[Response]]:
 def router() -> APIRouter:
     """Return a router for pages. It has to be included before those of the API."""
     return APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+def name_pages(paths: dict[str, Any], site: Sequence[APIRouter]) -> None:
+    """Say in an OpenAPI document where browsers get pages.
+
+    Args:
+        paths: of the document.
+        site: the routers of all pages.
+    """
+    routes = [each for router in site for each in router.routes]
+    places = {PLACEHOLDER.sub("{}", each.path) for each in routes if isinstance(each, PageRoute)}
+    for there, operations in paths.items():
+        if "get" in operations and PLACEHOLDER.sub("{}", there) in places:
+            content = operations["get"]["responses"]["200"].setdefault("content", {})
+            content[HTML] = {"schema": {"type": "string"}, "example": "<!doctype html>…"}
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -18,6 +19,7 @@ from services.gateway.web import pages
 from services.gateway.web.asking import RefusedError, ask
 from services.gateway.web.controls import Knobs, inner, knobs
 from services.gateway.web.pages import NOBODY, aliases, page
+from services.gateway.web.recipes import Chosen
 
 router = pages.router()
 data = aliases({"/recipe/{recipe}": "/recipes/{recipe}", "/recipe/{recipe}/dag": "/recipes/{recipe}"})
@@ -30,10 +32,12 @@ TABS = (("", "Run"), ("/dag", "Graph"))
 
 
 @router.get("/recipe/{recipe}")
-async def recipe(request: Request, recipe: str, begun: Annotated[str, Query(alias="from")] = "") -> Response:
-    """What it takes, and the form that runs it; ``from`` names a run whose inputs it begins with."""
+async def recipe(
+    request: Request, recipe: str, media: Chosen, begun: Annotated[str, Query(alias="from")] = ""
+) -> Response:
+    """What it takes, and the form that runs it; ``from`` names a run whose inputs it begins with, ``media`` content."""
     found = await ask(request, f"/recipes/{recipe}")
-    form = await run_form(request, found["recipe_id"], found["inputs"], found["nodes"], begun)
+    form = await run_form(request, found["recipe_id"], found["inputs"], found["nodes"], begun, media)
     publication = await _said(request, f"/cache/{found['recipe_id']}/publish")
     published = publication["published"] if publication else None
     return await _tab(request, "recipe_run.html", found, form=form, published=published)
@@ -89,13 +93,19 @@ async def graph(request: Request, recipe: str) -> Response:
 
 
 async def run_form(
-    request: Request, recipe: str, inputs: list[dict[str, Any]], nodes: list[dict[str, Any]], begun: str = ""
+    request: Request,
+    recipe: str,
+    inputs: list[dict[str, Any]],
+    nodes: list[dict[str, Any]],
+    begun: str = "",
+    media: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what the form takes that runs a recipe, or an effect by itself.
 
     Args:
         recipe: its id, as runs name it.
         begun: a run that it begins with; empty: none.
+        media: CIDs of what goes into the first inputs that take it, after what the run had there.
     """
     effects = sorted({str(config["effect"]) for _, config in map(inner, nodes) if config.get("effect")})
     schemas = await asyncio.gather(*(_said(request, f"/effects/{each}") for each in effects))
@@ -105,6 +115,7 @@ async def run_form(
     chosen: dict[str, list[dict[str, Any]]] = {}
     for each in run["inputs"] if run else ():
         chosen[each["name"]] = list(await asyncio.gather(*(_object(request, cid) for cid in each["cids"])))
+    put_in(await asyncio.gather(*(_object(request, cid) for cid in media)), inputs, chosen)
     same = run is not None and run["recipe_cid"] == recipe and run["owner"] == await who(request)
     return {
         "recipe": recipe,
@@ -115,6 +126,17 @@ async def run_form(
         "run": run,
         "rerun": begun if same else "",
     }
+
+
+def put_in(media: Sequence[dict[str, Any]], inputs: Sequence[dict[str, Any]], chosen: dict[str, Any]) -> None:
+    """Put each piece of content into the first input of its kind that has room: a list, or one that has nothing."""
+    for it in media:
+        kind = (it["media_type"] or "").partition("/")[0]
+        for each in inputs:
+            there = chosen.setdefault(each["name"], [])
+            if each["type"] in (kind, "any") and (each["list"] or not there):
+                there.append(it)
+                break
 
 
 async def who(request: Request) -> str:

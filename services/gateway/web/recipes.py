@@ -6,13 +6,14 @@ import asyncio
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
-import yaml
+from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from artdag_common.domain.recipe_yaml import parse_recipe
 from services.gateway.web import pages
 from services.gateway.web.asking import RefusedError, ask
 from services.gateway.web.pages import page
@@ -20,6 +21,9 @@ from services.gateway.web.pages import page
 router = pages.router()
 
 PAGE = 24
+Chosen = Annotated[list[str], Query(default_factory=list, max_length=50)]
+"""CIDs of media that a recipe is to be run on."""
+
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "recipes"
 """In the repository; a server that was installed without it has none to offer."""
 
@@ -39,18 +43,18 @@ def examples() -> tuple[Example, ...]:
     found = []
     for file in sorted(EXAMPLES.glob("*.yaml")):
         source = file.read_text()
-        said = yaml.safe_load(source)
-        found.append(Example(said["name"], said.get("description", ""), source))
+        said = parse_recipe(source)
+        found.append(Example(said.name, said.description, source))
     return tuple(found)
 
 
 @router.get("/recipes")
-async def recipes(request: Request, name: str = "", owner: str = "", cursor: str = "") -> Response:
-    """One page of recipes, with their inputs at a glance."""
+async def recipes(request: Request, media: Chosen, name: str = "", owner: str = "", cursor: str = "") -> Response:
+    """One page of recipes, with their inputs at a glance; ``media``: what one is looked for to be used with."""
     asked = {"limit": PAGE, "name": name, "owner": owner, "cursor": cursor}
     found = await ask(request, "/recipes", asked)
     details = await asyncio.gather(*(detail(request, each) for each in found["recipes"]))
-    shown = {"found": found, "recipes": details, "name": name, "owner": owner, "examples": examples()}
+    shown = {"found": found, "recipes": details, "name": name, "owner": owner, "examples": examples(), "media": media}
     return await page(request, "recipes.html", **shown)
 
 

@@ -22,8 +22,7 @@ from services.gateway.web import (
     storage,
 )
 
-router = APIRouter()
-for _pages in (
+PARTS = (
     static_files.router,
     home.router,
     account.router,
@@ -43,5 +42,8 @@ for _pages in (
     recipe.data,
     effects.router,
     effects.pictures,
-):
-    router.include_router(_pages)
+)
+
+router = APIRouter()
+for _part in PARTS:
+    router.include_router(_part)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from markupsafe import Markup
 
@@ -82,6 +83,11 @@ def when(moment: str | datetime | None) -> Markup:
     )
 
 
+def address(query: Mapping[str, Any]) -> str:
+    """Return the query of an address; a list is named once for each of its members, what is empty is left out."""
+    return urlencode({name: value for name, value in query.items() if value}, doseq=True)
+
+
 def status(word: str) -> str:
     """Return how a status is called on a page."""
     return STATUS_WORDS.get(word, word)
@@ -95,5 +101,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "plural": plural,
     "short": short,
     "when": when,
+    "address": address,
     "status": status,
 }

@@ -157,7 +157,9 @@ async def test_content_is_shown_as_activitypub_where_that_is_asked_for(api, stra
         assert answer.json()["id"] == published["object"], accept
         assert answer.headers["content-type"] == (ACTIVITY_JSON if ACTIVITY_JSON in accept else profile)
         assert "Accept" in answer.headers["vary"]
-    for accept in ("*/*", "application/json", f"text/html, {ACTIVITY_JSON};q=0.9", "application/ld+json", "nonsense"):
+    page = await stranger.get(f"/cache/{asset}", headers={"Accept": f"text/html, {ACTIVITY_JSON};q=0.9"})
+    assert page.headers["content-type"].startswith("text/html")
+    for accept in ("*/*", "application/json", "application/ld+json", "nonsense"):
         assert (await stranger.get(f"/cache/{asset}", headers={"Accept": accept})).json()["cid"] == asset, accept
     await api.delete(f"/cache/{asset}/publish")
     answer = await stranger.get(f"/cache/{asset}", headers=AS_ACTIVITY)

@@ -14,7 +14,9 @@ from services.gateway.drawing import drawn
 from services.gateway.estimating import estimate
 from services.gateway.web.controls import Control, knobs, notch
 from services.gateway.web.editor import FIRST, readable
+from services.gateway.web.recipe import put_in
 from services.gateway.web.recipes import examples
+from services.gateway.web.words import address
 
 INPUTS = "inputs:\n  a: {type: video}\n  b: {type: video}\n  music: {type: audio}\n"
 
@@ -146,3 +148,27 @@ def test_what_a_program_wrote_is_read_in_lines_and_means_the_same() -> None:
 
 def test_a_new_recipe_begins_with_one_that_can_be_saved() -> None:
     assert parse_recipe(FIRST).output == "result"
+
+
+def test_chosen_media_goes_into_the_first_input_that_takes_it() -> None:
+    kinds = {
+        "film": "video/mp4",
+        "other": "video/webm",
+        "third": "video/mp4",
+        "song": "audio/wav",
+        "text": "text/plain",
+    }
+    media = [{"cid": cid, "media_type": kind} for cid, kind in kinds.items()] + [{"cid": "lost", "media_type": ""}]
+    wanted = (("a", "video", False), ("b", "video", False), ("more", "any", True), ("music", "audio", False))
+    inputs = [{"name": name, "type": kind, "list": many} for name, kind, many in wanted]
+    chosen: dict[str, Any] = {"a": [{"cid": "there already"}]}
+    put_in(media, inputs, chosen)
+    assert {name: [each["cid"] for each in found] for name, found in chosen.items() if found} == {
+        "a": ["there already"],
+        "b": ["film"],
+        "more": ["other", "third", "song", "text", "lost"],
+    }
+
+
+def test_an_address_names_each_member_of_a_list() -> None:
+    assert address({"name": "a b", "owner": "", "media": ["x", "y"], "cursor": None}) == "name=a+b&media=x&media=y"
