@@ -164,9 +164,11 @@ class Engine:
                         each.step for e in run.pending_events if isinstance(e, Run.StepsScheduled) for each in e.steps
                     ]
                     stopped = _stopped(run)
-                    early = version > 0 and not run.finished
+                    planned = any(isinstance(each, Run.StepsPlanned) for each in run.pending_events)
+                    early = version > 0 and not run.finished and not planned
                     if early:
                         # Steps are shared by their cache ids and may run twice, so they need not wait for the commit.
+                        # Those that are just planned do: whoever follows events has to know by then whose they are.
                         await self._send(run, scheduled)
                     found = await self._seen([*needs, *needed(run, self._infrastructure)], run)
                     result = await self._app.append(
