@@ -16,41 +16,44 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 app = typer.Typer(no_args_is_help=True, help="Measure, beside a named peer, in the same run.")
 
 
+def _run(name: str, context: typer.Context, option: str = "", state: State = None) -> None:
+    """Run a benchmark and exit as it does. ``option``: what it calls the folder that is given as ``--state``."""
+    place = [option, str(state_folder(state))] if state else []
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *place, *context.args]
+    raise typer.Exit(subprocess.call(command))
+
+
 @app.command(context_settings=PASSED_ON)
 def engine(context: typer.Context, state: State = None) -> None:
     """1,000 no-op steps in 20 layers of 50 through the whole stack, beside Celery with Redis.
 
     Runs a system of its own, in a new temporary folder, or below ``--state``.
     """
-    place = ["--folder", str(state_folder(state))] if state else []
-    command = [sys.executable, str(ROOT / "benchmarks" / "engine.py"), *place, *context.args]
-    raise typer.Exit(subprocess.call(command))
+    _run("engine", context, "--folder", state)
 
 
 @app.command(context_settings=PASSED_ON)
 def media(context: typer.Context) -> None:
     """Renders of 720p, beside the ffmpeg command line (``--ffmpeg``) and MoviePy (``--moviepy``), where they are."""
-    raise typer.Exit(subprocess.call([sys.executable, str(ROOT / "benchmarks" / "media.py"), *context.args]))
+    _run("media", context)
 
 
 @app.command(context_settings=PASSED_ON)
 def beats(context: typer.Context) -> None:
     """Beats of ten generated tracks, beside librosa, by mir_eval's F-measure."""
-    raise typer.Exit(subprocess.call([sys.executable, str(ROOT / "benchmarks" / "beats.py"), *context.args]))
+    _run("beats", context)
 
 
 @app.command(context_settings=PASSED_ON)
 def effects(context: typer.Context) -> None:
     """What each effect costs a frame of 720p, beside a copy of the frame."""
-    raise typer.Exit(subprocess.call([sys.executable, str(ROOT / "benchmarks" / "effects.py"), *context.args]))
+    _run("effects", context)
 
 
 @app.command(context_settings=PASSED_ON)
 def content(context: typer.Context, state: State = None) -> None:
     """What naming content costs, beside plain SHA-256; with ``--state``, also uploads to the system that runs there."""
-    place = ["--state", str(state_folder(state))] if state else []
-    command = [sys.executable, str(ROOT / "benchmarks" / "content.py"), *place, *context.args]
-    raise typer.Exit(subprocess.call(command))
+    _run("content", context, "--state", state)
 
 
 @app.command(context_settings=PASSED_ON)
@@ -59,9 +62,7 @@ def sharing(context: typer.Context, state: State = None) -> None:
 
     Runs a system of its own, in a new temporary folder, or below ``--state``.
     """
-    place = ["--folder", str(state_folder(state))] if state else []
-    command = [sys.executable, str(ROOT / "benchmarks" / "sharing.py"), *place, *context.args]
-    raise typer.Exit(subprocess.call(command))
+    _run("sharing", context, "--folder", state)
 
 
 @app.command(context_settings=PASSED_ON)
@@ -70,9 +71,7 @@ def endurance(context: typer.Context, state: State = None) -> None:
 
     Runs a system of its own, in a new temporary folder, or below ``--state``.
     """
-    place = ["--folder", str(state_folder(state))] if state else []
-    command = [sys.executable, str(ROOT / "benchmarks" / "endurance.py"), *place, *context.args]
-    raise typer.Exit(subprocess.call(command))
+    _run("endurance", context, "--folder", state)
 
 
 @app.command(context_settings=PASSED_ON)
@@ -81,9 +80,7 @@ def pages(context: typer.Context, state: State = None) -> None:
 
     Runs a system of its own, in a new temporary folder, or below ``--state``.
     """
-    place = ["--folder", str(state_folder(state))] if state else []
-    command = [sys.executable, str(ROOT / "benchmarks" / "pages.py"), *place, *context.args]
-    raise typer.Exit(subprocess.call(command))
+    _run("pages", context, "--folder", state)
 
 
 @app.command(context_settings=PASSED_ON)
@@ -92,9 +89,7 @@ def dag(context: typer.Context, state: State = None) -> None:
 
     Runs a system of its own, in a new temporary folder, or below ``--state``.
     """
-    place = ["--folder", str(state_folder(state))] if state else []
-    command = [sys.executable, str(ROOT / "benchmarks" / "dag.py"), *place, *context.args]
-    raise typer.Exit(subprocess.call(command))
+    _run("dag", context, "--folder", state)
 
 
 @app.callback()
