@@ -384,7 +384,7 @@ class _Batch:
     def _apply_to_step(self, row: StepRow, event: Step.Event) -> None:
         match event:
             case Step.Started():
-                row.attempt, row.started_at = event.attempt, event.timestamp
+                row.attempt, row.started_at, row.duration_ms = event.attempt, event.timestamp, None
                 self.move(row, "running")
             case Step.AttemptFailed():
                 _add_attempt(row, event)
