@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import io
@@ -148,11 +149,14 @@ def work(order: WorkOrder, pipe: Connection, said: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        pipe.send(_run(order, pipe))
+        came: object = _run(order, pipe)
     except Exception as error:
-        pipe.send(broken_by(error))
-    finally:
-        pipe.close()
+        came = broken_by(error)
+    with contextlib.suppress(OSError, ValueError):  # nobody hears it any more
+        sys.stdout.flush()
+        sys.stderr.flush()
+    pipe.send(came)  # the last word: whoever hears it ends this process
+    pipe.close()
 
 
 def _run(order: WorkOrder, pipe: Connection) -> Finished | Long:

@@ -18,6 +18,11 @@ from services.planner.slots import Claim, NoSlots, Slots
 PRESENT_SECONDS = 2.0
 """How long a user who wants nothing at the moment counts as somebody who will: between two steps of a chain."""
 
+EXPECTED_SECONDS = 0.1
+"""How long the room that a user's only step leaves is kept for the next one. A chain asks for it a moment later, and
+would else wait each time for a step of somebody else who was there just before (anticipatory scheduling: Iyer and
+Druschel, SOSP 2001)."""
+
 TOGETHER = {"inline": 64}
 """How many steps of a work class travel in one message; of a class that takes its time each goes alone, so that it
 goes to whoever has a hand free."""
@@ -76,6 +81,9 @@ class Dispatcher:
         self._out: dict[str, tuple[str, str]] = {}  # cache id → work class, and the user it was granted to
         self._room: dict[str, Counter[str]] = defaultdict(Counter)  # work class → user → steps that are out
         self._present: dict[str, float] = {}  # user → when it wanted a step last
+        # work class → user → until when room is kept for its next step
+        self._expected: dict[str, dict[str, float]] = defaultdict(dict)
+        self._keeping: set[asyncio.Task[None]] = set()
         self._full: set[str] = set()  # classes without a free slot, and below those who have no more; until one ends
         self._refused: dict[str, set[str]] = defaultdict(set)
 
@@ -114,7 +122,11 @@ class Dispatcher:
     async def settle(self, cache_ids: Iterable[str]) -> None:
         """Note that steps have ended, whoever sent them, and fill the room they leave."""
         async with self._lock:
-            await self._free(cache_ids)
+            ended = list(cache_ids)
+            went = {self._out[cache_id] for cache_id in ended if cache_id in self._out}
+            await self._free(ended)
+            for work_class, user in went:
+                self._expect(work_class, user)
             await self._fill()
 
     async def recall(self, cache_ids: Iterable[str]) -> None:
@@ -123,13 +135,18 @@ class Dispatcher:
             await self._free(cache_ids, abandoned=True)
             await self._fill()
 
-    async def withdraw(self, run_id: str, among: Collection[str] | None = None) -> None:
-        """Forget what a run still waits to send, or only that ``among`` it, unless another run needs it too."""
+    async def withdraw(self, run_id: str, among: Collection[str] | None = None) -> set[str]:
+        """Forget what a run still waits to send, or only that ``among`` it, unless another run needs it too.
+
+        Returns:
+            What is forgotten, and so was not sent from here.
+        """
         async with self._lock:
-            for turns in self._turns.values():
-                for cache_id in turns.withdraw(run_id, among):
-                    del self._steps[cache_id]
+            left = {cache_id for turns in self._turns.values() for cache_id in turns.withdraw(run_id, among)}
+            for cache_id in left:
+                del self._steps[cache_id]
             await self._fill()
+            return left
 
     async def fill(self) -> None:
         """Send what there is room for."""
@@ -147,9 +164,34 @@ class Dispatcher:
         wish = Wish(asker.run_id, asker.user, asker.priority, self._clock(), weight)
         self._present[asker.user] = wish.since
         for work_class, step in due:
+            self._expected[work_class].pop(asker.user, None)
             if step.cache_id not in self._out:
                 self._steps.setdefault(step.cache_id, (work_class, step))
                 self._turns[work_class].add(step.cache_id, wish)
+
+    def _expect(self, work_class: str, user: str) -> None:
+        """Keep room for a user's next step: where this was the only one, and the next has its turn before others'."""
+        now, turns = self._clock(), self._turns[work_class]
+        if self._room[work_class][user] or turns.wants(user) or work_class in TOGETHER:
+            return
+        if turns and turns.would_be_next(user):
+            self._expected[work_class][user] = until = now + EXPECTED_SECONDS
+            task = asyncio.create_task(self._expect_no_more(work_class, user, until), name="keep room")
+            self._keeping.add(task)
+            task.add_done_callback(self._keeping.discard)
+
+    async def _expect_no_more(self, work_class: str, user: str, until: float) -> None:
+        await asyncio.sleep(EXPECTED_SECONDS)
+        if self._expected[work_class].get(user) == until:
+            del self._expected[work_class][user]
+            await self.fill()
+
+    def _kept_free(self, work_class: str, now: float) -> int:
+        """Return for how many steps room is kept that did not come yet."""
+        expected = self._expected[work_class]
+        for user in [user for user, until in expected.items() if until <= now]:
+            del expected[user]
+        return len(expected)
 
     def _go(self, cache_id: str, work_class: str, user: str) -> None:
         """Count a step as out."""
@@ -217,7 +259,8 @@ class Dispatcher:
         """Take steps of a class out of those that wait, as long as there is room."""
         turns, now = self._turns[work_class], self._clock()
         left = self._window(work_class, self._shared(now)) - self._room[work_class].total()
-        while left > 0 and (turn := turns.next(now)):
+        left -= self._kept_free(work_class, now)
+        while left > 0 and (turn := turns.next(now, out=self._room[work_class])):
             self._present[turn.wish.user] = now
             self._go(turn.cache_id, work_class, turn.wish.user)
             left -= 1
@@ -253,11 +296,12 @@ class Dispatcher:
         most, of_user = self._slots.most, self._slots.most.of_user.get(work_class)
         out, now = self._room[work_class].copy(), self._clock()
         room = min(self._window(work_class, self._shared(now)), most.of_class.get(work_class, 1 << 30)) - out.total()
+        room -= self._kept_free(work_class, now)
         barred = set(self._refused.get(work_class, ()))
         if of_user is not None:
             barred |= {user for user, count in out.items() if count >= of_user}
         chosen: list[Turn] = []
-        while len(chosen) < room and (turn := self._turns[work_class].next(now, barred)):
+        while len(chosen) < room and (turn := self._turns[work_class].next(now, barred, out)):
             chosen.append(turn)
             user = turn.wish.user
             self._present[user] = now

@@ -9,6 +9,7 @@ version is compared.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -50,6 +51,7 @@ from artdag_common.steps.base import EffectUsed
 from artdag_common.steps.registry import find_step_type
 from services.planner.classes import Classes
 from services.planner.dispatcher import Asker, Dispatcher
+from services.planner.hands import OF_A_RUN
 from services.planner.needs import UNLIMITED, Limits, change_call, needed
 from services.planner.planning import Compiled, compile_plan, timings
 from services.planner.reading import read_recipe
@@ -85,8 +87,13 @@ class Engine:
         limits: Limits = UNLIMITED,
         classes: Classes | None = None,
         repairs: Repairs | None = None,
+        of_a_run: Callable[[], int] = lambda: OF_A_RUN,
     ) -> None:
-        """``withdraw(work class, cache id)`` takes back a step that was sent."""
+        """``withdraw(work class, cache id)`` takes back a step that was sent.
+
+        Args:
+            of_a_run: how many steps of one run may be scheduled at once.
+        """
         self._app = app
         self._pool = pool
         self._blobs = blobs
@@ -98,6 +105,7 @@ class Engine:
         self._limits = limits
         self._classes = classes or Classes()
         self._repairs = repairs
+        self._of_a_run = of_a_run
         # run → what the reconciler found: ends that no message had brought; when it was asked for, if nobody began it
         self._overlooked: dict[str, tuple[list[Ended], datetime | None]] = {}
         self._holds = Holds(pool)
@@ -196,14 +204,14 @@ class Engine:
                     return run
                 if run.finished:
                     self._end(run_id)
-                    await self._dispatcher.withdraw(run.key)
-                    await self._withdraw_steps(run, [*run.outstanding(), *stopped])
+                    unsent = await self._dispatcher.withdraw(run.key)
+                    await self._withdraw_steps(run, [*run.outstanding(), *stopped], unsent)
                     return run
                 if run.status == "paused":
                     await self._dispatcher.withdraw(run.key)
                 if stopped:
-                    await self._dispatcher.withdraw(run.key, {run.steps[i].cache_id for i in stopped})
-                    await self._withdraw_steps(run, stopped)
+                    unsent = await self._dispatcher.withdraw(run.key, {run.steps[i].cache_id for i in stopped})
+                    await self._withdraw_steps(run, stopped, unsent)
                 if not early:
                     await self._send(run, scheduled)
                 return run
@@ -255,9 +263,13 @@ class Engine:
                 raise _queue_full(refused) from refused
         return decide
 
-    async def _withdraw_steps(self, run: Run, steps: Sequence[int]) -> None:
-        """Break off steps that a run gave up, where no other run waits for them."""
-        asked = {run.steps[i].cache_id: run.steps[i] for i in steps}
+    async def _withdraw_steps(self, run: Run, steps: Sequence[int], unsent: Collection[str]) -> None:
+        """Break off steps that a run gave up, where no other run waits for them.
+
+        Args:
+            unsent: cache ids of steps that waited here for their turn, so that there is nothing to take back.
+        """
+        asked = {run.steps[i].cache_id: run.steps[i] for i in steps if run.steps[i].cache_id not in unsent}
         if not asked:
             return
         needed = await self._waits(list(asked))
@@ -316,7 +328,7 @@ class Engine:
             if run.executing and not run.planned:
                 await self._plan(run)
             if run.executing:
-                run.schedule(now, self._heads_of(run))
+                run.schedule(now, self._heads_of(run), self._of_a_run())
             if run.executing and run.planned and not run.unsatisfied:
                 if run.failures:
                     run.conclude_failure(now)
@@ -335,7 +347,7 @@ class Engine:
         compiled = self._compile(graph, run)
         if not run.steps:
             run.plan_steps(await self._found(compiled.steps[: compiled.analysis], run), now)
-        run.schedule(now, self._heads_of(run))
+        run.schedule(now, self._heads_of(run), self._of_a_run())
         if run.unsatisfied:
             return
         if compiled.output < 0:
@@ -465,15 +477,15 @@ class Engine:
         await self._take(concerned, cause)
 
     async def _take(self, concerned: Mapping[str, Mapping[str, Ended]], cause: str) -> None:
-        broken: Exception | None = None
-        for run_id, mine in concerned.items():
-            try:
+        """Change each run for its ended steps: all at once, those with the fewest first, which wait for the least."""
+
+        async def take(run_id: str, mine: Mapping[str, Ended]) -> None:
+            with contextlib.suppress(RunNotFoundError):  # deleted meanwhile
                 await self.change(run_id, self._taking(mine), cause, doubt=True)
-            except RunNotFoundError:
-                continue  # deleted meanwhile
-            except Exception as error:  # of this run; the others do not wait for it
-                broken = error
-        if broken:
+
+        few_first = sorted(concerned.items(), key=lambda each: len(each[1]))
+        results = await asyncio.gather(*(take(*each) for each in few_first), return_exceptions=True)
+        for broken in filter(None, results):  # of this run; the others did not wait for it
             raise broken
 
     def _taking(self, ended: Mapping[str, Ended]) -> Decision:
@@ -490,9 +502,10 @@ class Engine:
                 present = await self._blobs.present(early.values())
                 outdated = {c for c, cid in early.items() if cid not in present or run.forces(c)}
                 outputs = {c: cid for c, cid in outputs.items() if c not in outdated}
-            run.take(outputs, now, self._heads_of(run))
+            run.take(outputs, now, self._heads_of(run), self._of_a_run())
             failed = {c: e for c, e in ended.items() if isinstance(e, Step.Failed)}
             run.take_failures({c: (e.originator_version, e.error, e.reason) for c, e in failed.items()}, now)
+            run.schedule(now, self._heads_of(run), self._of_a_run())  # in the room that failures leave
             if not run.finished and not run.unsatisfied:
                 await self._decide_next(run)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from math import ceil
 
 import nats
 import structlog
@@ -15,16 +16,22 @@ from artdag_common.messaging.bus import Bus
 from artdag_common.tasks import end
 
 AT_ONCE = "inline"
-WINDOW, SHARED_WINDOW = 256, 64
+WINDOW, SHARED_WINDOW = 256, 8
 """How many steps that take no time are on the queue at once, for one user and where several want some: the first costs
 nothing, the second is through sooner."""
 
-AHEAD = 2
-"""Steps on the queue for each hand, where one user has them all: the one that it works on, and the next. Where several
-users want some, none is ahead: whoever comes has the next hand that is free."""
+AHEAD = 0.25
+"""Steps that are ahead on the queue for each hand, where one user has them all, so that who is through finds the next
+one there: asking for it takes tens of milliseconds, a step hundreds. Each is one that a user who comes then waits for.
+Where several users want steps, none is ahead: whoever comes has the next hand that is free."""
 
 LEAST = 2
 """Steps of a class that are on the queue though nobody may be there to take them."""
+
+OF_A_RUN = 1000
+"""Steps of one run that are scheduled at once, where there are not so many hands that these wanted more: what is
+scheduled is written down, asked for after each loss, and taken back when the run ends early, and none of that may take
+long because a run is large."""
 
 LOOK_SECONDS = 1.0
 
@@ -43,7 +50,12 @@ class Hands:
         """Return how many steps of a class may be on the queue at once; ``shared``: several users want some."""
         if work_class == AT_ONCE:
             return SHARED_WINDOW if shared else WINDOW
-        return max(self._hands.setdefault(work_class, 0) * (1 if shared else AHEAD), LEAST)
+        hands = self._hands.setdefault(work_class, 0)
+        return max(hands if shared else hands + ceil(hands * AHEAD), LEAST)
+
+    def of_a_run(self) -> int:
+        """Return how many steps of one run may be scheduled at once."""
+        return max(OF_A_RUN, 4 * sum(self._hands.values()))
 
     async def start(self, more: Callable[[], Awaitable[None]]) -> None:
         """Begin to look. ``more`` is called when a class has more hands than before."""

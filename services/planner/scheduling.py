@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 PRIORITIES = ("interactive", "batch")
@@ -68,6 +69,19 @@ class Turns:
     def __len__(self) -> int:
         return len(self._wishes)
 
+    def wants(self, user: str) -> bool:
+        """Return whether a user waits for a step."""
+        return user in self._lanes
+
+    def would_be_next(self, user: str) -> bool:
+        """Return whether no user who waits has a turn before that of a user who came back now."""
+        begins = self._begins(user)
+        return all(begins <= self._begins(other) for other in self._lanes)
+
+    def _begins(self, user: str) -> float:
+        """Return the virtual time at which a user's next turn begins."""
+        return max(self._times.get(user, 0.0), self._now)
+
     def add(self, cache_id: str, wish: Wish) -> None:
         """Let a run wait for a step; a second time changes nothing."""
         if wish.run_id not in self._wishes.get(cache_id, ()):
@@ -89,25 +103,27 @@ class Turns:
                 left.append(cache_id)
         return left
 
-    def next(self, now: float, barred: Collection[str] = ()) -> Turn | None:
+    def next(
+        self, now: float, barred: Collection[str] = (), out: Mapping[str, int] = MappingProxyType({})
+    ) -> Turn | None:
         """Take the step out whose turn it is; None: nobody has a turn.
 
         Args:
             now: seconds of the clock that the wishes were dated by.
             barred: users who have to wait.
+            out: how many steps each user has out: of users whose turn it is equally, who has fewer goes first.
         """
-        best: tuple[tuple[int, float, float], str, Wish] | None = None
+        best: tuple[tuple[int, float, int, float], str, Wish] | None = None
         for user in self._lanes:
             if user in barred:
                 continue
             cache_id, wish = self._first(user, now)
-            begins = max(self._times.get(user, 0.0), self._now)
-            order = (_rank(wish, now), begins, wish.since)
+            order = (_rank(wish, now), self._begins(user), out.get(user, 0), wish.since)
             if best is None or order < best[0]:
                 best = (order, cache_id, wish)
         if best is None:
             return None
-        (_, begins, _), cache_id, wish = best
+        (_, begins, _, _), cache_id, wish = best
         turn = Turn(cache_id, wish, self._wishes[cache_id], self._now)
         self._now = begins
         self._times[wish.user] = begins + 1 / wish.weight

@@ -104,6 +104,7 @@ async def planner(settings: Settings) -> AsyncIterator[None]:
             Limits(settings.quota_bytes, settings.max_user_runs, settings.max_runs),
             Classes(settings.step_classes),
             repairs,
+            hands.of_a_run,
         )
         following = Following(bus, pool, engine, repairs)
         await following.start()

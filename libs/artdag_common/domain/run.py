@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import ClassVar
 
 from artdag_common.domain.aggregate import Aggregate, Creation, aggregate
@@ -184,7 +185,8 @@ class Run(Aggregate, created_event_name="Requested"):
 
         def apply(self, run: Run) -> None:
             for scheduled in self.steps:
-                run.states[scheduled.step] = "scheduled"
+                run.leave(scheduled.step, "scheduled")
+                run.asked += 1
                 if run.timed:
                     run.scheduled_at[scheduled.step] = self.timestamp
                 if scheduled.after:
@@ -253,7 +255,7 @@ class Run(Aggregate, created_event_name="Requested"):
         def apply(self, run: Run) -> None:
             run.status, run.error = "failed", self.reason
             if self.step >= 0:
-                run.states[self.step] = "failed"
+                run.leave(self.step, "failed")
 
     class Cancelled(Event):
         """Its owner, or the operator (``by``), stopped the run: no further step starts."""
@@ -311,6 +313,8 @@ class Run(Aggregate, created_event_name="Requested"):
         self.readers: list[list[int]] = []  # steps that read each step's output
         self.places: dict[str, list[int]] = {}  # cache id → steps
         self.unsatisfied = 0
+        self.startable: dict[int, None] = {}  # pending steps whose inputs all exist, as they came to be
+        self.asked = 0  # steps that are scheduled
         self.after: dict[int, int] = {}  # step → version of its stream when it was scheduled, where it was tried before
         self.scheduled_at: dict[int, datetime] = {}  # only where the clock can end a step
         self.failures: list[FailedStep] = []
@@ -337,20 +341,31 @@ class Run(Aggregate, created_event_name="Requested"):
         self.missing.append(missing)
         if not step.output_cid:
             self.unsatisfied += 1
+            if not missing:
+                self.startable[index] = None
         if self.status == "requested":
             self.status = "analyzing"
 
     def satisfy(self, index: int, output_cid: str) -> None:
         """Note a step's output and count it at those that read it."""
-        self.outputs[index], self.states[index] = output_cid, "completed"
+        self.outputs[index] = output_cid
+        self.leave(index, "completed")
         self.unsatisfied -= 1
         for reader in self.readers[index]:
             self.missing[reader] -= 1
+            if not self.missing[reader] and self.states[reader] == "pending":
+                self.startable[reader] = None
+
+    def leave(self, index: int, state: str) -> None:
+        """Put a step that was pending or scheduled into another state."""
+        self.startable.pop(index, None)
+        self.asked -= self.states[index] == "scheduled"
+        self.states[index] = state
 
     def lose(self, failed: FailedStep) -> None:
         """Note a step that fails, and give up whatever needs its output."""
         self.failures.append(failed)
-        self.states[failed.step] = "failed"
+        self.leave(failed.step, "failed")
         self.unsatisfied -= 1
         left = list(self.readers[failed.step])
         while left:
@@ -386,10 +401,6 @@ class Run(Aggregate, created_event_name="Requested"):
     def planned(self) -> bool:
         """True once the whole plan is known."""
         return self.output >= 0
-
-    def ready(self) -> list[int]:
-        """Return the steps whose inputs all exist and that nobody was asked for yet, in order."""
-        return [i for i, state in enumerate(self.states) if state == "pending" and not self.missing[i]]
 
     def outstanding(self) -> list[int]:
         """Return the steps that were scheduled and have no output yet."""
@@ -429,25 +440,27 @@ class Run(Aggregate, created_event_name="Requested"):
             Run.Planned, now, plan_cid=plan_cid, plan_id=plan_id, output=output, total=len(self.steps), cached=cached
         )
 
-    def schedule(self, now: datetime, heads: Mapping[str, int], among: Sequence[int] | None = None) -> None:
-        """Schedule every ready step.
+    def schedule(self, now: datetime, heads: Mapping[str, int], most: int | None = None) -> None:
+        """Schedule the steps whose inputs all exist.
 
         Args:
             heads: versions of the streams of steps that were tried before, by cache id.
-            among: look only at these steps (those just freed).
+            most: how many may be scheduled at once; the others follow as these end. None: all.
         """
         if not self.executing:
             return
+        room = None if most is None else max(0, most - self.asked)
         due = [
             ScheduledStep(i, self.steps[i].node, self.steps[i].cache_id, heads.get(self.steps[i].cache_id, 0))
-            for i in (self.ready() if among is None else among)
-            if self.states[i] == "pending" and not self.missing[i]
+            for i in islice(self.startable, room)
         ]
         for start in range(0, len(due), EVENT_STEPS):
             self.record(Run.StepsScheduled, now, steps=tuple(due[start : start + EVENT_STEPS]))
 
-    def take(self, outputs: Mapping[str, str], now: datetime, heads: Mapping[str, int]) -> None:
-        """Note outputs by cache id and schedule what they free, where steps may be scheduled."""
+    def take(
+        self, outputs: Mapping[str, str], now: datetime, heads: Mapping[str, int], most: int | None = None
+    ) -> None:
+        """Note outputs by cache id and schedule what there is room for then, as :meth:`schedule` does."""
         if self.finished:
             return
         there = [
@@ -458,7 +471,8 @@ class Run(Aggregate, created_event_name="Requested"):
         ]
         for start in range(0, len(there), EVENT_STEPS):
             self.record(Run.StepsSatisfied, now, steps=tuple(there[start : start + EVENT_STEPS]))
-        self.schedule(now, heads, sorted({reader for each in there for reader in self.readers[each.step]}))
+        if there:
+            self.schedule(now, heads, most)
 
     def take_failures(self, failed: Mapping[str, tuple[int, str, str]], now: datetime) -> None:
         """Take failures of steps in, but none that is older than this run's wish for the step.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -158,6 +158,21 @@ CHOSEN = """($2::text IS NULL OR t.status = $2) AND ($3::text IS NULL OR t.owner
 AND (NOT $4::boolean OR t.published)"""
 WRITE_RUNS = upsert("rm_runs", RUN_COLUMNS, ("run_id",))
 WRITE_STEPS = update("rm_run_steps", STEP_MOVING, ("run_id", "step"))
+
+# ``OFFSET 0`` has each wanted row looked up by its index. Postgres plans these once for all batches, without knowing
+# how many are wanted, and would else read the whole table where it thinks that a few large runs are most of it.
+STEPS_BY_PLACE = f"""SELECT {STEP_LOADED} FROM unnest($1::text[], $2::integer[]) AS wanted (run_id, step)
+    CROSS JOIN LATERAL (SELECT * FROM rm_run_steps s
+        WHERE s.run_id = wanted.run_id AND s.step = wanted.step OFFSET 0) s"""
+STEPS_OF_RUNS = f"""SELECT {STEP_LOADED} FROM unnest($1::text[]) AS wanted (run_id)
+    CROSS JOIN LATERAL (SELECT * FROM rm_run_steps s WHERE s.run_id = wanted.run_id OFFSET 0) s"""
+STEPS_GOING_ON = f"""SELECT {STEP_LOADED} FROM unnest($1::text[]) AS wanted (cache_id)
+    CROSS JOIN LATERAL (SELECT * FROM rm_run_steps s WHERE s.cache_id = wanted.cache_id OFFSET 0) s
+    CROSS JOIN LATERAL (SELECT status FROM rm_runs r WHERE r.run_id = s.run_id OFFSET 0) r
+    WHERE r.status <> ALL ($2::text[])"""
+STEPS_UNDER_WAY = f"""SELECT {STEP_LOADED} FROM unnest($1::text[]) AS wanted (cache_id)
+    CROSS JOIN LATERAL (SELECT * FROM rm_run_steps s WHERE s.cache_id = wanted.cache_id OFFSET 0) s
+    WHERE s.status = ANY ($2::text[])"""
 
 
 @dataclass(slots=True)
@@ -502,24 +517,14 @@ async def _load(connection: Any, facts: Sequence[Fact], batch: _Batch) -> None:
                 cache_ids.add(fact.key)
         if isinstance(fact.event, Run.Event):
             runs.add(fact.key)
-    if pairs or whole or cache_ids:
-        rows = await connection.fetch(
-            f"""SELECT {STEP_LOADED} FROM unnest($1::text[], $2::integer[]) AS wanted (run_id, step)
-              JOIN rm_run_steps s USING (run_id, step)
-            UNION ALL SELECT {STEP_LOADED} FROM rm_run_steps s WHERE s.run_id = ANY ($3::text[])
-            UNION ALL SELECT {STEP_LOADED} FROM rm_run_steps s JOIN rm_runs r USING (run_id)
-              WHERE s.cache_id = ANY ($4::text[]) AND r.status <> ALL ($5::text[])
-            UNION ALL SELECT {STEP_LOADED} FROM rm_run_steps s
-              WHERE s.cache_id = ANY ($6::text[]) AND s.status = ANY ($7::text[])""",
-            [run for run, _ in pairs],
-            [step for _, step in pairs],
-            list(whole),
-            list(cache_ids),
-            list(FINISHED),
-            list(shared),
-            list(UNDER_WAY),
-        )
-        for row in rows:
+    asked: tuple[tuple[str, Collection[object], Sequence[Sequence[object]]], ...] = (
+        (STEPS_BY_PLACE, pairs, ([run for run, _ in pairs], [step for _, step in pairs])),
+        (STEPS_OF_RUNS, whole, (list(whole),)),
+        (STEPS_GOING_ON, cache_ids, (list(cache_ids), list(FINISHED))),
+        (STEPS_UNDER_WAY, shared, (list(shared), list(UNDER_WAY))),
+    )
+    for statement, wanted, arguments in asked:
+        for row in await connection.fetch(statement, *arguments) if wanted else ():
             batch.add(StepRow(**row))
             runs.add(row["run_id"])
     if runs:

@@ -383,6 +383,19 @@ async def test_a_cancelled_step_goes_on_for_the_run_that_shares_it_and_serves_th
     assert planner.withdrawn == [sent(planner, "g.right.noop").cache_id], "nobody else waits for it"
 
 
+async def test_only_what_was_sent_of_a_cancelled_run_is_taken_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for its turn is on no queue, and taking it off one by one would take long for a large run."""
+    monkeypatch.setattr(hands, "WINDOW", 1)
+    planner = world.planner()
+    await start(world, planner, "run1")
+    assert await awaited(world) == Counter(run1=2)
+    await planner.commands.cancel_run(CancelRun("run1"), "cancel")
+    assert [each.cache_id for each in planner.sent] == planner.withdrawn
+    assert len(planner.sent) == 1
+
+
 async def test_a_completion_that_was_faster_than_the_cancellation_of_its_step_counts(world: World) -> None:
     one, two = world.planner(), world.planner()
     await start(world, one, "run1", GOING_ON)

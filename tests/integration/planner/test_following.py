@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -335,7 +336,7 @@ async def test_a_planner_that_stopped_hears_nothing_more(place: Place) -> None:
 
 
 async def test_hands_of_all_executors_are_counted(place: Place) -> None:
-    hands, counted = Hands(place.bus), asyncio.Event()
+    hands, counted, there = Hands(place.bus), asyncio.Event(), 2 * place.settings.slots
     assert hands.window("cpu", shared=False) == LEAST
 
     async def more() -> None:
@@ -344,12 +345,12 @@ async def test_hands_of_all_executors_are_counted(place: Place) -> None:
     async with place.services(executor, executor):
         await hands.start(more)
         async with asyncio.timeout(PATIENCE):
-            while hands.window("cpu", shared=False) < AHEAD * 2 * place.settings.slots:  # one may be ready before
+            while hands.window("cpu", shared=False) < there + ceil(AHEAD * there):  # one may be ready before
                 await counted.wait()
                 counted.clear()
         await hands.stop()
-    assert hands.window("cpu", shared=False) == AHEAD * 2 * place.settings.slots
-    assert hands.window("cpu", shared=True) == 2 * place.settings.slots
+    assert hands.window("cpu", shared=False) == there + ceil(AHEAD * there)
+    assert hands.window("cpu", shared=True) == there
 
 
 # --- many -----------------------------------------------------------------------------------------------------------

@@ -69,6 +69,17 @@ def test_only_steps_with_all_inputs_are_scheduled(run: Scenario[Run]) -> None:
     assert run.state.outstanding() == [1]
 
 
+def test_no_more_steps_are_scheduled_than_there_is_room_for(run: Scenario[Run]) -> None:
+    other = PlannedStep("other", "SEGMENT", "e" * 64, "{}", (0,), "r.other.segment", 1)
+    run.given(fact(Run.StepsPlanned, steps=(*STEPS, other)), fact(Run.Planned, output=2))
+    run.when(Run.schedule, heads={}, most=1).then(CUT_SCHEDULED)
+    run.when(Run.schedule, heads={}, most=1).nothing()
+    run.when(Run.take, {FIRST: "out"}, heads={}, most=1).then(
+        satisfied(SatisfiedStep(1, "cut", "out")),
+        fact(Run.StepsScheduled, steps=(ScheduledStep(3, "other", "e" * 64),)),
+    )
+
+
 def test_a_scheduled_step_is_not_scheduled_again(run: Scenario[Run]) -> None:
     run.given(*PLANNED, CUT_SCHEDULED).when(Run.schedule, heads={}).nothing()
 

@@ -199,9 +199,10 @@ def test_a_step_that_completed_first_cannot_be_cancelled(going_on: Scenario[Run]
 
 def test_a_twin_of_a_cancelled_step_goes_on(run: Scenario[Run]) -> None:
     twin = PlannedStep("twin", "NOOP", LEFT, "{}", (0,), "r.twin.noop", 1)
-    both = (ScheduledStep(1, "left", LEFT), ScheduledStep(5, "twin", LEFT))
+    right = ScheduledStep(2, "right", RIGHT)
+    all_of_them = (ScheduledStep(1, "left", LEFT), ScheduledStep(5, "twin", LEFT), right)
     run.given(fact(Run.Requested, on_failure="continue"), fact(Run.StepsPlanned, steps=(*STEPS, twin)))
-    run.given(fact(Run.Planned, output=4), fact(Run.StepsScheduled, steps=both))
+    run.given(fact(Run.Planned, output=4), fact(Run.StepsScheduled, steps=all_of_them))
     run.when(Run.cancel_step, 1, "").then(Run.StepsFailed)
     assert run.state.awaits(LEFT)
     run.when(Run.take, {LEFT: "l"}, heads={}).then(fact(Run.StepsSatisfied, steps=(SatisfiedStep(5, "twin", "l"),)))

@@ -28,8 +28,8 @@ from services.planner.dispatcher import Dispatcher
 from services.planner.engine import Ended, Engine
 from services.planner.handlers import Commands
 
-WINDOW = 3
-"""Steps that a planner has on the queue at once: few, so that some wait."""
+WINDOW, OF_A_RUN = 3, 4
+"""Steps that a planner has on the queue at once, and those of one run that are scheduled: few, so that some wait."""
 
 
 class Memory:
@@ -191,7 +191,7 @@ class World:
         app = self.app()
         queue = Dispatcher(self._send, lambda *_: WINDOW, lambda: (self.now - NOW).total_seconds())
         place = Infrastructure("software", "hardware", "host")
-        engine = Engine(app, tables, blobs, queue, place, "", people, self._withdraw)
+        engine = Engine(app, tables, blobs, queue, place, "", people, self._withdraw, of_a_run=lambda: OF_A_RUN)
         return Planner(engine, Commands(app, engine, blobs), self._started)
 
     def restart(self, number: int) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from artdag_common.commands import ExecuteStep, ExecuteSteps
 from artdag_common.errors import ServiceUnavailableError
-from services.planner.dispatcher import PRESENT_SECONDS, TOGETHER, Asker, Dispatcher
+from services.planner.dispatcher import EXPECTED_SECONDS, PRESENT_SECONDS, TOGETHER, Asker, Dispatcher
 from services.planner.hands import WINDOW
 
 
@@ -154,7 +154,60 @@ async def test_where_several_users_want_steps_fewer_are_ahead_until_they_are_gon
     await dispatcher.settle([step(WINDOW - 1).cache_id])
     assert queue.numbers[WINDOW:] == [9000]
     await dispatcher.settle([step(9000).cache_id])
+    clock[0] = EXPECTED_SECONDS
+    await dispatcher.fill()
     assert len(queue.numbers) == WINDOW + 2
     clock[0] = PRESENT_SECONDS
     await dispatcher.fill()
     assert len(queue.numbers) == WINDOW + 101
+
+
+@pytest.fixture
+async def between(queue: Queue, clock: list[float]) -> Dispatcher:
+    """There is room for two steps, a user has one of many out, and the first of another one's chain has just ended."""
+    it = Dispatcher(queue.send, lambda *_: 2, lambda: clock[0])
+    await it.submit(Asker("big", "ada"), [("cpu", step(number)) for number in range(9)])
+    await it.submit(Asker("chain", "bob"), [("cpu", step(9000))])
+    await it.settle([step(0).cache_id])
+    await it.settle([step(9000).cache_id])
+    assert queue.numbers == [0, 1, 9000], "the room is kept for the chain's next step"
+    return it
+
+
+async def test_the_next_step_of_a_chain_finds_the_room_that_the_last_one_left(
+    between: Dispatcher, queue: Queue
+) -> None:
+    await between.submit(Asker("chain", "bob"), [("cpu", step(9001))])
+    assert queue.numbers == [0, 1, 9000, 9001]
+    await between.settle([step(1).cache_id])
+    assert queue.numbers == [0, 1, 9000, 9001, 2]
+    await between.settle([step(9001).cache_id])
+    assert queue.numbers == [0, 1, 9000, 9001, 2]
+
+
+async def test_room_is_kept_no_longer_than_a_moment(between: Dispatcher, queue: Queue, clock: list[float]) -> None:
+    clock[0] = EXPECTED_SECONDS
+    await between.fill()
+    assert queue.numbers == [0, 1, 9000, 2]
+
+
+async def test_the_moment_ends_by_itself(between: Dispatcher, queue: Queue) -> None:
+    (keeping,) = between._keeping
+    await keeping
+    assert queue.numbers == [0, 1, 9000, 2]
+
+
+async def test_no_room_is_kept_for_one_whose_turn_is_over(dispatcher: Dispatcher, queue: Queue) -> None:
+    await dispatcher.submit(Asker("chain", "bob"), [("cpu", step(9000))])
+    await dispatcher.submit(Asker("many", "ada"), [("cpu", step(number)) for number in range(5)])
+    await dispatcher.settle([step(9000).cache_id])
+    assert queue.numbers == [9000, 0], "with room for one they take turns"
+
+
+async def test_no_room_is_kept_for_one_who_has_more_to_do_or_is_alone(dispatcher: Dispatcher, queue: Queue) -> None:
+    await dispatcher.submit(Asker("big", "ada"), [("cpu", step(number)) for number in range(WINDOW + 2)])
+    await dispatcher.settle([step(0).cache_id])
+    assert len(queue.numbers) == WINDOW + 1
+    await dispatcher.submit(Asker("small", "bob"), [("cpu", step(9000))])
+    await dispatcher.settle(step(number).cache_id for number in range(1, WINDOW + 1))
+    assert queue.numbers[-1] == 9000, "all of ada's are through, and one of hers waits"

@@ -28,7 +28,7 @@ from artdag_common.domain.run import EPOCH, InputBinding, Run
 from artdag_common.domain.step import Step
 from artdag_common.errors import ArtdagError
 from services.planner.engine import Ended
-from tests.unit.planner.simulated import Planner, World
+from tests.unit.planner.simulated import OF_A_RUN, Planner, World
 
 PLANNERS = 2
 ROUNDS = 60
@@ -287,6 +287,7 @@ class Life(RuleBasedStateMachine):
                 for done in event.steps:
                     assert run.states[done.step] in ("pending", "scheduled")
             run = event.mutate(run)
+            assert run is None or run.asked == len(run.outstanding()) <= OF_A_RUN
         assert run
         if run.status == "completed":
             self._check_completed(run, stream[0].position)
