@@ -32,8 +32,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "libs")]
 
 from playwright.async_api import Browser, Page, async_playwright  # noqa: E402
 
-from artdag_cli.client import Client  # noqa: E402
 from artdag_cli.system import system  # noqa: E402
+from benchmarks.sharing import Person  # noqa: E402
 from services.gateway.access import COOKIE  # noqa: E402
 from tests.browser.launching import launched  # noqa: E402
 
@@ -150,18 +150,6 @@ def _source() -> dict[str, Any]:
     return {"id": "source", "type": "SOURCE", "config": {"input": True, "name": "source"}}
 
 
-def planned(client: Client, source: str, recipe: dict[str, Any]) -> str:
-    """Plan a run, and return its id once the plan is there."""
-    body = {"recipe": json.dumps(recipe, separators=(",", ": ")), "inputs": {"source": source}}
-    key = {"Idempotency-Key": uuid.uuid4().hex}
-    while "run_id" not in (answer := client.call("POST", "/api/plan", json=body, headers=key)):
-        time.sleep(0.1)  # kept, and not answered in time: the same request again asks what came of it
-    run_id = str(answer["run_id"])
-    while client.run(run_id)["status"] != "planned":
-        time.sleep(0.1)
-    return run_id
-
-
 async def opened(browser: Browser, url: str, token: str, run_id: str, *, feed: int = 0) -> tuple[Page, float]:
     """Open a plan; return the page, and seconds until it is drawn. ``feed``: events a second that it is given."""
     context = await browser.new_context(viewport={"width": 1280, "height": 800}, base_url=url)
@@ -226,34 +214,35 @@ async def measure(folder: Path, seconds: float) -> dict[str, Any]:
     async with system(folder / "state", 0, logs_to_files=True) as it, async_playwright() as playwright:
         url = f"http://127.0.0.1:{it.port}"
         browser = await launched(playwright)
-        with Client(url, it.token) as client:
-            file = folder / "source.bin"
-            file.write_bytes(b"nothing to see")
-            source = await asyncio.to_thread(client.upload, file, "bench-source")
-            small = await asyncio.to_thread(planned, client, source, layered(uuid.uuid4().hex[:8], 2, 1))
-            page, _ = await opened(browser, url, it.token, small)
-            await used(page, min(seconds, 8.0))
-            found["small"] = await felt(page)
-            await page.context.close()
-            run_id = await asyncio.to_thread(planned, client, source, layered(uuid.uuid4().hex[:8]))
-            page, found["open_1000_s"] = await opened(browser, url, it.token, run_id, feed=EVENTS_PER_SECOND)
-            fed, began = await page.evaluate("window.fed"), time.perf_counter()
-            await used(page, seconds)
-            rate = (await page.evaluate("window.fed") - fed) / (time.perf_counter() - began)
-            found["fed"] = {"events_per_s": rate, **await felt(page)}
-            await page.context.close()
+        file = folder / "source.bin"
+        file.write_bytes(b"nothing to see")
+        person = await asyncio.to_thread(Person, url, it.token, file)
+        small = await asyncio.to_thread(person.planned, layered(uuid.uuid4().hex[:8], 2, 1))
+        page, _ = await opened(browser, url, it.token, small)
+        await used(page, min(seconds, 8.0))
+        found["small"] = await felt(page)
+        await page.context.close()
 
-            page, _ = await opened(browser, url, it.token, run_id)
-            await asyncio.to_thread(lambda: client.call("POST", "/api/execute", json={"run_id": run_id}))
-            await used(page, min(seconds, 8.0))
-            await page.locator("[data-key] [data-state=completed]").filter(has_text=f"{STEPS} ").wait_for()
-            found["live"] = await felt(page)
-            await page.context.close()
+        run_id = await asyncio.to_thread(person.planned, layered(uuid.uuid4().hex[:8]))
+        page, found["open_1000_s"] = await opened(browser, url, it.token, run_id, feed=EVENTS_PER_SECOND)
+        fed, began = await page.evaluate("window.fed"), time.perf_counter()
+        await used(page, seconds)
+        rate = (await page.evaluate("window.fed") - fed) / (time.perf_counter() - began)
+        found["fed"] = {"events_per_s": rate, **await felt(page)}
+        await page.context.close()
 
-            large = await asyncio.to_thread(planned, client, source, chained(uuid.uuid4().hex[:8]))
-            page, found["open_10000_s"] = await opened(browser, url, it.token, large)
-            await used(page, 6.0)
-            found["large"] = await felt(page)
+        page, _ = await opened(browser, url, it.token, run_id)
+        await asyncio.to_thread(person.release, run_id)
+        await used(page, min(seconds, 8.0))
+        await page.locator("[data-key] [data-state=completed]").filter(has_text=f"{STEPS} ").wait_for()
+        found["live"] = await felt(page)
+        await page.context.close()
+
+        large = await asyncio.to_thread(person.planned, chained(uuid.uuid4().hex[:8]))
+        page, found["open_10000_s"] = await opened(browser, url, it.token, large)
+        await used(page, 6.0)
+        found["large"] = await felt(page)
+        person.client.close()
         await browser.close()
     return found
 

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "libs")]
@@ -36,9 +37,6 @@ MOST_BYTES = 6_000_000
 
 COLOURS, FLAT = 96, 32
 """Of a picture's palette: all, and those taken over exactly, which are the page's own."""
-
-TABS = 1
-"""Pages opened side by side; with several, Chromium at times shows parts of a tall page twice."""
 
 TALLEST = 1000
 """Pixels: what is further down is like what is shown."""
@@ -75,8 +73,8 @@ def small(picture: bytes) -> bytes:
     """Return a PNG with a palette: the page's own colours as they are, those of photographs nearly."""
     with Image.open(io.BytesIO(picture)) as opened:
         image = opened.convert("RGB")
-    counted = sorted(image.getcolors(image.width * image.height) or [], key=lambda each: -each[0])
-    own = [colour for _, colour in counted[:FLAT]]
+    counted: list[tuple[int, Any]] = image.getcolors(image.width * image.height) or []
+    own = [colour for _, colour in sorted(counted, key=lambda each: -each[0])[:FLAT]]
     rest = image.quantize(COLOURS - len(own), Image.Quantize.MEDIANCUT).getpalette() or []
     palette = Image.new("P", (1, 1))
     palette.putpalette([value for colour in own for value in colour] + rest[: 3 * (COLOURS - len(own))])
@@ -101,7 +99,11 @@ async def shown(page: Page) -> None:
 
 
 async def picture(context: BrowserContext, device: Device, address: str) -> bytes:
-    """Return what a page looks like."""
+    """Return what a page looks like.
+
+    One page at a time: of a tab that is behind another, Chromium at times takes only what its window shows beside the
+    browser's own bars, and fills the rest of a higher picture with that once more.
+    """
     page = await context.new_page()
     try:
         await page.goto(address)
@@ -114,11 +116,6 @@ async def picture(context: BrowserContext, device: Device, address: str) -> byte
         return await page.screenshot(full_page=True, clip=clip, animations="disabled", caret="hide")  # type: ignore[arg-type]
     finally:
         await page.close()
-
-
-def batched(places: list[Place]) -> list[list[Place]]:
-    """Return places in groups that are looked at side by side."""
-    return [places[first : first + TABS] for first in range(0, len(places), TABS)]
 
 
 async def pictures(browser: Browser, it: System, places: tuple[Place, ...], tour: Tour) -> None:
@@ -139,13 +136,10 @@ async def pictures(browser: Browser, it: System, places: tuple[Place, ...], tour
                 )
                 if signed_in:
                     await context.add_cookies([{"name": COOKIE, "value": it.token, "url": url}])
-                here = [place for place in places if place.signed_in == signed_in]
-                for some in batched(here):
-                    made = await asyncio.gather(
-                        *(picture(context, device, each.address.format(**tour)) for each in some)
-                    )
-                    for place, each in zip(some, made, strict=True):
-                        (FOLDER / f"{place.name}-{device.name}-{theme}.png").write_bytes(small(each))
+                for place in places:
+                    if place.signed_in == signed_in:
+                        made = await picture(context, device, place.address.format(**tour))
+                        (FOLDER / f"{place.name}-{device.name}-{theme}.png").write_bytes(small(made))
                 await context.close()
 
 

@@ -27,11 +27,8 @@ CHECKS = (
 
 TESTS = ROOT / "tests"
 BINARIES = os.path.dirname(sys.executable)
-ALONE = ("architecture", "golden", "peers", "unit")
-"""Folders of tests that compute, and need no servers of ours: they run beside those that wait for servers."""
-
-APART = ("browser",)
-"""Folders of tests that are run by name: all pages in browsers, in both themes, take as long as everything else."""
+BESIDE = ("architecture", "golden", "peers", "unit", "browser")
+"""Folders of tests that compute, and the pages in browsers: they run beside those that wait for servers."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NO_BROWSER = "the browser tests need Chromium, which is not here: apt install chromium (as root), then run this again"
@@ -54,7 +51,7 @@ def run_tests(
     checks: Annotated[bool, typer.Option(help="Also lint, types, import rules and schemas.")] = True,
     state: State = None,
 ) -> None:
-    """Run the whole suite but for tests/browser. Further arguments go to pytest: ``artdag test tests/unit``.
+    """Run the whole suite. Further arguments go to pytest, for example ``artdag test tests/unit -k cid``.
 
     The servers' data goes to a new temporary folder, or below ``--state``.
     """
@@ -63,8 +60,7 @@ def run_tests(
         failed = [] if _pytest(context.args, place).wait() == 0 else ["tests"]
     else:
         failed = _everything(checks, place)
-        console.print("not run: the pages in browsers, which artdag test tests/browser does")
-    if not browser() and any("tests/browser" in each for each in context.args):
+    if not browser() and (not context.args or any("tests/browser" in each for each in context.args)):
         console.print(f"[yellow bold]{'failed' if browser_needed() else 'SKIPPED'}:[/yellow bold] {NO_BROWSER}")
     if failed:
         console.print(f"[red]failed: {', '.join(failed)}[/red]")
@@ -75,25 +71,25 @@ def run_tests(
 def _everything(checks: bool, place: Path | None) -> list[str]:
     """Run checks and all tests, in two lines side by side; return what failed."""
     folders = sorted({test.relative_to(TESTS).parts[0] for test in TESTS.rglob("test_*.py")})
-    served = [str(TESTS / name) for name in folders if name not in ALONE + APART]
+    served = [str(TESTS / name) for name in folders if name not in BESIDE]
     failed = []
     with tempfile.TemporaryFile() as said:
-        alone = _pytest([str(TESTS / name) for name in ALONE], place and place / "alone", said)
+        beside = _pytest([str(TESTS / name) for name in BESIDE], place and place / "beside", said)
         try:
             for name, (program, *arguments) in CHECKS if checks else ():
                 console.print(f"[bold]{name}[/bold]")
                 if subprocess.call([os.path.join(BINARIES, program), *arguments], cwd=ROOT):
                     failed.append(name)
-            console.print(f"[bold]tests with servers[/bold]; beside them, shown afterwards: {', '.join(ALONE)}")
+            console.print(f"[bold]tests with servers[/bold]; beside them, shown afterwards: {', '.join(BESIDE)}")
             if _pytest(served, place and place / "served").wait():
                 failed.append("tests with servers")
-            if alone.wait():
-                failed.append(f"tests of {', '.join(ALONE)}")
+            if beside.wait():
+                failed.append(f"tests of {', '.join(BESIDE)}")
         finally:
-            alone.terminate()  # does nothing to one that is through
-            alone.wait()
+            beside.terminate()  # does nothing to one that is through
+            beside.wait()
         said.seek(0)
-        console.print(f"[bold]{', '.join(ALONE)}[/bold]")
+        console.print(f"[bold]{', '.join(BESIDE)}[/bold]")
         shutil.copyfileobj(said, sys.stdout.buffer)
         sys.stdout.flush()
     return failed

@@ -12,12 +12,23 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from artdag_common.domain.access import hash_token
-from artdag_common.errors import ArtdagError, ForeignOriginError, UnauthenticatedError
+from artdag_common.errors import (
+    ArtdagError,
+    ForeignOriginError,
+    L2RefusedError,
+    TokenExpiredError,
+    TokenRevokedError,
+    UnauthenticatedError,
+    WrongScopeError,
+)
 from services.gateway.sessions import Session, Sessions
 
-__all__ = ["COOKIE", "Access", "Addresses", "OwnAddressOnly", "bearer_of", "hash_token", "session_of"]
+__all__ = ["COOKIE", "NOBODY", "Access", "Addresses", "OwnAddressOnly", "bearer_of", "hash_token", "session_of"]
 
 COOKIE = "artdag_token"
+NOBODY = (UnauthenticatedError, TokenRevokedError, TokenExpiredError, WrongScopeError, L2RefusedError)
+"""What a token is answered with that signs nobody in."""
+
 PLACE = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 """A host as requests and origins name it, with or without a port: nothing before it, nothing behind."""
 
@@ -126,6 +137,18 @@ class Access:
                 self.check_same_origin(request)
         request.state.session = session = await self.sessions.of(token)
         return session
+
+    async def present(self, request: Request) -> Session | None:
+        """Return what signs a request in; None: nothing. A token that signs nobody in is as good as none.
+
+        Raises:
+            ForeignOriginError: as :meth:`session`.
+            ServiceUnavailableError: nobody answers who could say.
+        """
+        try:
+            return await self.session(request)
+        except NOBODY:
+            return None
 
     async def user(self, request: Request) -> str:
         """Return who is signed in.

@@ -127,7 +127,8 @@ async def check_kept(parts: Gateway, cid: str) -> None:
 
 async def title_of(parts: Gateway, row: ObjectRow, viewer: str) -> str:
     """Return what content is called, for a file name."""
-    return await objects.title_of(parts.pool, viewer, row.cid) or row.cid
+    given = await objects.title_of(parts.pool, viewer, row.cid)
+    return given or (await objects.outputs_named(parts.pool, viewer, [row.cid])).get(row.cid, row.cid)
 
 
 def entity_tag(meta: dict[str, Any]) -> str:
@@ -139,25 +140,32 @@ async def meta_views(parts: Gateway, rows: Sequence[ObjectRow], viewer: str) -> 
     """Return what content is, what the viewer says of it, and under what it is published.
 
     ``name`` and ``description`` are the viewer's own, else those under which it was published first; ``tags`` are the
-    viewer's own. What others call it stays with them.
+    viewer's own. What others call it stays with them. ``title`` is what to show it as: its name, else the one under
+    which the viewer published it, else what the viewer's run that gave it was to call its output.
     """
     cids = [row.cid for row in rows]
-    said, published = await asyncio.gather(
-        objects.said_of(parts.pool, viewer, cids), publication_views(parts, cids, viewer)
+    said, published, outputs = await asyncio.gather(
+        objects.said_of(parts.pool, viewer, cids),
+        publication_views(parts, cids, viewer),
+        objects.outputs_named(parts.pool, viewer, cids),
     )
-    return [_meta(row, said.get(row.cid), published.get(row.cid, []), viewer) for row in rows]
+    return [_meta(row, said.get(row.cid), published.get(row.cid, []), outputs.get(row.cid), viewer) for row in rows]
 
 
-def _meta(row: ObjectRow, said: Said | None, published: Sequence[dict[str, Any]], viewer: str) -> dict[str, Any]:
+def _meta(
+    row: ObjectRow, said: Said | None, published: Sequence[dict[str, Any]], output: str | None, viewer: str
+) -> dict[str, Any]:
     words = [{"owner": said.owner, "name": said.name, "description": said.description}] if said else []
     words += [each for each in published if each["owner"] != viewer]
+    name = next((each["name"] for each in words if each["name"]), None)
     return {
         "cid": row.cid,
         "size_bytes": row.size_bytes,
         "media_type": row.media_type,
         "origin": row.origin or None,
         "stored_at": time_view(row.stored_at),
-        "name": next((each["name"] for each in words if each["name"]), None),
+        "name": name,
+        "title": name or next((each["name"] for each in published), output),
         "description": next((each["description"] for each in words if each["description"]), ""),
         "tags": said.tags if said else [],
         "names": [{"owner": each["owner"], "name": each["name"]} for each in words if each["name"]],

@@ -28,6 +28,9 @@ from services.gateway.views import run_url, run_view
 OWN_WRITES_SECONDS = 1.0
 """How long an answer waits for the read models, so that a client finds what it just made."""
 
+PLANNING_SECONDS = 30.0
+"""How long an answer waits for the plan of a run that is not to go on without being told to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
@@ -178,6 +181,11 @@ async def seen(
         return run if run is not None and enough(run) else None
 
     return await parts.projector.until(check, timeout) or await runs.find(parts.pool, run_id)
+
+
+async def planned(parts: Gateway, run_id: str) -> RunRow | None:
+    """Return a run that was asked for with ``hold`` as soon as it waits with its plan, or ended without one."""
+    return await seen(parts, run_id, PLANNING_SECONDS, enough=lambda run: not run.active)
 
 
 async def step_seen(parts: Gateway, run_id: str, step: int) -> Record | None:

@@ -11,7 +11,7 @@ import io
 import os
 import re
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -103,49 +103,67 @@ def expected() -> list[str]:
     return []
 
 
+class Ear:
+    """Hears what goes wrong in a context: errors on the console, uncaught ones, and requests to another host."""
+
+    def __init__(self, context: BrowserContext, base_url: str) -> None:
+        self._own = (f"{base_url}/", *OWN)
+        self._heard: list[str] = []
+        context.on("console", self._console)
+        context.on("weberror", lambda error: self._heard.append(f"uncaught: {error.error}"))
+        context.on("request", self._request)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self._heard.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def _request(self, request: Request) -> None:
+        if not request.url.startswith(self._own):
+            self._heard.append(f"asked elsewhere: {request.url}")
+
+    def heard(self, expected: Iterable[str]) -> list[str]:
+        """Return what was heard since the last time, but for what one of these regular expressions fits."""
+        heard, self._heard = self._heard, []
+        return [line for line in heard if not any(re.search(pattern, line) for pattern in expected)]
+
+
+async def opened(
+    browser: Browser,
+    base_url: str,
+    token: str | None,
+    *,
+    theme: str = "light",
+    width: int = DESKTOP[0],
+    height: int = DESKTOP[1],
+    **options: Any,
+) -> tuple[BrowserContext, Ear]:
+    """Open a context, signed in by ``token``; the rest as :class:`NewPage` says."""
+    context = await browser.new_context(
+        base_url=base_url,
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if theme == "dark" else "light",
+        locale="en-GB",
+        timezone_id="Europe/Berlin",
+        **options,
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    if token:
+        await context.add_cookies([{"name": COOKIE, "value": token, "url": base_url, "httpOnly": True}])
+    return context, Ear(context, base_url)
+
+
 @pytest.fixture
 async def new_page(browser: Browser, live: System, url: str, expected: list[str]) -> AsyncIterator[NewPage]:
     """Open pages."""
-    contexts: list[BrowserContext] = []
-    heard: list[str] = []
+    contexts: list[tuple[BrowserContext, Ear]] = []
 
-    def console(message: ConsoleMessage) -> None:
-        if message.type == "error":
-            heard.append(f"{message.text} ({message.location.get('url', '')})")
-
-    async def make(
-        *,
-        theme: str = "light",
-        width: int = DESKTOP[0],
-        height: int = DESKTOP[1],
-        token: str | None = live.token,
-        base_url: str = url,
-        **options: Any,
-    ) -> Page:
-        def request(request: Request) -> None:
-            if not request.url.startswith((f"{base_url}/", *OWN)):
-                heard.append(f"asked elsewhere: {request.url}")
-
-        context = await browser.new_context(
-            base_url=base_url,
-            viewport={"width": width, "height": height},
-            color_scheme="dark" if theme == "dark" else "light",
-            locale="en-GB",
-            timezone_id="Europe/Berlin",
-            **options,
-        )
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE_MS)
-        context.on("console", console)
-        context.on("weberror", lambda error: heard.append(f"uncaught: {error.error}"))
-        context.on("request", request)
-        if token:
-            await context.add_cookies([{"name": COOKIE, "value": token, "url": base_url, "httpOnly": True}])
-        return await context.new_page()
+    async def make(*, token: str | None = live.token, base_url: str = url, **options: Any) -> Page:
+        contexts.append(await opened(browser, base_url, token, **options))
+        return await contexts[-1][0].new_page()
 
     yield make
-    said = [line for line in heard if not any(re.search(pattern, line) for pattern in expected)]
-    for context in contexts:
+    said = [line for _, ear in contexts for line in ear.heard(expected)]
+    for context, _ in contexts:
         await context.close()
     assert not said, "the pages reported errors:\n" + "\n".join(said)
 

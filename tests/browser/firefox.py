@@ -103,6 +103,43 @@ class Firefox:
         """Go to a page, and wait until it is loaded."""
         await self.ask("browsingContext.navigate", context=self._tab, url=address, wait="complete")
 
+    async def click(self, selector: str) -> None:
+        """Click on the first element that a selector finds, in its middle, as people do."""
+        there = {"type": "element", "element": await self._element(selector)}
+        move = {"type": "pointerMove", "x": 0, "y": 0, "origin": there}
+        press: list[dict[str, Any]] = [{"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}]
+        await self._act({"type": "pointer", "id": "mouse", "actions": [move, *press]})
+
+    async def press(self, key: str) -> None:
+        """Press a key."""
+        strokes = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
+        await self._act({"type": "key", "id": "keyboard", "actions": strokes})
+
+    async def choose(self, selector: str, *files: Path) -> None:
+        """Give files to the field that a selector finds."""
+        element = await self._element(selector)
+        await self.ask("input.setFiles", context=self._tab, element=element, files=[str(file) for file in files])
+
+    async def _act(self, source: dict[str, Any]) -> None:
+        await self.ask("input.performActions", context=self._tab, actions=[source])
+
+    async def _element(self, selector: str) -> dict[str, Any]:
+        """Return what the first element that a selector finds is called in commands; it is scrolled into view."""
+        found = await self.ask(
+            "script.callFunction",
+            functionDeclaration="""(selector) => {
+              const found = document.querySelector(selector);
+              found?.scrollIntoView({ block: "center", behavior: "instant" });
+              return found;
+            }""",
+            arguments=[{"type": "string", "value": selector}],
+            target={"context": self._tab},
+            awaitPromise=False,
+        )
+        assert found["type"] == "success", found
+        assert found["result"]["type"] == "node", f"there is no {selector}"
+        return {"sharedId": found["result"]["sharedId"]}
+
     async def evaluate(self, expression: str) -> Any:
         """Return what an expression of the page's is, a promise included; a value that JSON has."""
         found = await self.ask(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -77,6 +78,21 @@ async def test_a_token_is_revoked_by_whoever_has_it(
     await expect(page.get_by_text("The token counts no more")).to_be_visible()
     async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}) as program:
         assert (await program.get("/api/usage")).status_code == 401
+
+
+async def test_who_was_signed_out_meanwhile_is_told_so_where_they_press(
+    new_page: NewPage, api: httpx.AsyncClient, granted: Callable[[], Awaitable[str]], expected: list[str]
+) -> None:
+    expected.append("status of 401")
+    token = await granted()
+    page = await new_page(token=token)
+    await page.goto("/storage/type/local")
+    await page.get_by_label("Name").fill("attic")
+    await page.get_by_label("Folder").fill("/nowhere")
+    assert (await api.post("/auth/revoke", json={"token": token})).status_code == 200
+    await page.get_by_role("button", name="Add this place").click()
+    await expect(page.get_by_role("alert")).to_have_text(re.compile("^You are not signed in, or not any more"))
+    await expect(page.get_by_role("button", name="Add this place")).to_be_focused()
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,18 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.conftest import NewPage
 
 MakeRun = Callable[..., Awaitable[dict[str, Any]]]
+MakeWide = Callable[..., Awaitable[str]]
 Release = Callable[[], None]
 
 WIDTH = 40
+PAGE = 200
+"""Steps of one page of the table."""
+
 SHOWN = """wanted => new Promise((done) => {
   function look() {
     const canvas = document.querySelector("canvas");
@@ -37,6 +41,20 @@ COLOUR = """name => {
   probe.remove();
   return found;
 }"""
+PALE = """least => new Promise((done) => {
+  function look() {
+    const canvas = document.querySelector("canvas");
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let found = 0;
+    for (let at = 3; at < data.length; at += 4) found += data[at] > 0 && data[at] < 255;
+    if (found >= least) return done();
+    requestAnimationFrame(look);
+  }
+  look();
+})"""
+"""Resolves when so many pixels are neither empty nor of one colour alone: those of lines."""
+
+FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 GIVEN = {
     "names": ["film", "first", "second"],
     "types": ["SOURCE", "EFFECT", "EFFECT"],
@@ -58,18 +76,27 @@ async def shows(page: Page, colour: str) -> None:
 
 
 @pytest.fixture
-async def wide(api: httpx.AsyncClient, asset: str, finish: Callable[[str], Awaitable[Any]]) -> str:
-    """A completed run of one step that many read, all of which one reads."""
-    salt = uuid4().hex
-    nodes: list[dict[str, Any]] = [{"id": "source", "type": "SOURCE", "config": {"input": True, "name": "source"}}]
-    nodes += [
-        {"id": f"side{i}", "type": "NOOP", "config": {"salt": f"{salt}{i}"}, "inputs": ["source"]} for i in range(WIDTH)
-    ]
-    nodes.append({"id": "last", "type": "NOOP", "config": {"salt": salt}, "inputs": [f"side{i}" for i in range(WIDTH)]})
-    recipe = {"name": f"wide-{salt[:6]}", "version": "1", "dag": {"nodes": nodes, "output": "last"}}
-    answer = await api.post("/runs", json={"recipe": json.dumps(recipe), "inputs": {"source": asset}})
-    assert answer.status_code == 201, answer.text
-    run_id = str(answer.json()["run_id"])
+def make_wide(api: httpx.AsyncClient, asset: str) -> MakeWide:
+    """Start a run of a step that so many read, all of which one reads."""
+
+    async def make(width: int) -> str:
+        salt = uuid4().hex
+        sides = [f"side{i}" for i in range(width)]
+        nodes: list[dict[str, Any]] = [{"id": "source", "type": "SOURCE", "config": {"input": True, "name": "source"}}]
+        nodes += [{"id": n, "type": "NOOP", "config": {"salt": f"{salt}{n}"}, "inputs": ["source"]} for n in sides]
+        nodes.append({"id": "last", "type": "NOOP", "config": {"salt": salt}, "inputs": sides})
+        recipe = {"name": f"wide-{salt[:6]}", "version": "1", "dag": {"nodes": nodes, "output": "last"}}
+        answer = await api.post("/runs", json={"recipe": json.dumps(recipe), "inputs": {"source": asset}})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["run_id"])
+
+    return make
+
+
+@pytest.fixture
+async def wide(make_wide: MakeWide, finish: Callable[[str], Awaitable[Any]]) -> str:
+    """A completed one."""
+    run_id = await make_wide(WIDTH)
     assert (await finish(run_id))["status"] == "completed"
     return run_id
 
@@ -113,6 +140,48 @@ async def test_steps_are_gone_through_and_opened_by_keyboard(page: Page, make_ru
     await page.goto(f"/run/{run['run_id']}/plan#step-2")
     await page.reload()
     await expect(panel.get_by_role("heading", level=2)).to_contain_text("s1")
+
+
+async def test_a_step_that_is_closed_before_it_came_stays_closed(page: Page, make_run: MakeRun) -> None:
+    run = await make_run(1)
+    asked, let = asyncio.Event(), asyncio.Event()
+
+    async def later(route: Route) -> None:
+        asked.set()
+        await let.wait()
+        await route.continue_()
+
+    await page.route("**/steps/0", later)
+    await page.goto(f"/run/{run['run_id']}/plan")
+    await expect(key(page, "completed")).to_be_visible()
+    await page.locator("canvas").focus()
+    await page.keyboard.press("Home")
+    async with page.expect_response("**/steps/0") as answered:
+        await page.keyboard.press("Enter")
+        await asked.wait()
+        await page.keyboard.press("Escape")
+        let.set()
+    await (await answered.value).finished()
+    await page.evaluate(FRAME)
+    await expect(page.locator("[data-panel]")).to_be_hidden()
+    assert "#" not in page.url
+
+
+async def test_the_graph_stays_under_its_reader_s_hands_when_the_run_is_paused(
+    page: Page, make_run: MakeRun, held: Release
+) -> None:
+    run = await make_run(2, wait=False)
+    await page.goto(f"/run/{run['run_id']}/plan")
+    await expect(key(page, "pending")).to_be_visible()
+    await page.locator("canvas").focus()
+    await page.keyboard.press("End")
+    await page.evaluate("window.canvas = document.querySelector('canvas')")
+    await page.get_by_role("button", name="Pause").press("Enter")
+    await expect(page.locator("#run-head [data-status=paused]")).to_be_visible()
+    await expect(page.get_by_text("The run is paused")).to_be_visible()
+    await expect(page.get_by_role("button", name="Resume")).to_be_focused()
+    assert await page.evaluate("document.querySelector('canvas') === window.canvas"), "the graph was made anew"
+    await expect(page.locator("[data-told]")).to_contain_text("s1, NOOP")
 
 
 async def test_a_step_is_opened_by_hand(page: Page, make_run: MakeRun) -> None:
@@ -160,6 +229,29 @@ async def test_steps_alike_are_grouped_and_a_group_is_opened_and_closed(page: Pa
     await expect(close).to_be_hidden()
 
 
+async def test_many_lines_are_drawn_for_steps_and_for_groups(page: Page, make_run: MakeRun) -> None:
+    run = await make_run(1)
+    await page.goto(f"/run/{run['run_id']}/plan")
+    await expect(key(page, "completed")).to_be_visible()
+    given = {
+        "names": [f"n{node}" for node in range(120)],
+        "types": ["NOOP"] * 120,
+        "levels": [node // 40 for node in range(120)],
+        "inputs": [list(range(node // 40 * 40 - 40, node // 40 * 40)) if node >= 40 else [] for node in range(120)],
+    }
+    give = """given => document.querySelector("[data-module=dag]").dispatchEvent(
+      new CustomEvent("artdag:graph", { detail: given }))"""
+    await page.evaluate(give, given)
+    await page.evaluate(PALE, 10_000)
+    group = page.get_by_role("button", name="Group alike")
+    await group.click()
+    await group.click()
+    await page.evaluate(PALE, 10_000)
+    await page.evaluate(give, given | {"inputs": [[]] * 120})
+    await page.evaluate(give, given)
+    await page.evaluate(PALE, 10_000)
+
+
 async def test_the_table_says_the_same(page: Page, wide: str, api: httpx.AsyncClient) -> None:
     plan = (await api.get(f"/api/run/{wide}/plan")).json()["steps"]
     graph = (await api.get(f"/run/{wide}/graph")).json()
@@ -185,6 +277,51 @@ async def test_the_table_follows_the_run(page: Page, make_run: MakeRun, held: Re
     held()
     await expect(last.locator("[data-status=completed]")).to_be_visible()
     await expect(last.get_by_role("link", name="s1")).to_be_focused()
+
+
+async def test_pages_of_the_table_that_were_loaded_below_follow_the_run(
+    page: Page, make_wide: MakeWide, held: Release
+) -> None:
+    run_id = await make_wide(PAGE + 5)
+    await page.goto(f"/run/{run_id}/plan?view=table")
+    rows = page.locator("#steps tr")
+    await expect(rows).to_have_count(PAGE)
+    await page.get_by_role("link", name="Show more").scroll_into_view_if_needed()
+    await expect(rows).to_have_count(PAGE + 7)
+    await expect(page.locator(f"#step-{PAGE + 6} [data-status=pending]")).to_have_count(1)
+    held()
+    await expect(page.locator("#steps [data-status=completed]")).to_have_count(PAGE + 6)
+    await expect(rows).to_have_count(PAGE + 7)
+    await expect(page.get_by_role("link", name="Show more")).to_have_count(0)
+
+
+async def test_a_table_of_steps_in_one_state_loses_those_that_leave_it(
+    page: Page, make_run: MakeRun, held: Release
+) -> None:
+    run = await make_run(3, wait=False)
+    await page.goto(f"/run/{run['run_id']}/plan?view=table&status=pending")
+    rows = page.locator("#steps tr")
+    await expect(rows).to_have_count(2)
+    held()
+    await expect(page.get_by_text("No step of this run is in this state now.")).to_be_visible()
+    await expect(rows).to_have_count(0)
+    await expect(page.get_by_role("columnheader", name="State")).to_be_hidden()
+
+
+async def test_artifacts_come_in_below_and_all_of_them_are_reached(
+    page: Page, make_wide: MakeWide, held: Release
+) -> None:
+    run_id = await make_wide(WIDTH)
+    await page.goto(f"/run/{run_id}/artifacts")
+    tiles = page.locator("#made > div")
+    await expect(tiles).to_have_count(1)
+    held()
+    await expect(page.locator("#run-head [data-status=completed]")).to_be_visible()
+    await page.get_by_role("link", name="Show more").scroll_into_view_if_needed()
+    await expect(tiles).to_have_count(WIDTH + 2)
+    ids = await tiles.evaluate_all("tiles => tiles.map(tile => tile.id)")
+    assert len(set(ids)) == WIDTH + 2
+    await expect(tiles.last).to_contain_text("last")
 
 
 async def test_the_graph_takes_another_theme(page: Page, make_run: MakeRun) -> None:

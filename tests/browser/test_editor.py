@@ -24,6 +24,23 @@ steps:
 output: one
 """
 
+PULSE = """name: pulse
+inputs:
+  clips: video[]
+steps:
+  - id: mapped
+    type: MAP
+    inputs: [clips]
+    config: {operation: SEGMENT, config: {duration: 1}}
+  - id: film
+    type: SEQUENCE
+    inputs: [mapped]
+    config:
+      transition: {type: crossfade, duration: 0.2}
+output: film
+steps_of_others:
+"""
+
 Make = Callable[..., Awaitable[Any]]
 
 
@@ -104,6 +121,42 @@ async def test_what_is_not_saved_is_not_lost_by_a_link(page: Page) -> None:
     await expect(page).to_have_url(re.compile("/runs$"))
     await page.go_back()
     await expect(page.locator(".cm-content")).to_contain_text("apply_dog")
+
+
+async def test_what_a_step_takes_is_shown_where_the_cursor_is(page: Page) -> None:
+    await page.goto("/recipes/new")
+    shown = page.get_by_role("region", name="What steps take")
+    await expect(shown.locator("details[open]")).to_have_count(0)
+    await page.locator(".cm-line", has_text="effect: bloom").click()
+    await expect(shown.locator("details[data-type=EFFECT]")).to_have_attribute("open", "")
+    await expect(shown.get_by_text("How strong the glow is")).to_be_in_viewport()
+    await accessible(page)
+    await write(page, PULSE)
+    await page.locator(".cm-line", has_text="crossfade").click()
+    await expect(shown.locator("details[open]")).to_have_count(1)
+    await expect(shown.locator("details[data-type=SEQUENCE]")).to_contain_text("transition.duration")
+    await page.locator(".cm-line", has_text="id: mapped").click()
+    await expect(shown.locator("details[data-type=SEGMENT]")).to_have_attribute("open", "")
+    await page.keyboard.press("Control+End")
+    await page.keyboard.insert_text("  - {id: more, type: EFFECT, config: {effect: dog}}\n    ")
+    await expect(shown.locator("details[data-effect=dog]")).to_have_attribute("open", "")
+
+
+async def test_a_node_is_found_though_the_recipe_has_its_name(page: Page) -> None:
+    await page.goto("/recipes/new")
+    await write(
+        page,
+        "name: one\ninputs:\n  media: {type: any}\nsteps:\n  - {id: one, type: NOOP, inputs: [media]}\noutput: one\n",
+    )
+    await page.get_by_role("button", name=re.compile("^one, NOOP")).click()
+    await expect(page.locator(".cm-activeLine")).to_contain_text("id: one")
+    await page.get_by_role("button", name=re.compile("^media, SOURCE")).click()
+    await expect(page.locator(".cm-activeLine")).to_contain_text("media: {type: any}")
+
+
+async def test_an_example_that_is_not_there_is_none(page: Page) -> None:
+    await page.goto("/recipes/new?example=nothing-of-that-name")
+    await expect(page.get_by_role("link", name="something short")).to_have_attribute("aria-current", "true")
 
 
 async def test_the_page_has_a_policy_of_its_own_and_is_loaded_whole(page: Page, api: httpx.AsyncClient) -> None:

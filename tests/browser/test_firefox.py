@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,4 +53,38 @@ async def test_a_run_is_watched_and_its_result_is_there(
     held()
     await fox.until("document.querySelector('#standing [data-status=completed]')")
     assert await fox.evaluate("window.kept")
+    assert fox.errors == []
+
+
+async def test_from_a_file_to_its_provenance(
+    fox: Firefox,
+    url: str,
+    films: Path,
+    make_recipe: Callable[..., Awaitable[dict[str, Any]]],
+    held: Callable[[], None],
+) -> None:
+    """Brought, run, watched and played, by mouse and keyboard. It is sound: Firefox has no H.264 of its own."""
+    recipe = await make_recipe(2)
+    await fox.go(f"{url}/recipe/{recipe['recipe_id']}")
+    await fox.until(SETTLED)
+    await fox.choose("[data-input=media] [data-file]", films / "drums.wav")
+    await fox.until("document.querySelector('[data-input=media] [data-said]')?.textContent === 'uploaded'")
+    await fox.evaluate("window.kept = true")
+    await fox.click("form [data-buttons] [value=run]")
+    await fox.until("/^.run.[^/]+$/.test(location.pathname)")
+    await fox.until("document.querySelector('#standing [data-status=running]')")
+    held()
+    await fox.until("document.querySelector('#standing [data-status=completed]')")
+    await fox.until("document.querySelector('#main audio')?.readyState > 0")
+    await fox.until("document.querySelector('#main [data-loop]').checkVisibility()")  # the player's script has begun
+    await fox.click("#main [data-loop]")
+    await fox.until("document.activeElement.matches('[data-loop][aria-pressed=true]')")
+    await fox.press("l")
+    await fox.until("document.querySelector('#main audio').currentTime > 0.2")
+    await fox.press("k")
+    assert await fox.evaluate("document.querySelector('#main audio').paused")
+    await fox.click("nav[aria-label='Parts of this run'] a[href$='/provenance']")
+    await fox.until("document.querySelector('#main details')")
+    assert recipe["name"] in await fox.evaluate("document.querySelector('#main details pre').textContent")
+    assert await fox.evaluate("window.kept"), "a page was loaded whole"
     assert fox.errors == []

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from uuid import uuid4
 
+import av
 import httpx
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from artdag_common.cid import cid_of
 from tests.unit.media.counted import BITS, timed, write_counted
@@ -32,6 +33,13 @@ NUMBER_SHOWN = f"""(film) => {{
 """Reads the number that a frame of a counted film carries."""
 
 
+LATE_FRAMES = """
+  window.late = [];
+  HTMLVideoElement.prototype.requestVideoFrameCallback = (told) => late.push(told);
+"""
+"""Leaves it to the test when a page hears of the frames that are shown."""
+
+
 async def brought(api: httpx.AsyncClient, file: Path, name: str = "") -> str:
     """Upload a file, and return its CID."""
     answer = await api.post("/cache/upload", data={"name": name}, files={"file": (file.name, file.read_bytes())})
@@ -49,6 +57,21 @@ async def counted(api: httpx.AsyncClient, tmp_path_factory: pytest.TempPathFacto
     return cid
 
 
+async def opened(page: Page, cid: str) -> None:
+    """Open the page of content, and wait until it can be edited: its script comes after the page."""
+    await page.goto(f"/cache/{cid}")
+    await page.locator("[data-module=item][data-alive]").wait_for()
+
+
+async def ready(page: Page, cid: str) -> Locator:
+    """Open the page of a film, and wait until it can be played and gone through; return it."""
+    await opened(page, cid)
+    film = page.locator("video")
+    await expect(film).to_have_js_property("readyState", 4)
+    await expect(page.get_by_role("button", name="Frame on")).to_be_visible()
+    return film
+
+
 async def at_frame(page: Page, number: int) -> None:
     """Wait until a film says that it shows a frame, and look whether it does."""
     await expect(page.locator("[data-frame]")).to_have_text(f"· frame {number} of 0–{FRAMES - 1}")
@@ -60,9 +83,7 @@ async def at_frame(page: Page, number: int) -> None:
 
 
 async def test_a_film_goes_frame_by_frame(page: Page, counted: str) -> None:
-    await page.goto(f"/cache/{counted}")
-    film = page.locator("video")
-    await expect(film).to_have_js_property("readyState", 4)
+    film = await ready(page, counted)
     await film.focus()
     for _ in range(3):
         await page.keyboard.press(".")
@@ -79,10 +100,22 @@ async def test_a_film_goes_frame_by_frame(page: Page, counted: str) -> None:
     await at_frame(page, FRAMES - 2)
 
 
+async def test_no_step_is_lost_where_frames_are_shown_late(page: Page, counted: str) -> None:
+    await page.add_init_script(LATE_FRAMES)
+    film = await ready(page, counted)
+    await film.focus()
+    for shown in range(3):
+        await page.keyboard.press(".")
+        await expect(film).to_have_js_property("seeking", False)
+        await page.evaluate("(mediaTime) => late.pop()(0, { mediaTime })", shown / RATE)  # the one before
+    await at_frame(page, 3)
+    await film.evaluate("(film) => { film.currentTime = 1 }")
+    await page.keyboard.press(".")  # from there, not from what is shown
+    await at_frame(page, 26)
+
+
 async def test_j_k_and_l_play_stop_and_play_backwards(page: Page, counted: str) -> None:
-    await page.goto(f"/cache/{counted}")
-    film = page.locator("video")
-    await expect(film).to_have_js_property("readyState", 4)
+    film = await ready(page, counted)
     await page.get_by_role("button", name="Loop").click()
     await expect(film).to_have_js_property("loop", True)  # so that it does not end on a slow machine
     await film.evaluate("(film) => { film.currentTime = 1.5 }")
@@ -103,8 +136,7 @@ async def test_j_k_and_l_play_stop_and_play_backwards(page: Page, counted: str) 
 
 
 async def test_the_keys_mean_nothing_outside_the_player(page: Page, counted: str) -> None:
-    await page.goto(f"/cache/{counted}")
-    await expect(page.locator("video")).to_have_js_property("readyState", 4)
+    await ready(page, counted)
     await page.get_by_role("link", name="Use in a recipe").focus()
     await page.keyboard.press("l")
     await page.keyboard.press(".")
@@ -124,10 +156,53 @@ async def test_a_film_that_no_browser_plays_is_played_all_the_same(
     await expect(page.locator("[data-state]")).to_be_hidden()
 
 
+async def test_sound_that_no_browser_plays_is_played_all_the_same(
+    page: Page, api: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    with av.open(str(tmp_path / "lossless.m4a"), "w", format="ipod") as container:
+        track = container.add_stream("alac", rate=24_000, layout="mono")
+        sound = av.AudioFrame.from_ndarray(timed(24_000), format="s16p", layout="mono")
+        sound.sample_rate, sound.pts = 24_000, 0
+        container.mux(track.encode(sound))
+        container.mux(track.encode(None))
+    cid = await brought(api, tmp_path / "lossless.m4a")
+    await page.goto(f"/cache/{cid}")
+    await page.wait_for_function("() => document.querySelector('audio')?.readyState === 4")
+    await expect(page.locator("audio")).to_have_attribute("src", f"/cache/{cid}/mp4")
+    await expect(page.locator("[data-state]")).to_be_hidden()
+
+
+async def test_what_is_found_out_comes_in_and_leaves_alone_what_plays(page: Page, counted: str) -> None:
+    known = False
+
+    async def look_into(route: Route) -> None:
+        answer = await route.fetch()
+        page_now = await answer.text()
+        if not known:
+            pending = '<div id="seen" data-pending><p data-looking>It is looked into</p>'
+            page_now = page_now.replace('<div id="seen">', pending).replace("128 × 72", "? × ?")
+        await route.fulfill(response=answer, body=page_now)
+
+    await page.route(f"**/cache/{counted}", look_into)
+    for playing in (False, True):
+        known = False
+        film = await ready(page, counted)
+        await expect(page.locator("#facts")).to_contain_text("? × ?")
+        await film.evaluate("(film) => { window.film = film }")
+        if playing:
+            await film.evaluate("(film) => { film.loop = true; return film.play() }")
+        known = True
+        await expect(page.locator("#facts")).to_contain_text("128 × 72")
+        await expect(page.locator("[data-looking]")).to_have_count(0)
+        assert await film.evaluate("(film) => film === window.film") == playing
+        await expect(film).to_have_js_property("paused", not playing)
+
+
 async def test_sound_and_pictures_are_what_they_are(page: Page, make_media: MakeMedia) -> None:
     await page.goto(f"/cache/{await make_media('audio', 'Drums')}")
     sound = page.locator("audio")
     await expect(sound).to_have_js_property("readyState", 4)
+    await expect(page.get_by_role("combobox", name="Speed")).to_be_visible()
     wave = page.locator("[data-wave]")
     await expect(wave.locator("img")).to_have_js_property("naturalWidth", 1280)
     box = await wave.bounding_box()
@@ -159,7 +234,8 @@ async def test_data_is_shown_as_what_it_is(page: Page, api: httpx.AsyncClient, t
 
 async def test_words_are_edited_in_place(page: Page, api: httpx.AsyncClient, make_media: MakeMedia) -> None:
     cid = await make_media("image", "Before")
-    await page.goto(f"/cache/{cid}")
+    await opened(page, cid)
+    alive = page.locator("[data-module=item][data-alive]")
     await page.get_by_role("button", name="Edit").click()
     await expect(page.get_by_label("Name", exact=True).first).to_be_focused()
     form = page.get_by_role("form", name="Name, description and tags")
@@ -171,10 +247,12 @@ async def test_words_are_edited_in_place(page: Page, api: httpx.AsyncClient, mak
     await expect(page.get_by_label("Tags").get_by_role("link")).to_have_text(["blue", "red"])
     meta = (await api.get(f"/cache/{cid}/meta")).json()
     assert (meta["name"], meta["description"], meta["tags"]) == ("After", "Two\nlines", ["blue", "red"])
+    await alive.wait_for()
     await page.get_by_role("button", name="Edit").click()
     await form.get_by_label("Description").fill("")
     await form.get_by_label("Name").press("Enter")
     await expect(page.locator("[data-called]")).not_to_contain_text("Two")
+    await alive.wait_for()
     await page.get_by_role("button", name="Edit").click()
     await form.get_by_label("Name").fill("Never")
     await page.keyboard.press("Escape")
@@ -187,7 +265,7 @@ async def test_what_was_changed_meanwhile_is_told_and_not_lost(
 ) -> None:
     expected.append("412")
     cid = await make_media("image", "Mine")
-    await page.goto(f"/cache/{cid}")
+    await opened(page, cid)
     await page.get_by_role("button", name="Edit").click()
     assert (await api.patch(f"/cache/{cid}/meta", json={"name": "Theirs"})).status_code == 200
     form = page.get_by_role("form", name="Name, description and tags")
@@ -202,7 +280,7 @@ async def test_it_is_published_cannot_be_deleted_is_unpublished_and_deleted(
     page: Page, make_media: MakeMedia, expected: list[str]
 ) -> None:
     expected.append("409")
-    await page.goto(f"/cache/{await make_media('image', 'Brief')}")
+    await opened(page, await make_media("image", "Brief"))
     await page.locator("summary", has_text="Publish").click()
     await page.get_by_role("button", name="Publish", exact=True).click()
     await expect(page.get_by_text("As Brief by owner")).to_be_visible()

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import httpx
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, Request, expect
+from playwright.async_api import Page, Request, Route, expect
 
 from tests.browser.tour import settled
 
@@ -159,12 +159,32 @@ async def test_the_plan_is_looked_at_discarded_and_run(page: Page, make_recipe: 
     await accessible(page)
     await plan.get_by_role("button", name="Discard").click()
     await expect(plan).to_have_count(0)
+    await expect(page.get_by_role("button", name="See the plan first")).to_be_focused()
     await page.get_by_role("button", name="See the plan first").click()
     await plan.get_by_role("button", name="Run this plan").click()
     await expect(page).to_have_url(re.compile("/run/[^/?]+$"))
     await expect(page.locator("#standing [data-status=completed]")).to_be_visible()
     run = (await api.get(f"/runs/{page.url.rpartition('/')[2]}")).json()
     assert run["recipe_cid"] == recipe["recipe_id"]
+
+
+async def test_an_upload_is_broken_off_by_another_in_its_place(page: Page, make_recipe: Make) -> None:
+    recipe = await make_recipe(1)
+
+    async def hold(route: Route) -> None:
+        """Leave the first one without an answer."""
+
+    await page.route("**/cache/uploads", hold, times=1)
+    await page.goto(f"/recipe/{recipe['recipe_id']}")
+    field = page.locator("[data-file]")
+    async with page.expect_request("**/cache/uploads") as first:
+        await field.set_input_files({"name": "slow.bin", "mimeType": "text/plain", "buffer": uuid4().bytes})
+    slow = await first.value
+    async with page.expect_event("requestfailed", lambda request: request == slow):
+        await field.set_input_files({"name": "quick.bin", "mimeType": "text/plain", "buffer": uuid4().bytes})
+    chosen = page.get_by_role("list", name="Chosen for media").get_by_role("listitem")
+    await expect(chosen).to_contain_text("uploaded")
+    await expect(chosen).to_contain_text("quick")
 
 
 async def test_a_run_is_repeated_with_only_what_changed(page: Page, make_run: Make, make_media: Make) -> None:
@@ -188,6 +208,92 @@ async def test_a_run_is_repeated_with_only_what_changed(page: Page, make_run: Ma
     await expect(page).to_have_url(re.compile("/run/[^/?]+$"))
     assert first["run_id"] not in page.url
     await expect(page.locator(f'main a[href*="{first["run_id"]}"]').first).to_be_visible()
+
+
+async def test_a_repeated_run_is_planned_first(
+    page: Page, make_run: Make, make_media: Make, api: httpx.AsyncClient
+) -> None:
+    first = await make_run(2, name="the first")
+    other = f"other-{uuid4().hex[:8]}"
+    await make_media("image", other)
+    await page.goto(f"/recipe/{first['recipe_cid']}?from={first['run_id']}")
+    await page.get_by_role("button", name="Choose from your media").click()
+    await page.get_by_role("dialog").get_by_role("searchbox").fill(other)
+    await page.get_by_role("dialog").get_by_role("button", name=re.compile(other)).click()
+    async with page.expect_request(asks("/rerun")) as asked:
+        await page.get_by_role("button", name="See the plan first").click()
+    assert json.loads((await asked.value).post_data or "")["hold"] is True
+    plan = page.get_by_role("region", name="The plan", exact=True)
+    await expect(plan).to_contain_text(re.compile(r"To compute\s*2"))
+    await plan.get_by_role("button", name="Run this plan").click()
+    await expect(page.locator("#standing [data-status=completed]")).to_be_visible()
+    run = (await api.get(f"/runs/{page.url.rpartition('/')[2]}")).json()
+    assert (run["rerun_of"], run["output_name"]) == (first["run_id"], "the first")
+
+
+async def test_what_is_taken_away_from_a_repeated_run_is_what_the_recipe_has(
+    page: Page, api: httpx.AsyncClient, make_run: Make, make_media: Make
+) -> None:
+    usual, other = await make_media("image"), await make_media("image")
+    recipe = await uploaded(
+        api,
+        f"name: optional-{uuid4().hex[:8]}\ninputs:\n  logo: {{type: any, default: {usual}}}\nsteps:\n"
+        f"  - {{id: same, type: NOOP, inputs: [logo], config: {{salt: {uuid4().hex}}}}}\noutput: same\n",
+    )
+    first = await make_run(recipe=recipe, inputs={"logo": other})
+    await page.goto(f"/recipe/{recipe}?from={first['run_id']}")
+    chosen = page.get_by_role("list", name="Chosen for logo").get_by_role("listitem")
+    await expect(chosen).to_have_count(1)
+    await chosen.get_by_role("button", name="Remove").click()
+    await expect(chosen).to_have_count(0)
+    async with page.expect_request(asks("/rerun")) as asked:
+        await page.get_by_role("button", name="Run", exact=True).click()
+    assert json.loads((await asked.value).post_data or "") == {"inputs": {"logo": usual}}
+    await expect(page).to_have_url(re.compile("/run/[^/?]+$"))
+
+
+async def test_media_is_added_to_what_a_run_had(
+    page: Page, api: httpx.AsyncClient, make_run: Make, make_media: Make
+) -> None:
+    had, added = await make_media("image"), await make_media("image")
+    recipe = await uploaded(api, LISTED.format(name=f"list-{uuid4().hex[:8]}"))
+    first = await make_run(recipe=recipe, inputs={"parts": [had]})
+    await page.goto(f"/recipe/{recipe}?from={first['run_id']}&media={added}")
+    await expect(page.get_by_role("list", name="Chosen for parts").get_by_role("listitem")).to_have_count(2)
+    async with page.expect_request(asks("/rerun")) as asked:
+        await page.get_by_role("button", name="Run", exact=True).click()
+    assert json.loads((await asked.value).post_data or "") == {"inputs": {"parts": [had, added]}}
+    await expect(page).to_have_url(re.compile("/run/[^/?]+$"))
+
+
+async def test_media_that_fits_nowhere_is_named_and_an_example_keeps_it(page: Page, make_media: Make) -> None:
+    name = f"still-{uuid4().hex[:8]}"
+    cid = await make_media("image", name)
+    await page.goto(f"/recipes?media={cid}")
+    await page.get_by_text("Examples", exact=True).click()
+    await page.get_by_role("button", name="Take logo").click()
+    await expect(page).to_have_url(re.compile(f"/recipe/ba.*media={cid}"))
+    await expect(page.get_by_role("list", name="Chosen for logo")).to_contain_text(name)
+    await page.goto(f"/recipes?media={cid}")
+    await page.get_by_text("Examples", exact=True).click()
+    await page.get_by_role("button", name="Take effects").click()
+    await expect(page.get_by_text("No input has room for")).to_contain_text(name)
+
+
+async def test_a_colour_in_capitals_is_no_change(page: Page, api: httpx.AsyncClient, make_media: Make) -> None:
+    film = await make_media("video")
+    recipe = await uploaded(
+        api,
+        f"name: inks-{uuid4().hex[:8]}\ninputs:\n  film: {{type: video, default: {film}}}\nsteps:\n"
+        "  - {id: inks, type: EFFECT, inputs: [film], config: {effect: duotone, params: {shadows: '#2B1A6F'}}}\n"
+        "output: inks\n",
+    )
+    await page.goto(f"/recipe/{recipe}")
+    await expect(page.get_by_label("shadows")).to_have_value("#2b1a6f")
+    async with page.expect_request(asks("/runs")) as asked:
+        await page.get_by_role("button", name="Run", exact=True).click()
+    assert "parameters" not in json.loads((await asked.value).post_data or "")
+    await expect(page).to_have_url(re.compile("/run/[^/?]+$"))
 
 
 async def test_an_input_that_is_a_list_takes_several_in_order(
@@ -215,8 +321,8 @@ async def test_an_input_that_is_a_list_takes_several_in_order(
 async def test_the_dag_is_drawn_and_its_nodes_are_looked_at(page: Page, make_recipe: Make) -> None:
     recipe = await make_recipe(2)
     await page.goto(f"/recipe/{recipe['recipe_id']}")
-    await page.get_by_role("link", name="Graph").click()
-    await expect(page.get_by_role("link", name="Graph")).to_have_attribute("aria-current", "page")
+    await page.get_by_role("link", name="Steps").click()
+    await expect(page.get_by_role("link", name="Steps")).to_have_attribute("aria-current", "page")
     await settled(page)
     canvas = page.locator("canvas")
     await canvas.focus()
@@ -227,8 +333,31 @@ async def test_the_dag_is_drawn_and_its_nodes_are_looked_at(page: Page, make_rec
     await expect(panel.get_by_role("heading", name="s0")).to_be_visible()
     await panel.get_by_role("button", name="s1").click()
     await expect(panel.get_by_role("heading", name="s1")).to_be_visible()
-    await page.get_by_text("The same as a table").click()
+    await page.get_by_role("link", name="Table").click()
     await expect(page.get_by_role("table")).to_contain_text("NOOP")
+    await accessible(page)
+    await page.get_by_role("link", name="s1", exact=True).click()
+    await expect(page.locator("#step")).to_contain_text("tells apart steps that would otherwise be one")
+
+
+async def test_a_long_recipe_is_shown_in_pages(page: Page, make_recipe: Make) -> None:
+    recipe = await make_recipe(205)
+    await page.goto(f"/recipe/{recipe['recipe_id']}")
+    await expect(page.get_by_role("link", name="All 205")).to_be_visible()
+    await page.goto(f"/recipe/{recipe['recipe_id']}/dag?view=table")
+    await expect(page.locator("#nodes tr")).to_have_count(200)
+    await page.get_by_role("link", name="Show more").scroll_into_view_if_needed()
+    await expect(page.locator("#nodes tr")).to_have_count(206)
+    await expect(page.locator("#nodes tr").last).to_contain_text("the result")
+    await expect(page.get_by_role("link", name="Show more")).to_have_count(0)
+
+
+async def test_all_steps_of_a_recipe_are_led_to(page: Page, make_recipe: Make) -> None:
+    recipe = await make_recipe(41)
+    await page.goto(f"/recipe/{recipe['recipe_id']}")
+    await expect(page.get_by_role("link", name="s39", exact=True)).to_be_visible()
+    await page.get_by_role("link", name="All 41").click()
+    await expect(page).to_have_url(re.compile("/dag$"))
 
 
 async def test_a_recipe_is_deleted_after_a_question(page: Page, make_recipe: Make, api: httpx.AsyncClient) -> None:
@@ -248,7 +377,8 @@ async def test_a_stranger_reads_and_is_told_to_sign_in(stranger_page: Page) -> N
     await stranger_page.goto("/effects/bloom")
     await expect(stranger_page.get_by_role("table")).to_contain_text("How strong the glow is")
     await expect(stranger_page.get_by_role("button", name="Run", exact=True)).to_have_count(0)
-    await expect(stranger_page.locator("#main").get_by_role("link", name="sign in")).to_be_visible()
+    there = stranger_page.locator("#main").get_by_role("link", name="sign in")
+    await expect(there).to_have_attribute("href", "/auth?next=/effects/bloom")
 
 
 async def test_an_effect_is_brought_tried_and_deleted(page: Page, make_media: Make, tmp_path: Path) -> None:

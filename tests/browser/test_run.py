@@ -10,7 +10,13 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import pytest
 from playwright.async_api import Page, Route, expect
+
+from artdag_cli.demo_media import CAT_RATE
+from artdag_common.messaging.bus import Bus
+from tests.browser.conftest import NewPage
+from tests.integration.gateway.people import signing_in
 
 MakeRun = Callable[..., Awaitable[dict[str, Any]]]
 MakeMedia = Callable[..., Awaitable[str]]
@@ -47,6 +53,36 @@ async def test_a_run_is_paused_resumed_and_cancelled_from_its_page(
     await expect(page).not_to_have_url(re.compile(run["run_id"]))
 
 
+async def test_a_plan_that_waits_is_let_go_from_its_page(
+    page: Page, make_recipe: MakeRun, asset: str, api: httpx.AsyncClient, held: Release
+) -> None:
+    recipe = (await make_recipe(2))["recipe_id"]
+    run = (await api.post("/api/plan", json={"recipe": recipe, "inputs": {"media": asset}})).json()
+    await page.goto(f"/run/{run['run_id']}")
+    await expect(standing(page, "planned")).to_be_visible()
+    await expect(page.locator("#working")).to_contain_text("it is planned, 3 steps, 1 of them in the cache")
+    await page.evaluate("window.kept = true")
+    await page.get_by_role("button", name="Run this plan").click()
+    await expect(standing(page, "running")).to_be_visible()
+    await expect(page.locator("#working")).not_to_contain_text("it is planned")
+    assert await page.evaluate("window.kept"), "the page was loaded anew"
+    held()
+    await expect(standing(page, "completed")).to_be_visible()
+
+
+async def test_only_the_owner_is_offered_what_only_the_owner_may_do(
+    page: Page, new_page: NewPage, make_run: MakeRun, api: httpx.AsyncClient, url: str, bus: Bus
+) -> None:
+    run = await make_run(1)
+    assert (await api.post(f"/runs/{run['run_id']}/publish", json={"name": "for all"})).status_code in (200, 201)
+    async with signing_in(url, bus) as sign_in:
+        other = await new_page(token=(await sign_in()).token)
+        for at, offered in ((page, 1), (other, 0)):
+            await at.goto(f"/run/{run['run_id']}")
+            await expect(at.get_by_role("link", name="Run with changes")).to_be_visible()
+            await expect(at.get_by_role("button", name="Delete")).to_have_count(offered)
+
+
 async def test_a_run_that_another_resumes_goes_on_here_and_shows_its_result(
     page: Page, make_run: MakeRun, api: httpx.AsyncClient, held: Release
 ) -> None:
@@ -62,6 +98,23 @@ async def test_a_run_that_another_resumes_goes_on_here_and_shows_its_result(
     await expect(page.get_by_role("link", name="About this content")).to_be_visible()
     await expect(standing(page, "completed")).to_be_visible()
     assert await page.evaluate("window.kept"), "the page was loaded anew"
+
+
+@pytest.mark.parametrize("tab", ["", "/plan"])
+async def test_the_end_is_shown_to_who_holds_something_with_the_mouse(
+    page: Page, make_run: MakeRun, held: Release, tab: str
+) -> None:
+    run = await make_run(2, wait=False)
+    await page.goto(f"/run/{run['run_id']}{tab}")
+    await expect(standing(page, "running")).to_be_visible()
+    await page.locator("h1").hover()
+    await page.mouse.down()
+    held()
+    await expect(page.get_by_text("The run is completed")).to_be_visible()
+    await page.evaluate("() => fetch(location.href).then((answer) => answer.text())")  # what was asked before is there
+    await page.mouse.up()
+    await expect(standing(page, "completed")).to_be_visible()
+    await expect(page.get_by_role("button", name="Delete")).to_be_visible()
 
 
 async def test_the_keyboard_stays_where_it_is_while_the_page_changes(
@@ -172,3 +225,7 @@ async def test_a_run_and_the_one_it_repeats_play_together(
     await expect(page.get_by_role("button", name="Pause both")).to_be_visible()
     await page.get_by_role("button", name="Pause both").click()
     await expect(play).to_be_visible()
+    await expect(page.locator("[data-rate]")).to_have_count(2)
+    before = await page.evaluate(BOTH)
+    await page.get_by_role("button", name="One frame back").click()
+    assert await page.evaluate(BOTH) == [pytest.approx(max(before) - 1 / float(CAT_RATE), abs=1e-3)] * 2

@@ -1,62 +1,19 @@
-"""What holds for all pages: nothing comes from elsewhere, nothing stands inline, no link is dead, history works."""
+"""What holds for all pages together: no link is dead, history works, programs get data, a theme stays."""
 
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
-from typing import Any
 from urllib.parse import urldefrag
 
 import httpx
-import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.browser.test_accessibility import visit
-from tests.browser.tour import PLACES, Place, Tour, settled
-
-WORDS = re.compile(r"\bundefined\b|\bNaN\b|\[object |\{\{|\{%|&lt;")
-"""That a program wrote and nobody meant to say."""
+from tests.browser.inline import Inline
+from tests.browser.tour import PLACES, Tour, settled
 
 LEADING_OUT = ("mailto:", "http://", "https://", "#")
 NOT_PAGES = ("/docs", "/logout", "/ipfs/", "/objects/")
-
-
-class Inline(HTMLParser):
-    """Finds in a document what a strict policy would keep from working, and where its links lead."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-        self.links: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Look at an element."""
-        given = dict(attrs)
-        if (tag == "script" and "src" not in given and given.get("type") != "application/json") or tag == "style":
-            self.found.append(f"<{tag}>")
-        self.found += [f"<{tag} {name}>" for name in given if name == "style" or name.startswith(("on", "hx-on"))]
-        self.found += [f"<{tag} {name}={value}>" for name, value in attrs if (value or "").startswith("javascript:")]
-        if tag == "a" and given.get("href"):
-            self.links.add(given["href"] or "")
-
-
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
-async def test_a_page_is_strict_and_says_what_it_is(
-    place: Place, new_page: NewPage, tour: Tour, expected: list[str]
-) -> None:
-    """Violations of the policy and requests to other hosts fail every test of this folder by themselves."""
-    page = await visit(new_page, place, tour, expected)
-    answer = await page.request.get(place.address.format(**tour), headers={"Accept": "text/html"})
-    assert "script-src 'self'" in answer.headers["content-security-policy"]
-    assert "unsafe" not in answer.headers["content-security-policy"]
-    document = Inline()
-    document.feed(await answer.text())
-    assert document.found == []
-    assert await page.locator("h1").count() == 1
-    assert (await page.title()).endswith(" · Art DAG")
-    said = await page.locator("main").inner_text()
-    assert WORDS.findall(said) == [], "words of a programming language"
 
 
 async def test_no_link_is_dead(tour: Tour, api: httpx.AsyncClient) -> None:
@@ -80,19 +37,6 @@ async def test_no_link_is_dead(tour: Tour, api: httpx.AsyncClient) -> None:
             following |= {link for link in ours if not link.startswith(NOT_PAGES) and not link.startswith(LEADING_OUT)}
     assert len(seen) > len(asked)
     assert dead == []
-
-
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
-async def test_a_page_can_be_read_without_scripts(
-    place: Place, new_page: NewPage, tour: Tour, expected: list[str]
-) -> None:
-    if place.status >= 400:
-        expected.append(f"status of {place.status}")
-    token: dict[str, Any] = {} if place.signed_in else {"token": None}
-    page = await new_page(java_script_enabled=False, **token)
-    await page.goto(place.address.format(**tour))
-    await expect(page.locator("h1")).to_be_visible()
-    await expect(page.get_by_role("navigation", name="Places").get_by_role("link")).to_have_count(5)
 
 
 async def test_back_forward_and_reload_show_the_page_of_the_address(page: Page, tour: Tour) -> None:

@@ -32,10 +32,17 @@ DIGITS = 3  # milliseconds: digits beyond differ from processor to processor
 class AnalyzeParams(StepParams):
     """Parameters of ANALYZE: ``features``, or ``feature`` where it is one. Their order does not matter."""
 
-    feature: str | None = Field(None, exclude=True)
-    features: tuple[str, ...] = Field((ALL,), validate_default=True)
-    # Beats per minute, where beats and tempo can be heard as twice or half as fast: which of these is meant.
-    tempo_hint: float | None = Field(None, ge=40, le=300, allow_inf_nan=False)
+    feature: str | None = Field(None, exclude=True, description="Instead of features, where it is one")
+    features: tuple[str, ...] = Field(
+        (ALL,), validate_default=True, description=f"What is looked for: {ALL}, or some of {', '.join(FEATURES)}"
+    )
+    tempo_hint: float | None = Field(
+        None,
+        ge=40,
+        le=300,
+        allow_inf_nan=False,
+        description="About how many beats a minute, where they can be heard as twice or half as many",
+    )
 
     @field_validator("feature")
     @classmethod

@@ -19,8 +19,12 @@ class AudioMixParams(EntryParams):
 
     entries: ClassVar[str] = "gains"
 
-    gains: tuple[Gain, ...] = ()  # one for each input; empty: 1 each
-    normalize: bool = True  # nothing is cut off: the gains are made smaller, until their sum is 1 at most
+    gains: tuple[Gain, ...] = Field(
+        (), description="How loud each input is, in their order: 0 is silence, 1 as it is; none given: 1 each"
+    )
+    normalize: bool = Field(
+        True, description="Nothing is cut off: the gains are made smaller, until their sum is 1 at most"
+    )
 
     def misfit(self, inputs: int) -> str:
         """Return what is wrong: there is a gain for each input, or none at all."""

@@ -21,15 +21,39 @@ OF_MODES = {"ease": "stretch", "parts": "stretch", "seed": "cut", "strength": "p
 class BeatSyncParams(StepParams):
     """Parameters of BEAT_SYNC: the mode, which beats count, and what the mode has of its own."""
 
-    mode: Literal["stretch", "cut", "loop", "pulse"] = "stretch"
-    use: Literal["beats", "downbeats", "onsets"] = "beats"
-    every: int = Field(1, ge=1, le=10_000)  # the first, and each so-manieth from it on
-    offset: float = Field(0.0, ge=-3600, le=3600, allow_inf_nan=False)  # seconds; above 0: the film meets them later
-    ease: float = Field(0.0, ge=0, le=1)  # stretch: how much the speed grows into the beat
-    parts: Literal["equal", "cuts"] = "equal"  # stretch: cuts: at the scene changes of the analysis
-    seed: int = Field(0, ge=0, lt=2**53)  # cut: another one gives other places
-    strength: float = Field(0.5, ge=0, le=1)  # pulse: height on the beat
-    decay: float = Field(0.15, ge=0.001, le=60, allow_inf_nan=False)  # pulse: seconds in which it falls to 1/e
+    mode: Literal["stretch", "cut", "loop", "pulse"] = Field(
+        "stretch",
+        description="On a beat: stretch begins the next part of the video, cut jumps elsewhere in it, loop begins it"
+        " again, pulse makes it brighter and larger for a moment",
+    )
+    use: Literal["beats", "downbeats", "onsets"] = Field(
+        "beats", description="What counts as a beat; downbeats begin bars, at onsets something begins to sound"
+    )
+    every: int = Field(1, ge=1, le=10_000, description="Of these, how many make one interval: 2 leaves every other out")
+    offset: float = Field(
+        0.0,
+        ge=-3600,
+        le=3600,
+        allow_inf_nan=False,
+        description="Seconds by which the video meets the beats later; below 0: earlier",
+    )
+    ease: float = Field(
+        0.0, ge=0, le=1, description="Of stretch: 0: even speed; 1: from rest to twice the speed at the beat"
+    )
+    parts: Literal["equal", "cuts"] = Field(
+        "equal", description="Of stretch: parts of one length, or such that the video's scene changes fall on beats"
+    )
+    seed: int = Field(0, ge=0, lt=2**53, description="Of cut: another number gives other places")
+    strength: float = Field(
+        0.5, ge=0, le=1, description="Of pulse: 0: nothing is seen; 1: half again as bright, an eighth larger"
+    )
+    decay: float = Field(
+        0.15,
+        ge=0.001,
+        le=60,
+        allow_inf_nan=False,
+        description="Of pulse: seconds until about a third of it is left",
+    )
 
     @model_validator(mode="after")
     def _of_the_mode(self) -> Self:

@@ -23,9 +23,9 @@ class BlendParams(FramewiseParams):
     pictures: ClassVar[int | None] = 2
 
     mode: Literal["multiply", "screen", "overlay", "add", "subtract", "average", "difference", "lighten", "darken"] = (
-        "overlay"
+        Field("overlay", description="How two pixels become one")
     )
-    opacity: float = Field(0.5, ge=0, le=1)  # 0: the first alone
+    opacity: float = Field(0.5, ge=0, le=1, description="0: the first video alone; 1: the blend alone")
 
 
 def _stage(params: BlendParams, shape: PictureShape, curves: Mapping[str, Sequence[float]], top: Path) -> Stage:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class EffectStepParams(FramewiseParams):
     """Parameters of EFFECT: an effect's name or CID, and the effect's own parameters."""
 
-    effect: str
-    params: dict[str, Any] = Field(default_factory=dict)
+    effect: str = Field(description="Name of a built-in effect, or the CID of one that somebody brought")
+    params: dict[str, Any] = Field(default_factory=dict, description="The effect's own parameters")
 
     @model_validator(mode="after")
     def _known(self) -> Self:

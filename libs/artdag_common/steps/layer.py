@@ -24,9 +24,11 @@ Offset = Annotated[float, Field(ge=-16384, le=16384)]
 class LayerInput(StepParams):
     """How one input lies on the canvas."""
 
-    position: tuple[Offset, Offset] = (0.0, 0.0)  # x, y of its top left corner, in pixels
-    opacity: float = Field(1.0, ge=0, le=1)
-    scale: float = Field(1.0, gt=0, le=64)
+    position: tuple[Offset, Offset] = Field(
+        (0.0, 0.0), description="Where its top left corner lies: pixels from the left, pixels from above"
+    )
+    opacity: float = Field(1.0, ge=0, le=1, description="0: it is not seen; 1: nothing is seen through it")
+    scale: float = Field(1.0, gt=0, le=64, description="How many times as wide and high as it is")
 
 
 class LayerParams(FramewiseParams, EntryParams):
@@ -35,7 +37,7 @@ class LayerParams(FramewiseParams, EntryParams):
     pictures: ClassVar[int | None] = None
     entries: ClassVar[str] = "inputs"
 
-    inputs: tuple[LayerInput, ...] = ()
+    inputs: tuple[LayerInput, ...] = Field((), description="How each input lies, the lowest first")
 
     def misfit(self, inputs: int) -> str:
         """Return what is wrong: inputs may have no entry, but entries have to have an input."""

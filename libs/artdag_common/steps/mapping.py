@@ -16,8 +16,8 @@ SLICED = ("RANDOM_SLICE", "SLICE_ON")
 class MapParams(StepParams):
     """Parameters of MAP: the step type, and its parameters, in ``config`` or beside ``operation``."""
 
-    operation: str
-    config: dict[str, Any] = Field(default_factory=dict)
+    operation: str = Field(description="The step type that each item goes through; it takes one input")
+    config: dict[str, Any] = Field(default_factory=dict, description="Its parameters")
 
 
 STEP_TYPES[MAP] = StepType(

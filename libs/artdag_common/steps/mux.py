@@ -12,9 +12,11 @@ from artdag_common.steps.base import StepContext, StepParams, step_type
 class MuxParams(StepParams):
     """Parameters of MUX."""
 
-    video_stream: int = Field(0, ge=0, le=1)  # the input whose pictures are seen
-    audio_stream: int = Field(1, ge=0, le=1)  # the input whose sound is heard
-    shortest: bool = True  # end with the shorter of the two
+    video_stream: int = Field(
+        0, ge=0, le=1, description="Whose pictures are seen: 0: the first input's; 1: the second's"
+    )
+    audio_stream: int = Field(1, ge=0, le=1, description="Whose sound is heard: 0: the first input's; 1: the second's")
+    shortest: bool = Field(True, description="It ends with the shorter of the two")
 
 
 @step_type("MUX", version=1, slots=("video", "audio"))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import Field
+
 from artdag_common.steps.base import StepContext, StepParams, step_type
 
 
 class NoopParams(StepParams):
     """Parameters of NOOP."""
 
-    salt: str = ""  # tells apart steps that would otherwise be one
+    salt: str = Field("", description="Any text: tells apart steps that would otherwise be one")
 
 
 @step_type("NOOP", version=1, slots=("input",), inputs=(1, None), passes=lambda params: 0, media=False)

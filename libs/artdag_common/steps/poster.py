@@ -12,8 +12,8 @@ from artdag_common.steps.base import StepContext, StepParams, step_type
 class PosterParams(StepParams):
     """Parameters of POSTER."""
 
-    width: int = Field(1280, ge=16, le=8192)  # pixels of the strip
-    frames: int = Field(8, ge=1, le=64)
+    width: int = Field(1280, ge=16, le=8192, description="Of the whole strip, in pixels")
+    frames: int = Field(8, ge=1, le=64, description="How many stand side by side")
 
 
 @step_type("POSTER", version=1)

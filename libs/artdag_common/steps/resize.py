@@ -27,14 +27,19 @@ def _even(value: int) -> int:
 Side = Annotated[int, Field(ge=2, le=16384), AfterValidator(_even)]
 """A parameter that holds the length of a side in pixels."""
 
+FITTING = (
+    "fit: inside that size, proportions kept; fill: covers it, cropped; stretch: exactly it; pad: fit, with a border"
+)
+"""What the modes mean."""
+
 
 class ResizeParams(StepParams):
     """Parameters of RESIZE."""
 
-    width: Side
-    height: Side
-    mode: Mode = "fit"  # fit: inside the box; fill: covers it, cropped; stretch: exactly it; pad: inside, with border
-    background: Colour = "#000000"
+    width: Side = Field(description="Pixels, an even number")
+    height: Side = Field(description="Pixels, an even number")
+    mode: Mode = Field("fit", description=FITTING)
+    background: Colour = Field("#000000", description="Colour of the border that pad makes: #rrggbb, or a name")
 
 
 def _stage(params: ResizeParams, shape: PictureShape, curves: Mapping[str, Sequence[float]]) -> Stage:

@@ -13,11 +13,19 @@ from artdag_common.steps.base import StepContext, StepParams, step_type
 class SegmentParams(StepParams):
     """Parameters of SEGMENT: ``offset`` and ``duration``, or ``start`` and ``end``; all in seconds."""
 
-    offset: float = Field(0.0, ge=0, allow_inf_nan=False)
-    duration: float | None = Field(None, gt=0, allow_inf_nan=False)  # None: to the end
-    start: float | None = Field(None, ge=0, allow_inf_nan=False, exclude=True)  # the other name of offset
-    end: float | None = Field(None, gt=0, allow_inf_nan=False, exclude=True)  # where duration would lead to
-    precise: bool = True  # false: pictures are copied, from the key frame at or before the offset
+    offset: float = Field(0.0, ge=0, allow_inf_nan=False, description="Where it begins, in seconds")
+    duration: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="How long it is, in seconds; nothing: to the end"
+    )
+    start: float | None = Field(
+        None, ge=0, allow_inf_nan=False, exclude=True, description="Where it begins, in seconds: instead of offset"
+    )
+    end: float | None = Field(
+        None, gt=0, allow_inf_nan=False, exclude=True, description="Where it ends, in seconds: instead of duration"
+    )
+    precise: bool = Field(
+        True, description="Exact to the frame and the sample; else pictures are copied, from the key frame before"
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

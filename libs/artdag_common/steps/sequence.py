@@ -16,8 +16,16 @@ from artdag_common.steps.resize import Side
 class Transition(StepParams):
     """How one clip goes over into the next."""
 
-    type: Literal["cut", "crossfade", "fade"] = "cut"  # fade: out to the background, then in
-    duration: float = Field(0.5, gt=0, le=60, allow_inf_nan=False)  # seconds, of a fade both ways; a cut takes none
+    type: Literal["cut", "crossfade", "fade"] = Field(
+        "cut", description="cut: at once; crossfade: one into the other; fade: out to the background, then in"
+    )
+    duration: float = Field(
+        0.5,
+        gt=0,
+        le=60,
+        allow_inf_nan=False,
+        description="Seconds that it takes, of a fade both ways together; a cut takes none",
+    )
 
     @model_validator(mode="after")
     def _no_duration(self) -> Self:
@@ -30,12 +38,18 @@ class Transition(StepParams):
 class SequenceParams(StepParams):
     """Parameters of SEQUENCE."""
 
-    transition: Transition = Field(default_factory=lambda: Transition.model_validate({}))
-    target_size: Literal["first", "last", "largest", "explicit"] = "first"
-    width: Side | None = None
-    height: Side | None = None
-    background: Colour = "#000000"
-    resize_mode: Mode = "fit"  # fit and pad are the same here: all clips have to have one size
+    transition: Transition = Field(
+        default_factory=lambda: Transition.model_validate({}), description="How one clip goes over into the next"
+    )
+    target_size: Literal["first", "last", "largest", "explicit"] = Field(
+        "first", description="The size of the result: that of one of the clips, or width and height (explicit)"
+    )
+    width: Side | None = Field(None, description="Pixels, an even number; only with target_size explicit")
+    height: Side | None = Field(None, description="Pixels, an even number; only with target_size explicit")
+    background: Colour = Field("#000000", description="Colour of borders and between fades: #rrggbb, or a name")
+    resize_mode: Mode = Field(
+        "fit", description="fit, pad: proportions kept, with a border; fill: cropped; stretch: not"
+    )
 
     @model_validator(mode="after")
     def _size(self) -> Self:

@@ -32,14 +32,23 @@ def _rate(value: Any) -> str:
 Rate = Annotated[str, BeforeValidator(_rate)]
 """A parameter that holds frames a second, as a fraction."""
 
+RATED = "Frames a second of the result: 30, 29.97 or 30000/1001"
+Order = Annotated[
+    Literal["random", "cycle"],
+    Field(description="Whose turn it is: random: never the same twice running, if there is other; cycle: in a row"),
+]
+"""A parameter that holds how footage is chosen."""
+
 
 class SliceParams(StepParams):
     """Parameters of SLICE: where it begins, by ``position`` or by ``start``, and its exact length."""
 
-    frames: int = Field(ge=1, le=MAX_FRAMES)  # length
-    rate: Rate = "30"  # frames a second of the result
-    position: float | None = Field(None, ge=0, lt=1)  # share of the places at which the slice still fits
-    start: int | None = Field(None, ge=0)  # the footage's frame, counted at ``rate``
+    frames: int = Field(ge=1, le=MAX_FRAMES, description="How many frames long it is")
+    rate: Rate = Field("30", description=RATED)
+    position: float | None = Field(
+        None, ge=0, lt=1, description="Where it begins, as a share of the places at which it still fits"
+    )
+    start: int | None = Field(None, ge=0, description="Where it begins: a frame of the footage, counted at rate")
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -73,23 +82,23 @@ def slice_footage(ctx: StepContext, params: SliceParams, footage: Path) -> Path:
 class TimedParams(StepParams):
     """What RANDOM_SLICE and SLICE_ON share: the grid, and whose turn it is."""
 
-    feature: Event = "beats"
-    every: int = Field(1, ge=1, le=10_000)  # so many of them make one interval
-    rate: Rate = "30"  # frames a second of the slices
-    order: Literal["random", "cycle"]  # random: never the same footage twice running, if there is other
-    seed: int = Field(0, ge=0, lt=2**53)
+    feature: Event = Field("beats", description="What bounds the intervals")
+    every: int = Field(1, ge=1, le=10_000, description="How many of them make one interval")
+    rate: Rate = Field("30", description=RATED)
+    order: Order
+    seed: int = Field(0, ge=0, lt=2**53, description="Another number makes other choices")
 
 
 class RandomSliceParams(TimedParams):
     """Parameters of RANDOM_SLICE: slices from anywhere in the footage."""
 
-    order: Literal["random", "cycle"] = "random"
+    order: Order = "random"
 
 
 class SliceOnParams(TimedParams):
     """Parameters of SLICE_ON: slices from the interval's own time, as if somebody switched between running footage."""
 
-    order: Literal["random", "cycle"] = "cycle"
+    order: Order = "cycle"
 
 
 def _list(name: str, params: type[StepParams], slots: tuple[str, ...]) -> StepType:

@@ -12,8 +12,8 @@ from artdag_common.steps.base import StepContext, StepParams, step_type
 class SpectrogramParams(StepParams):
     """Parameters of SPECTROGRAM."""
 
-    width: int = Field(1280, ge=16, le=8192)  # pixels
-    height: int = Field(256, ge=16, le=2048)
+    width: int = Field(1280, ge=16, le=8192, description="Pixels")
+    height: int = Field(256, ge=16, le=2048, description="Pixels")
 
 
 @step_type("SPECTROGRAM", version=1)

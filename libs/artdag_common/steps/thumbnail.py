@@ -12,7 +12,7 @@ from artdag_common.steps.base import StepContext, StepParams, step_type
 class ThumbnailParams(StepParams):
     """Parameters of THUMBNAIL."""
 
-    width: int = Field(320, ge=16, le=4096)  # pixels; smaller pictures stay as they are
+    width: int = Field(320, ge=16, le=4096, description="Pixels; smaller pictures stay as they are")
 
 
 @step_type("THUMBNAIL", version=1)

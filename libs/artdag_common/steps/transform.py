@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 class Adjustments(StepParams):
     """What TRANSFORM can change; each does nothing where it is left out."""
 
-    saturation: float = Field(1.0, ge=0, le=2)  # 0: grey
-    contrast: float = Field(1.0, ge=0, le=2)
-    brightness: float = Field(0.0, ge=-1, le=1)  # added to the light, of black 0 to white 1
-    gamma: float = Field(1.0, ge=0.1, le=10)  # above 1: lighter
-    hue: float = Field(0.0, ge=-360, le=360)  # degrees
-    blur: float = Field(0.0, ge=0, le=200)  # pixels
-    sharpen: float = Field(0.0, ge=0, le=5)
-    speed: float = Field(1.0, ge=0.01, le=100)  # 2: twice as fast
+    saturation: float = Field(1.0, ge=0, le=2, description="0: grey; 1: as it is; 2: twice as colourful")
+    contrast: float = Field(1.0, ge=0, le=2, description="0: all of one light; 1: as it is")
+    brightness: float = Field(0.0, ge=-1, le=1, description="Added to the light, of black 0 to white 1")
+    gamma: float = Field(1.0, ge=0.1, le=10, description="Above 1: lighter, but black and white stay; below: darker")
+    hue: float = Field(0.0, ge=-360, le=360, description="Degrees by which all colours are turned")
+    blur: float = Field(0.0, ge=0, le=200, description="Radius in pixels; at most a quarter of the shorter side counts")
+    sharpen: float = Field(0.0, ge=0, le=5, description="How much edges are stressed; 0: as they are")
+    speed: float = Field(1.0, ge=0.01, le=100, description="2: twice as fast; the sound keeps its pitch")
 
 
 class TransformParams(FramewiseParams):
     """Parameters of TRANSFORM. In whatever order they are written, they are applied in that of :class:`Adjustments`,
     but light before colour, and speed first."""
 
-    effects: Adjustments = Field(default_factory=lambda: Adjustments.model_validate({}))
+    effects: Adjustments = Field(default_factory=lambda: Adjustments.model_validate({}), description="What is adjusted")
 
 
 def _stage(params: TransformParams, shape: PictureShape, curves: Mapping[str, Sequence[float]]) -> Stage:

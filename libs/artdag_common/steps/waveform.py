@@ -12,8 +12,8 @@ from artdag_common.steps.base import StepContext, StepParams, step_type
 class WaveformParams(StepParams):
     """Parameters of WAVEFORM."""
 
-    width: int = Field(1280, ge=16, le=8192)  # pixels
-    height: int = Field(160, ge=16, le=2048)
+    width: int = Field(1280, ge=16, le=8192, description="Pixels")
+    height: int = Field(160, ge=16, le=2048, description="Pixels")
 
 
 @step_type("WAVEFORM", version=1)

@@ -13,15 +13,8 @@ from starlette.responses import RedirectResponse, Response
 
 from artdag_common.commands import RevokeToken
 from artdag_common.domain.retention import OPERATOR
-from artdag_common.errors import (
-    ArtdagError,
-    L2RefusedError,
-    TokenExpiredError,
-    TokenRevokedError,
-    UnauthenticatedError,
-    WrongScopeError,
-)
-from services.gateway.access import COOKIE, bearer_of, hash_token
+from artdag_common.errors import ArtdagError, UnauthenticatedError
+from services.gateway.access import COOKIE, NOBODY, bearer_of, hash_token
 from services.gateway.api.documentation import answers
 from services.gateway.arriving import comes_from, local_path
 from services.gateway.fields import read_fields, takes
@@ -42,8 +35,6 @@ COOKIE_SECONDS = 30 * 86_400
 NO_STORE = {"Cache-Control": "no-store"}
 ARRIVED = {**NO_STORE, "Referrer-Policy": "no-referrer"}
 """Of answers to addresses that hold a token."""
-NOBODY = (UnauthenticatedError, TokenRevokedError, TokenExpiredError, WrongScopeError, L2RefusedError)
-"""What a token is answered with that signs nobody in."""
 
 HANDLE = "@giles@artdag.example.org"
 WHO = {
@@ -127,7 +118,7 @@ async def _arrive(
 ) -> Response:
     """Sign the browser in that brings a token, or have its user asked first."""
     following = local_path(following) or local_path(request.cookies.get(NEXT, ""))
-    present = await _present(request, parts)
+    present = await parts.access.present(request)
     asks = not comes_from(request.headers, origin, typed)
     if not asks and present is not None and not compare_digest(present.token_hash, hash_token(token)):
         asks = (await _holder(parts, token))[0] != present.user
@@ -150,7 +141,7 @@ def _signed_in(parts: Gateway, session: Session, token: str, following: str) -> 
 
 
 async def _who(request: Request, parts: Gateway, following: str) -> Response:
-    present = await _present(request, parts)
+    present = await parts.access.present(request)
     asked, asking = request.cookies.get(ASKED, ""), ""
     if asked:
         try:
@@ -245,14 +236,6 @@ async def _greeting(request: Request, handle: str, server: str, present: Session
     )
 
 
-async def _present(request: Request, parts: Gateway) -> Session | None:
-    """Return who is signed in by the cookie; one that signs nobody in any more is as good as none."""
-    try:
-        return await parts.access.session(request)
-    except NOBODY:
-        return None
-
-
 async def _holder(parts: Gateway, token: str) -> tuple[str, str]:
     """Return id and handle of whom a token would sign in; the id is empty where they were never here."""
     session = await parts.access.sessions.find(token)
@@ -302,7 +285,7 @@ async def logout(request: Request, parts: Parts) -> Response:
 
 
 async def _sign_out(request: Request, parts: Gateway) -> Response:
-    session = await _present(request, parts)
+    session = await parts.access.present(request)
     if session is not None and not compare_digest(session.token_hash, parts.settings.owner_token_hash):
         with contextlib.suppress(Pending):  # it is kept, and done as soon as the auth service is there
             command = RevokeToken(session.token_hash, session.user, "signed out")

@@ -87,6 +87,7 @@ ASSET: dict[str, Any] = {"name": "cat", "owner": "owner"} | {
 }
 META: dict[str, Any] = OBJECT | {
     "name": "cat",
+    "title": "cat",
     "description": "A cat, dancing",
     "tags": ["animal", "dance"],
     "descriptions": [{"owner": "owner", "description": "A cat, dancing", "tags": ["animal", "dance"]}],
@@ -278,9 +279,10 @@ async def list_objects(
     name: Annotated[str | None, Query(max_length=NAME_CHARACTERS, description="Part of a name")] = None,
     tag: Annotated[str | None, Query(max_length=64)] = None,
     origin: Annotated[str | None, Query(max_length=40, description="upload, import, step, plan …")] = None,
+    kept: Annotated[bool, Query(description="Only what came in, and what runs gave in the end")] = False,
 ) -> Response:
     """One page of your content and of published content, what came last first; `next`: cursor of the next page."""
-    chosen = Filter((type,) if type else None, name or None, tag or None, origin or None, owner)
+    chosen = Filter((type,) if type else None, name or None, tag or None, origin or None, owner, kept)
     rows, total, following = await page_of(parts, viewer, limit, cursor, chosen)
     return Json(page_view("objects", await meta_views(parts, rows, viewer), total, following))
 

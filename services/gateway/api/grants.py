@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from artdag_common.errors import InvalidRequestError
-from services.gateway.api.auth import ASKED_SECONDS, HTML, NEXT, NOBODY, keep
+from services.gateway.api.auth import ASKED_SECONDS, HTML, NEXT, keep
 from services.gateway.api.documentation import answers
 from services.gateway.fields import read_fields, takes
 from services.gateway.issuing import refusal
@@ -123,10 +123,7 @@ async def show(
     """What a person is to confirm. Whoever is not signed in is told how; after that they come back here."""
     if not pages.wanted(request):
         return Json(await parts.auth.show_grant(_code(user_code), await parts.access.user(request)), headers=NO_STORE)
-    try:
-        session = await parts.access.session(request)
-    except NOBODY:
-        session = None
+    session = await parts.access.present(request)
     if session is None:
         return await _sign_in_first(request, parts, user_code)
     if not user_code:

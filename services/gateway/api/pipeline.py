@@ -15,15 +15,13 @@ from services.gateway.api.documentation import CID, PLAN, RUN, RUN_ID, answers
 from services.gateway.api.runs import NewRun, own, wanted
 from services.gateway.api.shapes import ByName, Either
 from services.gateway.issuing import patience_of, refusal
-from services.gateway.launching import created, launch, seen
+from services.gateway.launching import created, launch, planned, seen
 from services.gateway.parts import Gateway, Parts, User, Viewer
 from services.gateway.problems import Json
 from services.gateway.projections import runs
 from services.gateway.views import plan_view, run_url, run_view
 
 router = APIRouter(prefix="/api", tags=["pipeline"])
-
-PLANNING_SECONDS = 30.0
 
 
 class Execution(BaseModel):
@@ -53,7 +51,7 @@ async def plan(request: Request, body: NewRun, parts: Parts, user: User) -> Resp
     wishes = body.wishes(body.force)
     asked = (body.recipe, body.inputs, body.output_name)
     run_id = await launch(parts, request, user, *asked, hold=True, wishes=wishes, parameters=body.parameters)
-    run = await seen(parts, run_id, PLANNING_SECONDS, enough=lambda run: not run.active)
+    run = await planned(parts, run_id)
     if run is None or run.active:
         links = {"self": run_url(run_id), "plan": f"/api/run/{run_id}/plan", "events": f"/runs/{run_id}/events"}
         return Json({"run_id": run_id, "status": run.status if run else "requested", "links": links}, 202)

@@ -21,7 +21,7 @@ from services.gateway.api.documentation import CID, PLAN, RERUN, RUN, answers
 from services.gateway.api.runs import Reference, RunId, own, wanted
 from services.gateway.api.wishes import Changing, Timing
 from services.gateway.issuing import patience_of
-from services.gateway.launching import Wishes, begin, changed, created, seen, step_seen
+from services.gateway.launching import Wishes, begin, changed, created, planned, seen, step_seen
 from services.gateway.naming import Sketch
 from services.gateway.parts import Gateway, Parts, User
 from services.gateway.problems import Json
@@ -64,6 +64,9 @@ class Rerun(Changing):
         default_factory=dict, description="Only those that change: CIDs or asset names, by the names of the inputs"
     )
     output_name: str | None = Field(None, max_length=200, description="What the output is called", examples=[None])
+    hold: bool = Field(
+        False, description="Only plan it, as `POST /api/plan` does: it goes on by `POST /api/execute`", examples=[False]
+    )
 
 
 @router.post(
@@ -190,9 +193,9 @@ async def rerun(request: Request, run_id: RunId, parts: Parts, user: User, body:
     wishes = _wishes(run, asked, asked.force)
     name = run.output_name if asked.output_name is None else asked.output_name
     inputs = _rebound(graph, _bound(run), asked.inputs)
-    new = await begin(parts, request, user, command_id, recipe, inputs, name, False, wishes)
+    new = await begin(parts, request, user, command_id, recipe, inputs, name, asked.hold, wishes)
     differs = _differs(run, wishes, name) | {"parameters": parameters}
-    started = await seen(parts, new)
+    started = await planned(parts, new) if asked.hold else await seen(parts, new)
     if started:
         differs["inputs"] = _changes(_bound(run), _bound(started))
         differs["recipe_cid"] = _change(run.recipe_cid, started.recipe_cid)

@@ -542,7 +542,8 @@ class Filter:
 
     Attributes:
         types: media types, or their first halves.
-        name: part of a name that the viewer gave, or that it is published under, in upper or lower case.
+        name: part of a name that the viewer gave, that it is published under, or that a run of the viewer's was to
+            give its output, in upper or lower case.
         tag: that the viewer gave.
         owner: the viewer, for the viewer's own; others: what they published.
         kept: leave out what steps made that nobody asked for: intermediates and records.
@@ -561,7 +562,10 @@ AND ($2::text[] IS NULL OR o.media_type = ANY ($2) OR split_part(o.media_type, '
 AND ($3::text IS NULL
     OR EXISTS (
         SELECT FROM rm_object_names n WHERE n.cid = o.cid AND n.owner = $1 AND strpos(lower(n.name), lower($3)) > 0)
-    OR EXISTS (SELECT FROM rm_object_publications p WHERE p.cid = o.cid AND strpos(lower(p.name), lower($3)) > 0))
+    OR EXISTS (SELECT FROM rm_object_publications p WHERE p.cid = o.cid AND strpos(lower(p.name), lower($3)) > 0)
+    OR EXISTS (
+        SELECT FROM rm_object_uses u JOIN rm_runs r ON r.run_id = u.used_by
+        WHERE u.cid = o.cid AND u.owner = $1 AND u.role = 'output' AND strpos(lower(r.output_name), lower($3)) > 0))
 AND ($4::text IS NULL OR EXISTS (
     SELECT FROM rm_object_descriptions d WHERE d.cid = o.cid AND d.owner = $1 AND d.tags ? $4))
 AND ($6::text IS NULL OR ($6 <> '' AND v.viewer = $6)
@@ -630,6 +634,22 @@ async def said_of(pool: asyncpg.Pool, owner: str, cids: Sequence[str]) -> dict[s
         if row["name"] or row["description"] or tags:
             found[row["cid"]] = Said(owner, row["name"], row["description"], tags)
     return found
+
+
+async def outputs_named(pool: asyncpg.Pool, owner: str, cids: Sequence[str]) -> dict[str, str]:
+    """Return what the newest of an owner's runs that gave content, and were to call it something, were to call it.
+
+    By CID. These are no names that content is found by: see :func:`find_named`.
+    """
+    rows = await pool.fetch(
+        """SELECT c.cid, r.output_name FROM unnest($2::text[]) c (cid) CROSS JOIN LATERAL (
+            SELECT r.output_name FROM rm_object_uses u JOIN rm_runs r ON r.run_id = u.used_by
+            WHERE u.cid = c.cid AND u.owner = $1 AND u.role = 'output' AND r.output_name <> ''
+            ORDER BY u.position DESC LIMIT 1) r""",
+        owner,
+        list(cids),
+    )
+    return {row["cid"]: row["output_name"] for row in rows}
 
 
 async def facts_of(pool: asyncpg.Pool, cids: Sequence[str]) -> dict[str, FactsRow]:

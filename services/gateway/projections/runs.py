@@ -602,10 +602,46 @@ async def plan_known(pool: asyncpg.Pool, owner: str, plan: str) -> bool:
     return bool(await pool.fetchval(statement, plan, owner))
 
 
-async def steps(pool: asyncpg.Pool, run_id: str) -> list[asyncpg.Record]:
-    """Return all steps of a run, in order."""
-    rows: list[asyncpg.Record] = await pool.fetch("SELECT * FROM rm_run_steps WHERE run_id = $1 ORDER BY step", run_id)
+async def steps(
+    pool: asyncpg.Pool, run_id: str, status: str = "", after: int = 0, limit: int | None = None
+) -> list[asyncpg.Record]:
+    """Return the steps of a run in order, all or those in a status; without the first so many, and at most so many."""
+    rows: list[asyncpg.Record] = await pool.fetch(
+        """SELECT * FROM rm_run_steps WHERE run_id = $1 AND $2 IN ('', status) ORDER BY step OFFSET $3 LIMIT $4""",
+        run_id,
+        status,
+        after,
+        limit,
+    )
     return rows
+
+
+async def made(pool: asyncpg.Pool, run_id: str, after: int, limit: int) -> list[asyncpg.Record]:
+    """Return steps of a run that gave an output, in the order in which they did, without the first so many."""
+    rows: list[asyncpg.Record] = await pool.fetch(
+        """SELECT step, node, type, status, output_cid FROM rm_run_steps WHERE run_id = $1 AND output_cid <> ''
+        ORDER BY started_at + duration_ms * interval '1 ms' NULLS FIRST, step OFFSET $2 LIMIT $3""",
+        run_id,
+        after,
+        limit,
+    )
+    return rows
+
+
+async def neighbours(pool: asyncpg.Pool, run_id: str, number: int) -> tuple[list[asyncpg.Record], list[asyncpg.Record]]:
+    """Return the steps that a step reads, in its own order, and those that read it: ``step`` and ``node`` of each."""
+    reads: list[asyncpg.Record] = await pool.fetch(
+        """SELECT s.step, s.node FROM rm_run_steps t
+        CROSS JOIN unnest(t.inputs) WITH ORDINALITY AS input (step, place)
+        JOIN rm_run_steps s ON s.run_id = t.run_id AND s.step = input.step
+        WHERE t.run_id = $1 AND t.step = $2 ORDER BY input.place""",
+        run_id,
+        number,
+    )
+    readers: list[asyncpg.Record] = await pool.fetch(
+        "SELECT step, node FROM rm_run_steps WHERE run_id = $1 AND $2 = ANY (inputs) ORDER BY step", run_id, number
+    )
+    return reads, readers
 
 
 async def counts(pool: asyncpg.Pool, run_id: str) -> dict[str, int]:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway.web import pages
-from services.gateway.web.asking import RefusedError, ask
+from services.gateway.web.asking import ask, told
 from services.gateway.web.moments import CURVES, facts_of, moments_of
 from services.gateway.web.run import tab
 
@@ -28,7 +28,7 @@ async def analysis(request: Request, run_id: str, after: int = 0) -> Response:
     run, found = await asyncio.gather(ask(request, f"/runs/{run_id}"), ask(request, f"/api/run/{run_id}/analysis"))
     after = max(0, after)
     here = found["analyses"][after : after + SHOWN]
-    inputs = await asyncio.gather(*(_input(request, each["input_cid"]) for each in here))
+    inputs = await asyncio.gather(*(told(request, f"/cache/{each['input_cid']}") for each in here))
     shown = [_shown(each, medium, after + place) for place, (each, medium) in enumerate(zip(here, inputs, strict=True))]
     following = after + SHOWN if len(found["analyses"]) > after + SHOWN else 0
     return await tab(request, "analysis.html", run, analyses=shown, following=following, curves=CURVES)
@@ -50,12 +50,3 @@ def _shown(found: dict[str, Any], medium: dict[str, Any] | None, place: int) -> 
         "more_moments": max(0, len(moments) - MOMENTS),
         "read": [place for place in range(len(CURVES)) if any(each.readings[place] is not None for each in moments)],
     }
-
-
-async def _input(request: Request, cid: str) -> dict[str, Any] | None:
-    """Return what was analysed, where it is still here."""
-    try:
-        found: dict[str, Any] = await ask(request, f"/cache/{cid}")
-    except RefusedError:
-        return None
-    return found

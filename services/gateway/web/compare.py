@@ -12,9 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway.web import pages
-from services.gateway.web.asking import ask
+from services.gateway.web.asking import Name, ask, content
 from services.gateway.web.pages import page
-from services.gateway.web.run import content
 
 router = pages.router()
 
@@ -57,7 +56,7 @@ class TypeTime:
 
 
 @router.get("/runs/compare")
-async def compare(request: Request, a: str = "", b: str = "") -> Response:
+async def compare(request: Request, a: Name = "", b: Name = "") -> Response:
     """Two runs side by side; without them, a form to choose them."""
     if not a or not b:
         found = await ask(request, "/runs", {"limit": CHOICE})

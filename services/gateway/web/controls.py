@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 from artdag_common.domain.recipe_forms import SOURCES
@@ -30,6 +31,21 @@ COLOUR = "^#[0-9a-fA-F]{6}$"
 OWN = "params"
 """The parameter of an EFFECT that holds those of its effect."""
 
+DEEPEST = 3
+"""How far inside others parameters are told of: those of outside packages may hold themselves."""
+
+NONE = ("null", '""', "[]", "{}")
+"""Defaults, as JSON, that say nothing."""
+
+WORDS = {
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "string": "text",
+    "object": "parameters by name",
+}
+LISTED = {"number": "numbers", "integer": "whole numbers", "string": "words"}
+
 Kind = Literal["slider", "number", "flag", "choice", "colour", "text", "words", "numbers", "json", "bound"]
 Schema = Mapping[str, Any]
 
@@ -44,6 +60,8 @@ class Control:
         value: what the recipe says; of lists, ``json`` and ``bound`` as text.
         said: what it means.
         least: the least value; None: any.
+        above: ``least`` itself is too little.
+        below: ``most`` itself is too much.
         step: of a slider.
         optional: nothing is a value too.
     """
@@ -59,21 +77,68 @@ class Control:
     choices: tuple[Any, ...] = ()
     default: Any = None
     optional: bool = False
+    above: bool = False
+    below: bool = False
+
+    @property
+    def label(self) -> str:
+        """What it is called where its node is known."""
+        return self.name.removeprefix(f"{OWN}.")
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where a slider begins and ends."""
+        assert self.least is not None
+        assert self.most is not None
+        assert self.step is not None
+        return self.least + self.step * self.above, self.most - self.step * self.below
 
     @property
     def span(self) -> str:
         """Between what a number lies, in words."""
-        most = self.most if self.most is not None and self.most < ENDLESS else None
-        if self.least is not None and most is not None:
-            return f"{self.least:g} to {most:g}"
-        if self.least is not None:
-            return f"{self.least:g} or more"
-        return f"{most:g} or less" if most is not None else ""
+        least, most = self.least, self.most
+        if most is None or most >= ENDLESS:
+            high = ""
+        elif least is None:
+            high = f"less than {most:g}" if self.below else f"{most:g} or less"
+        else:
+            high = f"less than {most:g}" if self.below else f"up to {most:g}"
+        if least is None:
+            return high
+        if high and not (self.above or self.below):
+            return f"{least:g} to {most:g}"
+        low = f"more than {least:g}" if self.above else f"{least:g} or more"
+        return f"{low}, {high}" if high else low
+
+    @property
+    def written(self) -> str:
+        """The value as a recipe may have it."""
+        texts = ("words", "numbers", "json", "bound")
+        return str(self.value) if self.kind in texts else json.dumps(self.value, ensure_ascii=False)
 
     @property
     def usual(self) -> str:
         """What it is where a recipe says nothing of it, in words; empty where that is what it is here."""
-        return "" if self.default in (None, "", self.value) else f"usually {self.default}"
+        if self.default in (None, "", self.value):
+            return ""
+        return f"usually {('on' if self.default else 'off') if self.kind == 'flag' else self.default}"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a parameter may be, for people who write recipes.
+
+    Attributes:
+        name: with dots inside others; ``[]`` stands for each member of a list.
+        takes: what values, in words.
+        usual: the value where a recipe says nothing of it, as JSON; empty: nothing; None: it has to be given.
+        said: what it means.
+    """
+
+    name: str
+    takes: str
+    usual: str | None
+    said: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +175,52 @@ def inner(node: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     return (config["operation"], config["config"]) if node["type"] == MAP else (node["type"], config)
 
 
+@cache
 def schema_of(params: type[StepParams]) -> dict[str, Any]:
     """Return the schema of parameters, without other names of the same."""
     schema = params.model_json_schema()
     hidden = {name for name, each in params.model_fields.items() if each.exclude} | {BIND}
     schema["properties"] = {name: each for name, each in schema.get("properties", {}).items() if name not in hidden}
     return schema
+
+
+def parameters(schema: Schema) -> list[Parameter]:
+    """Return what all parameters of a schema may be."""
+    return _parameters(schema, schema.get("$defs", {}), "")
+
+
+def _parameters(schema: Schema, known: Mapping[str, Schema], prefix: str) -> list[Parameter]:
+    found: list[Parameter] = []
+    for key, written in schema.get("properties", {}).items():
+        name = f"{prefix}{key}"
+        plain, optional = _plain(written, known)
+        inside = prefix.count(".") < DEEPEST
+        if inside and "properties" in plain:
+            found += _parameters(plain, known, f"{name}.")
+        elif inside and _holds_objects(plain, known):
+            found += _parameters(_plain(plain["items"], known)[0], known, f"{name}[].")
+        else:
+            default = json.dumps(written.get("default"), ensure_ascii=False)
+            usual = None if key in schema.get("required", ()) else "" if default in NONE else default
+            takes = f"{_takes(plain)} or nothing" if optional else _takes(plain)
+            found.append(Parameter(name, takes, usual, plain.get("description", "")))
+    return found
+
+
+def _takes(schema: Schema) -> str:
+    if "enum" in schema or "const" in schema:
+        return ", ".join(map(str, schema.get("enum", (schema.get("const"),))))
+    kind = schema.get("type")
+    if kind in ("number", "integer"):
+        span = _number("", schema, None, None, False).span
+        return f"{WORDS[kind]}, {span}" if span else WORDS[kind]
+    if schema.get("pattern") == COLOUR:
+        return "a colour, #rrggbb"
+    if kind == "array":
+        few = f"{schema['maxItems']} " if "prefixItems" in schema else ""
+        of = (schema.get("prefixItems") or [schema.get("items", {})])[0].get("type")
+        return f"a list of {few}{LISTED.get(of, 'values')}"
+    return WORDS.get(kind or "", "a value")
 
 
 def _of_node(kind: str, config: Mapping[str, Any], effect: Schema | None) -> list[Control]:
@@ -205,6 +310,8 @@ def _number(name: str, schema: Schema, value: Any, default: Any, optional: bool)
         whole,
         default=default,
         optional=optional,
+        above="minimum" not in schema and "exclusiveMinimum" in schema,
+        below="maximum" not in schema and "exclusiveMaximum" in schema,
     )
 
 

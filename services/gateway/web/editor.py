@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway.headers import PAGE_POLICY
-from services.gateway.web import pages
-from services.gateway.web.asking import RefusedError, ask, passed_on
-from services.gateway.web.pages import page
+from services.gateway.web import pages, reference
+from services.gateway.web.asking import ask, read
+from services.gateway.web.pages import here, page
 from services.gateway.web.recipes import examples
 
 router = pages.router()
@@ -46,18 +46,15 @@ output: result
 @router.get("/recipes/new")
 async def new(request: Request, example: str = "") -> Response:
     """A recipe that is not there yet; ``example`` names one to begin with."""
-    begun = next((each.source for each in examples() if each.name == example), FIRST)
-    return await _editor(request, begun, None, example)
+    chosen = next((each for each in examples() if each.name == example), None)
+    return await _editor(request, chosen.source if chosen else FIRST, None, chosen.name if chosen else "")
 
 
 @router.get("/recipe/{recipe}/edit")
 async def edit(request: Request, recipe: str) -> Response:
     """A recipe that is there, to make another of it."""
     found = await ask(request, f"/recipes/{recipe}")
-    source = await passed_on(request, found["source_url"])
-    if source.status_code >= 400:
-        raise RefusedError(orjson.loads(source.body), {})
-    return await _editor(request, readable(bytes(source.body).decode("utf-8", "replace")), found, "")
+    return await _editor(request, readable(await read(request, found["source_url"])), found, "")
 
 
 def readable(source: str) -> str:
@@ -73,8 +70,7 @@ def readable(source: str) -> str:
 
 async def _editor(request: Request, source: str, recipe: dict[str, Any] | None, example: str) -> Response:
     if request.headers.get("hx-request") == "true":  # the page has a policy of its own, so it has to be loaded whole
-        where = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        return Response(None, 204, {"HX-Redirect": where})
+        return Response(None, 204, {"HX-Redirect": here(request)})
     nonce = secrets.token_urlsafe(16)
     policy = PAGE_POLICY.replace(STYLES, f"{STYLES} 'nonce-{nonce}'")
     headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
@@ -84,5 +80,8 @@ async def _editor(request: Request, source: str, recipe: dict[str, Any] | None, 
         "examples": examples(),
         "example": example,
         "nonce": nonce,
+        "here": here(request),
+        "step_types": reference.step_types(),
+        "effects": reference.effects(),
     }
     return await page(request, "editor.html", headers=headers, **shown)

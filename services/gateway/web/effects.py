@@ -14,9 +14,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from services.gateway.web import pages
-from services.gateway.web.asking import ask, passed_on
+from services.gateway.web.asking import ask, read, told, who
+from services.gateway.web.controls import parameters
 from services.gateway.web.pages import page
-from services.gateway.web.recipe import run_form, who
+from services.gateway.web.recipe import run_form
 
 router = pages.router()
 pictures = APIRouter(include_in_schema=False)
@@ -29,9 +30,6 @@ SIZE: dict[str, Any] = {"width": 774, "height": 216}
 """Of these."""
 
 KEPT = {"Cache-Control": "public, max-age=86400"}
-SOURCE_BYTES = 200_000
-"""Of an effect's file that its page shows."""
-
 APPLY = "apply"
 """The node that applies an effect which is run by itself (:func:`artdag_common.domain.recipe_yaml.effect_recipe`)."""
 
@@ -49,14 +47,16 @@ async def effects(request: Request, name: str = "", owner: str = "", cursor: str
 async def effect(request: Request, effect: str) -> Response:
     """What it does, what it can be given, its source, and a form that applies it."""
     found = await ask(request, f"/effects/{effect}")
-    source = await passed_on(request, f"/effects/{found['cid']}/source")
-    text = bytes(source.body)[:SOURCE_BYTES].decode("utf-8", "replace")
     picture = _pictures().get(found["name"]) if found["builtin"] else None
+    own = not found["builtin"] and found["owner"] == await who(request)
+    publication = await told(request, f"/cache/{found['cid']}/publish") if own else None
     shown = {
         "effect": found,
-        "source": text,
+        "parameters": parameters(found["params"]),
+        "source": await read(request, f"/effects/{found['cid']}/source"),
         "picture": picture,
-        "own": not found["builtin"] and found["owner"] == await who(request),
+        "own": own,
+        "published": publication["published"] if publication else None,
         "form": await _trial(request, found),
     }
     return await page(request, "effect.html", **shown, **SIZE)
@@ -77,7 +77,8 @@ async def _trial(request: Request, effect: dict[str, Any]) -> dict[str, Any] | N
     if effect["params"]["required"]:
         return None
     config = {"effect": effect["cid"], "params": {name: each.get("default") for name, each in properties.items()}}
-    reads = [{"name": "input", "type": "video", "description": "", "default": None, "list": False, "node": "input"}]
+    kind = "any" if effect["kind"] == "media" else "video"
+    reads = [{"name": "input", "type": kind, "description": "", "default": None, "list": False, "node": "input"}]
     return await run_form(request, effect["cid"], reads, [{"id": APPLY, "type": "EFFECT", "config": config}])
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.gateway.estimating import left
 from services.gateway.parts import Gateway
 from services.gateway.web import pages
-from services.gateway.web.asking import ask
+from services.gateway.web.asking import ask, who
 from services.gateway.web.pages import page, signed_in
 
 router = pages.router()
@@ -18,6 +21,7 @@ router = pages.router()
 GOING = ("running", "analyzing", "requested", "paused")
 """States of runs that are worked on, or will be."""
 
+Runs = list[dict[str, Any]]
 RUNS = 5
 MEDIA = 8
 """How many of the newest are shown."""
@@ -36,8 +40,7 @@ async def home(request: Request) -> Response:
         ask(request, "/runs", {"limit": RUNS}),
         *(ask(request, "/runs", {"limit": RUNS, "status": status}) for status in GOING),
     )
-    now = [run for found in going for run in found["runs"]]
-    over = [run for run in newest["runs"] if run["status"] not in GOING]
+    now, over = parted(newest["runs"], [found["runs"] for found in going])
     return await page(
         request,
         "home.html",
@@ -46,11 +49,25 @@ async def home(request: Request) -> Response:
         totals={"recipes": recipes["total"], "effects": effects["total"], "runs": newest["total"]},
         media=media,
         now=now,
+        left=await left(parts.pool, now, datetime.now(UTC)),
         going=sum(found["total"] for found in going),
         over=over,
         steps=await _steps(request) if me else None,
-        user=(await ask(request, "/auth"))["user"],
+        user=await who(request),
     )
+
+
+def parted(newest: Runs, going: Sequence[Runs]) -> tuple[Runs, Runs]:
+    """Return the runs that go on, and those that are over; none twice, though all were asked for at the same time.
+
+    Args:
+        newest: of all runs.
+        going: those in each of the states of :data:`GOING`.
+    """
+    over = [run for run in newest if run["status"] not in GOING]
+    told = {run["run_id"] for run in over}
+    now = {run["run_id"]: run for runs in going for run in runs if run["run_id"] not in told}
+    return list(now.values()), over
 
 
 async def _steps(request: Request) -> dict[str, bool]:

@@ -13,9 +13,9 @@ from artdag_common.errors import ArtdagError
 from services.gateway.parts import Gateway
 from services.gateway.visibility import is_own
 from services.gateway.web import pages
-from services.gateway.web.asking import ask, passed_on
+from services.gateway.web.asking import ask, passed_on, who
 from services.gateway.web.beginnings import READ_BYTES, Beginning, beginning_of
-from services.gateway.web.pages import NOBODY, page
+from services.gateway.web.pages import page
 
 router = pages.router()
 
@@ -54,11 +54,8 @@ async def item(request: Request, cid: str) -> Response:
 async def _own(request: Request, cid: str) -> bool:
     """Return whether whoever looks may describe, publish and delete it."""
     parts: Gateway = request.app.state.gateway
-    try:
-        session = await parts.access.session(request)
-    except NOBODY:
-        return False
-    return session is not None and await is_own(parts.pool, session.user, cid)
+    user = await who(request)
+    return bool(user) and await is_own(parts.pool, user, cid)
 
 
 async def _standing(request: Request, here: str, own: bool) -> dict[str, Any]:
@@ -73,12 +70,11 @@ async def _beginning(request: Request, it: dict[str, Any]) -> Beginning | None:
     parts: Gateway = request.app.state.gateway
     try:
         path = await parts.blobs.path(it["cid"])
-        head = await asyncio.to_thread(_head, path)
+        return await asyncio.to_thread(_read, path, it["size_bytes"])
     except (ArtdagError, FileNotFoundError):
         return None
-    return beginning_of(head, it["size_bytes"])
 
 
-def _head(path: Path) -> bytes:
+def _read(path: Path, size: int) -> Beginning:
     with path.open("rb") as file:
-        return file.read(READ_BYTES)
+        return beginning_of(file.read(READ_BYTES), size)

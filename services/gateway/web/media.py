@@ -16,7 +16,7 @@ router = pages.router()
 PAGE = 36
 DATA = "data"
 KINDS = (("", "All"), ("video", "Video"), ("audio", "Sound"), ("image", "Pictures"), (DATA, "Data"))
-"""That people look for. The API's gallery holds what is seen and heard; data that was uploaded is asked for beside."""
+"""That people look for. The API's gallery holds what is seen and heard; other things are asked for beside."""
 
 
 @router.get("/media")
@@ -27,7 +27,7 @@ async def media(
     asked: dict[str, Any] = {"name": name, "tag": tag, "owner": owner}
     here = {"limit": PAGE, "cursor": cursor, **asked}
     if kind == DATA:
-        found = await ask(request, "/cache", here | {"type": "application", "origin": "upload"})
+        found = await ask(request, "/cache", here | {"type": "application", "kept": "true"})
         items = [each | {"facts": None, "preview": {}} for each in found["objects"]]
     else:
         found = await ask(request, "/media", here | {"kind": kind})

@@ -28,20 +28,14 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Match
 from starlette.types import Scope
 
-from artdag_common.errors import (
-    ArtdagError,
-    TokenExpiredError,
-    TokenRevokedError,
-    UnauthenticatedError,
-    WrongScopeError,
-)
+from artdag_common.errors import ArtdagError
 from artdag_common.eventstore.postgres import LOST
 from artdag_common.version import VERSION
 from services.gateway.access import COOKIE
 from services.gateway.arriving import local_path
 from services.gateway.parts import Gateway
 from services.gateway.web import words
-from services.gateway.web.asking import passed_on
+from services.gateway.web.asking import passed_on, who
 from services.gateway.web.refusals import refusal_of
 from services.gateway.web.static_files import address
 from services.gateway.web.words import when
@@ -62,7 +56,6 @@ NO_REFERRER = {"Referrer-Policy": "no-referrer"}
 that come in their place without a load, so that none does."""
 
 NO_STORE = {"Cache-Control": "no-store"}
-NOBODY = (UnauthenticatedError, TokenRevokedError, TokenExpiredError, WrongScopeError)
 WHO_SECONDS = 5.0
 TOO_MANY = 429
 """From this status on nobody is asked who is signed in: it would cost what there is not enough of."""
@@ -72,9 +65,15 @@ PLACES = (
     ("/recipes", "Recipes", ("/recipes", "/recipe/")),
     ("/effects", "Effects", ("/effects",)),
     ("/media", "Media", ("/media", "/cache")),
-    ("/storage", "Storage", ("/storage",)),
+    ("/storage", "Storage", ("/storage", "/cache/gc")),
 )
 """The parts of the site: address, name, and with what the addresses of a part begin."""
+
+
+def place_of(path: str) -> str:
+    """Return the address of the part of the site that an address belongs to; empty: to none."""
+    fitting = [(len(begin), there) for there, _, begins in PLACES for begin in begins if path.startswith(begin)]
+    return max(fitting, default=(0, ""))[1]
 
 
 def wanted(request: Request) -> bool:
@@ -186,7 +185,8 @@ async def page(
         .get_template(template)
         .render(
             path=request.url.path,
-            query=request.query_params,
+            current=place_of(request.url.path),
+            back="/" if request.url.path in TOKEN_PATHS else here(request),
             me=await signed_in(request) if status_code < HTTPStatus.BAD_REQUEST else await _known(request, status_code),
             shared=parts.settings.shared,
             theme=chosen if chosen in THEMES else "",
@@ -202,8 +202,8 @@ async def signed_in(request: Request) -> str:
     if "authorization" not in request.headers and COOKIE not in request.cookies:
         return ""
     try:
-        session = await parts.access.session(request)
-        return await parts.people.handle(session.user) if session else ""
+        user = await who(request)
+        return await parts.people.handle(user) if user else ""
     except (ArtdagError, asyncpg.PostgresError, *LOST):
         return ""  # what is wrong is said by the page, or by whatever it asks
 

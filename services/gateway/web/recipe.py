@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from artdag_common.domain.recipe_forms import SOURCES
+from artdag_common.steps.bind import BIND
 from services.gateway.drawing import drawn
 from services.gateway.estimating import estimate, typical
 from services.gateway.parts import Gateway
 from services.gateway.problems import Json
 from services.gateway.web import pages
-from services.gateway.web.asking import RefusedError, ask
-from services.gateway.web.controls import Knobs, inner, knobs
-from services.gateway.web.pages import NOBODY, aliases, page
+from services.gateway.web.asking import Name, RefusedError, ask, content, told, who
+from services.gateway.web.controls import Control, Knobs, inner, knobs
+from services.gateway.web.pages import aliases, here, page
 from services.gateway.web.recipes import Chosen
 
 router = pages.router()
@@ -27,26 +29,33 @@ data = aliases({"/recipe/{recipe}": "/recipes/{recipe}", "/recipe/{recipe}/dag":
 KNOBS = 60
 """Nodes whose parameters one form shows; who has more changes the recipe itself."""
 
+ROWS = 200
+"""Of one page of the DAG's table."""
+
 DONE = ("cached", "completed")
-TABS = (("", "Run"), ("/dag", "Graph"))
+TABS = (("", "Run"), ("/dag", "Steps"))
 
 
 @router.get("/recipe/{recipe}")
 async def recipe(
-    request: Request, recipe: str, media: Chosen, begun: Annotated[str, Query(alias="from")] = ""
+    request: Request, recipe: str, media: Chosen, begun: Annotated[Name, Query(alias="from")] = ""
 ) -> Response:
     """What it takes, and the form that runs it; ``from`` names a run whose inputs it begins with, ``media`` content."""
     found = await ask(request, f"/recipes/{recipe}")
     form = await run_form(request, found["recipe_id"], found["inputs"], found["nodes"], begun, media)
-    publication = await _said(request, f"/cache/{found['recipe_id']}/publish")
+    publication = await told(request, f"/cache/{found['recipe_id']}/publish")
     published = publication["published"] if publication else None
     return await _tab(request, "recipe_run.html", found, form=form, published=published)
 
 
 @router.get("/recipe/{recipe}/dag")
-async def dag(request: Request, recipe: str) -> Response:
-    """Its DAG as a graph, and as a table."""
-    return await _tab(request, "recipe_dag.html", await ask(request, f"/recipes/{recipe}"), "/dag")
+async def dag(request: Request, recipe: str, view: str = "graph", after: Annotated[int, Query(ge=0)] = 0) -> Response:
+    """Its DAG as a graph, or as a table; ``after``: the node with which a page of the table begins."""
+    found = await ask(request, f"/recipes/{recipe}")
+    nodes = list(enumerate(found["nodes"]))[after : after + ROWS] if view == "table" else []
+    following = after + ROWS if nodes and after + ROWS < len(found["nodes"]) else 0
+    shown = {"view": view, "nodes": nodes, "following": following}
+    return await _tab(request, "recipe_dag.html", found, "/dag", **shown)
 
 
 @router.get("/recipe/{recipe}/steps/{place}")
@@ -62,8 +71,9 @@ async def node(request: Request, recipe: str, place: int) -> Response:
     variable = next((each for each in found["inputs"] if each["node"] == this["id"]), None)
     readers = [(places[each["id"]], each["id"]) for each in nodes if this["id"] in each["inputs"]]
     reads = [(places[each], each) for each in this["inputs"]]
+    controls = next((each.controls for each in await _knobs(request, [this])), ())
     shown = {"node": this, "place": place, "variable": variable, "reads": reads, "readers": readers}
-    return await _tab(request, "recipe_node.html", found, "/dag", **shown)
+    return await _tab(request, "recipe_node.html", found, "/dag", controls=controls, rest=rest(this, controls), **shown)
 
 
 @router.get("/recipe/{recipe}/outlook/{run_id}")
@@ -107,29 +117,39 @@ async def run_form(
         begun: a run that it begins with; empty: none.
         media: CIDs of what goes into the first inputs that take it, after what the run had there.
     """
-    effects = sorted({str(config["effect"]) for _, config in map(inner, nodes) if config.get("effect")})
-    schemas = await asyncio.gather(*(_said(request, f"/effects/{each}") for each in effects))
-    known = {name: said for name, said in zip(effects, schemas, strict=True) if said}
-    made: list[Knobs] = knobs(nodes, known)
+    steps = [node for node in nodes if node["type"] not in SOURCES]
     run = await ask(request, f"/runs/{begun}") if begun else None
+    names = {each["node"]: each["name"] for each in inputs} | {each["name"]: each["name"] for each in inputs}
+    given = {names.get(each["name"], each["name"]): each["cids"] for each in run["inputs"]} if run else {}
     chosen: dict[str, list[dict[str, Any]]] = {}
-    for each in run["inputs"] if run else ():
-        chosen[each["name"]] = list(await asyncio.gather(*(_object(request, cid) for cid in each["cids"])))
-    put_in(await asyncio.gather(*(_object(request, cid) for cid in media)), inputs, chosen)
+    for name, cids in given.items():
+        chosen[name] = list(await asyncio.gather(*(content(request, cid) for cid in cids)))
+    unfit = put_in(await asyncio.gather(*(content(request, cid) for cid in media)), inputs, chosen)
     same = run is not None and run["recipe_cid"] == recipe and run["owner"] == await who(request)
     return {
         "recipe": recipe,
+        "here": here(request),
         "inputs": inputs,
         "chosen": chosen,
-        "knobs": made[:KNOBS],
-        "left_out": max(0, len(made) - KNOBS),
+        "unfit": unfit,
+        "was": given if same else {},
+        "knobs": await _knobs(request, steps[:KNOBS]),
+        "shown": KNOBS,
+        "left_out": max(0, len(steps) - KNOBS),
         "run": run,
         "rerun": begun if same else "",
     }
 
 
-def put_in(media: Sequence[dict[str, Any]], inputs: Sequence[dict[str, Any]], chosen: dict[str, Any]) -> None:
-    """Put each piece of content into the first input of its kind that has room: a list, or one that has nothing."""
+def put_in(
+    media: Sequence[dict[str, Any]], inputs: Sequence[dict[str, Any]], chosen: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Put each piece of content into the first input of its kind that has room: a list, or one that has nothing.
+
+    Returns:
+        What no input has room for, and none has.
+    """
+    unfit = []
     for it in media:
         kind = (it["media_type"] or "").partition("/")[0]
         for each in inputs:
@@ -137,34 +157,29 @@ def put_in(media: Sequence[dict[str, Any]], inputs: Sequence[dict[str, Any]], ch
             if each["type"] in (kind, "any") and (each["list"] or not there):
                 there.append(it)
                 break
+        else:
+            if not any(it["cid"] == each["cid"] for there in chosen.values() for each in there):
+                unfit.append(it)
+    return unfit
 
 
-async def who(request: Request) -> str:
-    """Return the user who is signed in, as owners are named; empty: nobody."""
-    parts: Gateway = request.app.state.gateway
-    try:
-        session = await parts.access.session(request)
-    except NOBODY:
-        return ""
-    return session.user if session else ""
+def rest(node: Mapping[str, Any], controls: Sequence[Control]) -> dict[str, Any]:
+    """Return what a node's parameters hold beside that which controls set; of a MAP beside those of each item, too."""
+    _, config = inner(node)
+    set_by = {each.name.partition(".")[0] for each in controls} | {BIND}
+    left = {name: value for name, value in config.items() if name not in set_by}
+    return left if config is node["config"] else {"operation": node["config"]["operation"]} | left
 
 
-async def _tab(request: Request, template: str, recipe: dict[str, Any], here: str = "", **shown: Any) -> Response:
+async def _knobs(request: Request, nodes: Sequence[Mapping[str, Any]]) -> list[Knobs]:
+    """Return the controls of nodes, with those of the effects that they apply, as far as whoever asks sees these."""
+    effects = sorted({str(config["effect"]) for _, config in map(inner, nodes) if config.get("effect")})
+    schemas = await asyncio.gather(*(told(request, f"/effects/{each}") for each in effects))
+    return knobs(nodes, {name: said for name, said in zip(effects, schemas, strict=True) if said})
+
+
+async def _tab(request: Request, template: str, recipe: dict[str, Any], tab: str = "", **shown: Any) -> Response:
     base = f"/recipe/{recipe['recipe_id']}"
-    tabs = [(f"{base}{suffix}", name, suffix == here) for suffix, name in TABS]
+    tabs = [(f"{base}{suffix}", name, suffix == tab) for suffix, name in TABS]
     own = recipe["owner"] == await who(request)
     return await page(request, template, recipe=recipe, base=base, tabs=tabs, own=own, **shown)
-
-
-async def _said(request: Request, address: str) -> dict[str, Any] | None:
-    """Return what the API says there; None: it refuses."""
-    try:
-        found: dict[str, Any] = await ask(request, address)
-    except RefusedError:
-        return None
-    return found
-
-
-async def _object(request: Request, cid: str) -> dict[str, Any]:
-    """Return what is known of content; where nothing is, its CID alone."""
-    return await _said(request, f"/cache/{cid}") or {"cid": cid, "name": "", "media_type": "", "preview": {}}

@@ -15,13 +15,13 @@ from starlette.responses import RedirectResponse, Response
 
 from artdag_common.domain.recipe_yaml import parse_recipe
 from services.gateway.web import pages
-from services.gateway.web.asking import RefusedError, ask
+from services.gateway.web.asking import Name, ask, told
 from services.gateway.web.pages import page
 
 router = pages.router()
 
 PAGE = 24
-Chosen = Annotated[list[str], Query(default_factory=list, max_length=50)]
+Chosen = Annotated[list[Name], Query(default_factory=list, max_length=50)]
 """CIDs of media that a recipe is to be run on."""
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "recipes"
@@ -65,9 +65,5 @@ async def elsewhere(recipe: str) -> Response:
 
 
 async def detail(request: Request, recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return a recipe of a list with its inputs and nodes; where its content is gone, without."""
-    try:
-        found: dict[str, Any] = await ask(request, f"/recipes/{recipe['recipe_id']}")
-    except RefusedError:
-        return recipe | {"inputs": [], "nodes": []}
-    return found
+    """Return a recipe of a list with its inputs and nodes; where its content is gone, without nodes."""
+    return await told(request, f"/recipes/{recipe['recipe_id']}") or recipe | {"inputs": [], "nodes": []}

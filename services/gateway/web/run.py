@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-import asyncpg
+from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from artdag_common.errors import StepNotFoundError
 from services.gateway.api.runs import wanted
+from services.gateway.estimating import left
 from services.gateway.parts import Gateway, Parts, Viewer
 from services.gateway.problems import Json
 from services.gateway.projections import runs
 from services.gateway.views import step_view
 from services.gateway.web import pages
-from services.gateway.web.asking import RefusedError, ask
+from services.gateway.web.asking import ask, content, told, who
 from services.gateway.web.pages import aliases, page
 
 router = pages.router()
@@ -40,8 +42,8 @@ MADE = 24
 INPUTS = 12
 """That are shown beside the result."""
 
-TOLD_FROM = 0.02
-"""What share of a step has to be done before it says something about the time that the others take."""
+After = Annotated[int, Query(ge=0, le=1_000_000)]
+"""How many come before those of this page."""
 
 TABS = (
     ("", "Result"),
@@ -71,15 +73,18 @@ async def standing(request: Request, run_id: str) -> Response:
 
 
 @router.get("/run/{run_id}/plan")
-async def plan(request: Request, run_id: str, view: str = "graph", after: int = 0, status: str = "") -> Response:
+async def plan(request: Request, run_id: str, view: str = "graph", after: After = 0, status: str = "") -> Response:
     """Its steps: as a graph that moves while it runs, or as a table."""
     run = await ask(request, f"/runs/{run_id}")
-    steps: list[dict[str, Any]] = []
-    following = 0
-    if view == "table":
-        rows = [row for row in await _rows(request, run_id) if row["step"] >= after and status in ("", row["status"])]
-        steps, following = [step_view(row) for row in rows[:STEPS]], rows[STEPS]["step"] if len(rows) > STEPS else 0
-    shown = {"view": view, "steps": steps, "following": following, "chosen": status}
+    parts: Gateway = request.app.state.gateway
+    rows = await runs.steps(parts.pool, run_id, status, after, STEPS + 1) if view == "table" else []
+    shown = {
+        "view": view,
+        "steps": [step_view(row) for row in rows[:STEPS]],
+        "after": after,
+        "following": after + STEPS if len(rows) > STEPS else 0,
+        "chosen": status,
+    }
     return await tab(request, "run_plan.html", run, **shown)
 
 
@@ -87,26 +92,30 @@ async def plan(request: Request, run_id: str, view: str = "graph", after: int = 
 async def step(request: Request, run_id: str, step: int) -> Response:
     """One step of its plan: for the panel beside the graph, and as a page."""
     run = await ask(request, f"/runs/{run_id}")
-    rows = await _rows(request, run_id)
-    if not 0 <= step < len(rows):
-        detail = f"run {run_id} has no step {step}; it has {len(rows)}"
-        raise RefusedError({"status": 404, "title": "Step not found", "detail": detail}, {})
-    this = step_view(rows[step])
+    parts: Gateway = request.app.state.gateway
+    total = run["progress"]["total"]
+    row = await runs.step(parts.pool, run_id, step) if 0 <= step < total else None
+    if row is None:
+        raise StepNotFoundError(f"run {run_id} has no step {step}; it has {total}", run=run_id, step=step)
+    this = step_view(row)
     output = await content(request, this["output_cid"]) if this["output_cid"] else None
-    readers = [row for row in rows if step in row["inputs"]]
-    shown = {"step": this, "reads": [rows[i] for i in this["inputs"]], "readers": readers, "output": output}
-    return await tab(request, "run_step.html", run, **shown)
+    reads, readers = await runs.neighbours(parts.pool, run_id, step)
+    return await tab(request, "run_step.html", run, step=this, reads=reads, readers=readers, output=output)
 
 
 @router.get("/run/{run_id}/artifacts")
-async def artifacts(request: Request, run_id: str, after: int = 0) -> Response:
-    """What its steps gave."""
+async def artifacts(request: Request, run_id: str, after: After = 0) -> Response:
+    """What its steps gave, in the order in which they did: what comes in while somebody looks comes in below."""
     run = await ask(request, f"/runs/{run_id}")
-    made = [row for row in await _rows(request, run_id) if row["output_cid"] and row["step"] >= after]
+    parts: Gateway = request.app.state.gateway
+    made = await runs.made(parts.pool, run_id, after, MADE + 1)
     here = made[:MADE]
     objects = await asyncio.gather(*(content(request, row["output_cid"]) for row in here))
-    following = made[MADE]["step"] if len(made) > MADE else 0
-    shown = {"made": list(zip(here, objects, strict=True)), "output_cid": run["output_cid"], "following": following}
+    shown = {
+        "made": list(zip(here, objects, strict=True)),
+        "after": after,
+        "following": after + MADE if len(made) > MADE else 0,
+    }
     return await tab(request, "run_artifacts.html", run, **shown)
 
 
@@ -114,7 +123,7 @@ async def artifacts(request: Request, run_id: str, after: int = 0) -> Response:
 async def provenance(request: Request, run_id: str) -> Response:
     """The record that anyone can check."""
     run = await ask(request, f"/runs/{run_id}")
-    record = await ask(request, run["provenance_url"]) if run["provenance_url"] else None
+    record = await told(request, run["provenance_url"]) if run["provenance_url"] else None
     return await tab(request, "run_provenance.html", run, record=record)
 
 
@@ -172,38 +181,8 @@ async def tab(request: Request, template: str, run: dict[str, Any], **shown: Any
         "tabs": [(f"{base}{suffix}", name) for suffix, name in TABS],
         "active": run["status"] in ACTIVE,
         "going": run["status"] not in OVER,
-        "left_ms": left_ms(run, datetime.now(UTC)),
+        "own": run["owner"] == await who(request),
+        "left_ms": (await left(parts.pool, [run], datetime.now(UTC))).get(run["run_id"]),
         "position": parts.hub.position,
     }
     return await page(request, template, run=run, **frame, **shown)
-
-
-def left_ms(run: dict[str, Any], now: datetime) -> float | None:
-    """Return how many milliseconds a run will take on, as if all steps took as long as those that it computed.
-
-    Returns:
-        None: nobody can say, since it does not run, or has not done anything yet.
-    """
-    progress = run["progress"]
-    frames = [each["frames"] for each in run["steps"]["running"]]
-    under_way = sum(min(1.0, each["done"] / each["total"]) for each in frames if each and each["total"])
-    done = progress["completed"] + under_way
-    if run["status"] != "running" or done < TOLD_FROM:
-        return None
-    spent = (now - datetime.fromisoformat(run["created_at"].replace("Z", "+00:00"))).total_seconds() * 1000
-    return float(spent / done * max(0.0, progress["total"] - progress["done"] - under_way))
-
-
-async def content(request: Request, cid: str) -> dict[str, Any]:
-    """Return what is known of content; where nothing is, its CID alone."""
-    try:
-        found: dict[str, Any] = await ask(request, f"/cache/{cid}")
-    except RefusedError:
-        return {"cid": cid, "name": "", "media_type": "", "size_bytes": None, "facts": {}, "preview": {}}
-    return found
-
-
-async def _rows(request: Request, run_id: str) -> list[asyncpg.Record]:
-    """Return the steps of a run that whoever asks was found to see; only some of a long plan are shown."""
-    parts: Gateway = request.app.state.gateway
-    return await runs.steps(parts.pool, run_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,8 +10,9 @@ from starlette.responses import Response
 from artdag_common.domain.retention import OPERATOR
 from artdag_common.domain.storage_kinds import KINDS
 from services.gateway.web import pages
-from services.gateway.web.asking import ask
+from services.gateway.web.asking import ask, who
 from services.gateway.web.pages import aliases, page
+from services.gateway.web.words import address
 
 router = pages.router()
 data = aliases({"/storage/{storage_id}/edit": "/storage/{storage_id}"})
@@ -33,10 +33,8 @@ KINDS_TOLD = [(kind.name, kind.label, kind.description) for kind in KINDS.values
 @router.get("/storage")
 async def places(request: Request, cursor: str = "") -> Response:
     """All places of whoever looks, what they take here, and what kinds of places there are."""
-    found, usage, who = await asyncio.gather(
-        ask(request, "/storage", {"limit": PAGE, "cursor": cursor}),
-        ask(request, "/api/usage"),
-        ask(request, "/auth"),
+    found, usage = await asyncio.gather(
+        ask(request, "/storage", {"limit": PAGE, "cursor": cursor}), ask(request, "/api/usage")
     )
     return await page(
         request,
@@ -44,8 +42,8 @@ async def places(request: Request, cursor: str = "") -> Response:
         found=found,
         usage=usage,
         kinds=KINDS_TOLD,
-        operator=who["user"] == OPERATOR,
-        following=f"/storage?{urlencode({'cursor': found['next']})}" if found["next"] else "",
+        operator=await who(request) == OPERATOR,
+        following=f"/storage?{address({'cursor': found['next']})}" if found["next"] else "",
     )
 
 
@@ -64,7 +62,6 @@ async def place(request: Request, storage_id: str, state: str = "", cursor: str 
         ask(request, f"/storage/{storage_id}/copies", {"limit": PAGE, "state": state, "cursor": cursor}),
     )
     base = f"/storage/{storage_id}"
-    following = urlencode({"state": state, "cursor": copies["next"]}) if copies["next"] else ""
     return await page(
         request,
         "storage_place.html",
@@ -73,10 +70,17 @@ async def place(request: Request, storage_id: str, state: str = "", cursor: str 
         copies=copies,
         base=base,
         standing=STANDING.get(found["status"], ""),
-        states=[(each, f"{base}?state={each}" if each else base, each == state) for each in ("", *STATES)],
+        states=[(each, _copies(base, each), each == state) for each in ("", *STATES)],
         state=state,
-        following=f"{base}?{following}" if following else "",
+        address=_copies(base, state, cursor),
+        following=_copies(base, state, copies["next"]) if copies["next"] else "",
     )
+
+
+def _copies(base: str, state: str, cursor: str = "") -> str:
+    """Return where the page of a place lists its copies in this state."""
+    query = address({"state": state, "cursor": cursor})
+    return f"{base}?{query}" if query else base
 
 
 @router.get("/storage/{storage_id}/edit")

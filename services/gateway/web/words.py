@@ -12,17 +12,8 @@ from markupsafe import Markup
 BYTES = ("B", "kB", "MB", "GB", "TB")
 SHORT = 12
 
-STATUS_WORDS = {
-    "requested": "starting",
-    "analyzing": "analysing",
-    "analysing": "analysing",
-    "planned": "planned",
-    "running": "running",
-    "paused": "paused",
-    "completed": "completed",
-    "failed": "failed",
-    "cancelled": "cancelled",
-}
+STATUS_WORDS = {"requested": "starting", "analyzing": "analysing"}
+"""Of those that are called otherwise on pages."""
 
 
 def size(count: int | None) -> str:
@@ -74,7 +65,7 @@ def when(moment: str | datetime | None) -> Markup:
     """Return a time as an element that ``static/times.js`` shows in the reader's zone; without scripts in UTC."""
     if moment is None or moment == "":
         return Markup("–")
-    at = datetime.fromisoformat(moment.replace("Z", "+00:00")) if isinstance(moment, str) else moment
+    at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
     exact = at.astimezone(UTC)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         exact.isoformat().replace("+00:00", "Z"),

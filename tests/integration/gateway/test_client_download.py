@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -49,7 +50,7 @@ class Program:
         }
         command = [sys.executable, "-I", "-S", str(self.file), *arguments]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.PIPE}
-        return subprocess.Popen(command, env=environment, cwd=self.home, text=True, **pipes | more)  # type: ignore[no-any-return]
+        return subprocess.Popen(command, env=environment, cwd=self.home, text=True, **pipes | more)
 
     async def __call__(self, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
         """Run it to its end; ``said``: what it reads."""
@@ -251,6 +252,8 @@ async def test_refusals_are_said_in_the_servers_words(program: Program, guest: P
         (("run", "invert", "--input", "b"), 2),
         (("upload", "a", "b", "--name", "c"), 2),
         (("upload", "there-is-no-such-file"), 6),
+        (("run", "there-is-no-such.yaml", "artdag.py"), 6),
+        (("run", "invert", "x" * 5000), 6),
         (("--server", "ftp://example.org", "runs"), 2),
         (("--server", NOBODY_THERE, "upload", "artdag.py"), 5),
     ],
@@ -304,18 +307,24 @@ class Odd(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture
-def odd(program: Program) -> Iterator[list[tuple[str, str]]]:
-    """What such a server was asked for, and by which token; the program speaks to it."""
+@contextmanager
+def served(handling: type[BaseHTTPRequestHandler], program: Program) -> Iterator[list[tuple[str, str]]]:
+    """Serve the program in this way; what was asked for is noted."""
     seen: list[tuple[str, str]] = []
-    handler = type("Handler", (Odd,), {"seen": seen})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (handling,), {"seen": seen})) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         program.server = f"http://127.0.0.1:{server.server_address[1]}"
         yield seen
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def odd(program: Program) -> Iterator[list[tuple[str, str]]]:
+    """What such a server was asked for, and by which token; the program speaks to it."""
+    with served(Odd, program) as seen:
+        yield seen
 
 
 async def test_a_redirect_gets_no_token(program: Program, odd: list[tuple[str, str]]) -> None:
@@ -340,3 +349,56 @@ async def test_a_name_leads_out_of_no_folder(program: Program, odd: list[tuple[s
     found = await program.told("download", "whole")
     assert found["file"] == "escaped.bin"
     assert (program.home / "escaped.bin").stat().st_size == 100
+
+
+class Shaky(BaseHTTPRequestHandler):
+    """Loses connections, and is busy at times, as one that is being restarted."""
+
+    seen: list[tuple[str, str]]
+
+    def answer(self) -> None:
+        """Answer, or lose the connection."""
+        self.seen.append((self.command, self.path))
+        time = self.seen.count((self.command, self.path))
+        length = int(self.headers["Content-Length"] or 0)
+        if (self.command, time) in (("PATCH", 1), ("HEAD", 1)):
+            self.close_connection = True
+            return
+        self.rfile.read(length)
+        if self.command == "POST":
+            self._say(201, {"Location": "/cache/uploads/1", "Upload-Offset": "0"})
+        elif self.command == "HEAD":
+            self._say(423 if time == 2 else 200, {"Upload-Offset": "3"})
+        elif self.command == "PATCH":
+            self._say(204, {"Upload-Offset": str(int(self.headers["Upload-Offset"]) + length)})
+        elif self.path.endswith("/events"):
+            self._say(503 if time == 1 else 204, {"Retry-After": "1"})
+        else:
+            self._say(200, {}, {"cid": "c", "name": "n", "status": "completed", "output_cid": "o"})
+
+    do_GET = do_HEAD = do_PATCH = do_POST = answer  # noqa: N815  (as http.server calls them)
+
+    def _say(self, status: int, headers: dict[str, str], value: Any = None) -> None:
+        body = json.dumps(value).encode() if value else b""
+        self.send_response(status)
+        for name, said in (headers | {"Content-Length": str(len(body))}).items():
+            self.send_header(name, said)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+async def test_an_upload_goes_on_though_the_server_is_lost_for_a_while(program: Program) -> None:
+    (program.home / "data.bin").write_bytes(b"0123456789")
+    with served(Shaky, program) as seen:
+        found = await program.told("upload", "data.bin")
+    assert found["uploaded"][0]["cid"] == "c"
+    assert [method for method, _ in seen] == ["POST", "PATCH", "HEAD", "HEAD", "HEAD", "PATCH", "GET"]
+
+
+async def test_a_run_is_watched_on_though_the_server_is_busy_for_a_while(program: Program) -> None:
+    with served(Shaky, program) as seen:
+        assert (await program.told("watch", "r"))["status"] == "completed"
+    assert [path for _, path in seen] == ["/runs/r/events", "/runs/r/events", "/runs/r"]

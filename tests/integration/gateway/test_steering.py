@@ -206,6 +206,19 @@ async def test_with_one_changed_input_only_the_changed_part_is_computed(api, sta
     assert {each["name"]: each["cids"] for each in second["inputs"]} == {"one": [contents[0]], "two": [contents[2]]}
 
 
+async def test_a_rerun_is_planned_first_and_goes_on_when_told_to(api, start, steps, contents, finish):
+    first = await finish((await start(two_sided()))["run_id"])
+    body = {"inputs": {"two": contents[2]}, "hold": True}
+    said = (await api.post(f"/runs/{first['run_id']}/rerun", json=body)).json()
+    assert (said["status"], said["rerun_of"]) == ("planned", first["run_id"])
+    assert said["differs"]["inputs"] == {"two": {"from": [contents[1]], "to": [contents[2]]}}
+    waiting = {node for node, each in (await steps(said["run_id"])).items() if each["status"] == "pending"}
+    assert waiting == {"right", "both"}, "what is left to compute is known"
+    await api.post("/api/execute", json={"run_id": said["run_id"]})
+    second = await finish(said["run_id"])
+    assert (second["status"], counted(second)) == ("completed", (3, 2))
+
+
 async def test_with_a_changed_parameter_only_what_follows_is_computed(api, start, steps, finish, problem):
     first = await finish((await start(two_sided("sides")))["run_id"])
     url, salt = f"/runs/{first['run_id']}/rerun", uuid4().hex

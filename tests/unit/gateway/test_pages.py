@@ -19,10 +19,27 @@ from starlette.responses import JSONResponse, Response
 from artdag_common.config import Settings
 from services.gateway.app import create_app
 from services.gateway.headers import PAGE_POLICY, SafeHeaders
-from services.gateway.web import pages, static_files, words
-from services.gateway.web.asking import RefusedError, ask
+from services.gateway.web import home, pages, static_files, words
+from services.gateway.web.asking import RefusedError, ask, content, read, told
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("/", ""),
+        ("/runs", "/runs"),
+        ("/run/1/plan", "/runs"),
+        ("/recipe/x", "/recipes"),
+        ("/media", "/media"),
+        ("/cache/bafy", "/media"),
+        ("/cache/gc", "/storage"),
+        ("/storage/type/local", "/storage"),
+    ],
+)
+def test_an_address_belongs_to_one_part_of_the_site(path: str, place: str) -> None:
+    assert pages.place_of(path) == place
 
 
 # --- who gets a page ------------------------------------------------------------------------------------------------
@@ -163,6 +180,56 @@ async def test_a_refusal_is_told_with_what_it_was_sent_with(client: httpx.AsyncC
     assert answer.json() == {"refused": {"status": 410, "detail": "it is gone"}, "headers": {"retry-after": "7"}}
 
 
+async def test_a_text_is_read_and_a_refusal_is_none(client: httpx.AsyncClient, app: FastAPI) -> None:
+    site = pages.router()
+
+    @site.get("/read/{there:path}")
+    async def page(request: Request, there: str) -> Response:
+        try:
+            return Response(await read(request, f"/{there}"), 200, None, "text/plain")
+        except RefusedError as refused:
+            return JSONResponse(refused.headers, 299)
+
+    @app.get("/text")
+    async def text() -> Response:
+        return Response("caf\u00e9 \udcff".encode("utf-8", "surrogateescape"))
+
+    app.include_router(site)
+    assert (await client.get("/read/text", headers={"Accept": BROWSER})).text == "caf\u00e9 \ufffd"
+    refused = await client.get("/read/things/gone", headers={"Accept": BROWSER})
+    assert (refused.status_code, refused.json()) == (299, {"retry-after": "7"})
+
+
+async def test_what_is_not_to_be_had_is_nothing_and_what_nobody_can_say_is_told(
+    client: httpx.AsyncClient, app: FastAPI
+) -> None:
+    site = pages.router()
+
+    @app.get("/cache/{cid}")
+    async def known(cid: str) -> Response:
+        status = {"here": 200, "gone": 404, "hidden": 403}.get(cid, 503)
+        return JSONResponse({"cid": cid, "status": status, "detail": "so it is", "name": "a name"}, status)
+
+    @site.get("/shown/{cid}")
+    async def shown(request: Request, cid: str) -> Response:
+        try:
+            found = await content(request, cid)
+        except RefusedError as refused:
+            return JSONResponse({"refused": refused.problem["status"]})
+        assert (await told(request, f"/cache/{cid}") is None) is (found["name"] == "")
+        return JSONResponse(found)
+
+    app.include_router(site)
+
+    async def asked(cid: str) -> Any:
+        return (await client.get(f"/shown/{cid}", headers={"Accept": BROWSER})).json()
+
+    assert (await asked("here"))["name"] == "a name"
+    for cid in ("gone", "hidden"):
+        assert {"cid": cid, "name": "", "media_type": "", "preview": {}}.items() <= (await asked(cid)).items()
+    assert await asked("unknowable") == {"refused": 503}
+
+
 async def test_an_alias_gives_the_answer_of_the_api(client: httpx.AsyncClient) -> None:
     answer = await client.get("/thing/a b/view?colour=green&colour=red", headers={"If-None-Match": '"x"'})
     assert answer.json()["path"] == "/things/a b"
@@ -194,6 +261,26 @@ async def test_a_problem_is_a_page_for_browsers_and_a_document_for_programs(site
     assert data.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/runs/compare?a=x/events&b=y",
+        "/runs/compare?a=x&b=y/events",
+        "/recipe/r?from=x/events",
+        "/recipe/r?media=c/raw",
+        "/recipes?media=c/raw",
+    ],
+)
+async def test_what_an_address_names_leads_to_no_other_answer_of_the_api(site: httpx.AsyncClient, address: str) -> None:
+    """Else a page would wait for the end of a stream of events, or read a film as if it were words."""
+    assert (await site.get(address, headers={"Accept": BROWSER})).status_code == 422
+
+
+async def test_who_signs_in_comes_back_to_the_same_page(site: httpx.AsyncClient) -> None:
+    page = await site.get("/nothing/here?status=failed&owner=me", headers={"Accept": BROWSER})
+    assert 'href="/auth?next=/nothing/here%3Fstatus%3Dfailed%26owner%3Dme"' in page.text
+
+
 async def test_what_a_page_says_cannot_become_part_of_it(site: httpx.AsyncClient) -> None:
     page = await site.get("/nothing/%3Cscript%3Ealert(1)%3C%2Fscript%3E%22'", headers={"Accept": BROWSER})
     assert "<script>alert" not in page.text
@@ -214,6 +301,17 @@ def test_small_pages_escape_what_they_show() -> None:
         assert "<script>" not in made
     assert "<script>" not in pages.question(evil, evil, evil, evil)
     assert pages.text("one", "", "two") == Markup("<p>one two</p>")
+
+
+def test_a_run_that_ends_while_it_is_asked_for_stands_on_the_page_once() -> None:
+    def run(name: str, status: str) -> dict[str, Any]:
+        return {"run_id": name, "status": status}
+
+    newest = [run("a", "completed"), run("b", "running"), run("c", "cancelled")]
+    going = [[run("a", "running"), run("b", "running")], [], [run("b", "requested"), run("d", "requested")], []]
+    now, over = home.parted(newest, going)
+    assert [each["run_id"] for each in now] == ["b", "d"]
+    assert [each["run_id"] for each in over] == ["a", "c"]
 
 
 # --- scripts and styles ---------------------------------------------------------------------------------------------
@@ -268,8 +366,8 @@ async def test_nothing_else_is_given_out(site: httpx.AsyncClient, path: str) -> 
 def test_the_address_names_the_content(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(static_files, "FOLDER", tmp_path)
     seen = set()
-    for content in ("a", "b"):
-        (tmp_path / "app.js").write_text(content)
+    for written in ("a", "b"):
+        (tmp_path / "app.js").write_text(written)
         static_files.digest.cache_clear()
         seen.add(static_files.address("app.js"))
     (tmp_path / "app.js").rename(tmp_path / "other.js")

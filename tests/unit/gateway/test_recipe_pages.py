@@ -12,11 +12,29 @@ from artdag_common.effects.registry import EFFECTS
 from artdag_common.steps import registry  # noqa: F401
 from services.gateway.drawing import drawn
 from services.gateway.estimating import estimate
-from services.gateway.web.controls import Control, knobs, notch
+from services.gateway.web import reference
+from services.gateway.web.controls import Control, knobs, notch, parameters
 from services.gateway.web.editor import FIRST, readable
-from services.gateway.web.recipe import put_in
+from services.gateway.web.recipe import put_in, rest
 from services.gateway.web.recipes import examples
 from services.gateway.web.words import address
+
+RULES: dict[str, Any] = {
+    "$defs": {"Fade": {"properties": {"seconds": {"type": "number", "default": 0.5, "description": "How long"}}}},
+    "properties": {
+        "mode": {"enum": ["soft", "hard"], "type": "string", "default": "soft"},
+        "size": {"anyOf": [{"type": "integer", "minimum": 2, "maximum": 64}, {"type": "null"}], "default": None},
+        "share": {"type": "number", "exclusiveMinimum": 0},
+        "places": {"type": "array", "prefixItems": [{"type": "number"}] * 2, "maxItems": 2, "default": [0.0, 0.0]},
+        "names": {"type": "array", "items": {"type": "string"}, "default": []},
+        "ink": {"type": "string", "pattern": "^#[0-9a-fA-F]{6}$", "default": "#000000"},
+        "on": {"type": "boolean", "default": False},
+        "fade": {"$ref": "#/$defs/Fade"},
+        "layers": {"type": "array", "items": {"$ref": "#/$defs/Fade"}, "default": []},
+    },
+    "required": ["share"],
+}
+"""Parameters of every kind."""
 
 INPUTS = "inputs:\n  a: {type: video}\n  b: {type: video}\n  music: {type: audio}\n"
 
@@ -45,7 +63,8 @@ def test_a_graph_has_a_list_for_each_fact() -> None:
 
 def test_a_number_with_a_range_is_a_slider() -> None:
     opacity = controls_of("  - {id: x, type: BLEND, inputs: [a, b], config: {opacity: 0.25}}\n")["opacity"]
-    assert opacity == Control("opacity", "slider", 0.25, "", 0, 1, 0.01, default=0.5)
+    said = "0: the first video alone; 1: the blend alone"
+    assert opacity == Control("opacity", "slider", 0.25, said, 0, 1, 0.01, default=0.5)
 
 
 def test_a_number_without_a_sensible_range_is_a_field() -> None:
@@ -59,6 +78,15 @@ def test_a_number_without_a_sensible_range_is_a_field() -> None:
     assert {"fit", "fill"} <= set(size["mode"].choices)
     seed = controls_of("  - {id: x, type: EFFECT, inputs: [a], config: {effect: glitch}}\n")["params.seed"]
     assert (seed.kind, seed.span) == ("number", "0 or more")
+    assert found["duration"].span == "more than 0"
+
+
+def test_a_slider_does_not_go_to_an_end_that_is_refused() -> None:
+    layers = "  - {id: x, type: LAYER, inputs: [a, b], config: {inputs: [{scale: 2}]}}\n"
+    scale = controls_of(layers)["inputs.0.scale"]
+    assert (scale.kind, scale.span, scale.ends) == ("slider", "more than 0, up to 64", (0.1, 64))
+    part = controls_of("  - {id: x, type: SLICE, inputs: [a], config: {frames: 9, position: 0.5}}\n")["position"]
+    assert (part.kind, part.span, part.ends) == ("slider", "0 or more, less than 1", (0, 0.99))
 
 
 def test_the_parameters_of_an_effect_come_first_with_what_they_do() -> None:
@@ -66,6 +94,50 @@ def test_the_parameters_of_an_effect_come_first_with_what_they_do() -> None:
     assert list(found) == ["params.shadows", "params.highlights", "params.contrast", "params.amount"]
     assert (found["params.shadows"].kind, found["params.amount"].value) == ("colour", 0.5)
     assert found["params.amount"].said.startswith("0: the picture as it is")
+    assert (found["params.shadows"].label, found["params.shadows"].written) == ("shadows", '"#2b1a6f"')
+
+
+def test_what_no_control_sets_is_shown_as_it_is_written() -> None:
+    steps = (
+        "  - {id: each, type: MAP, inputs: [a, b], config: {operation: EFFECT, config: {effect: invert}}}\n"
+        "  - {id: x, type: SEQUENCE, inputs: [each]}\n"
+    )
+    nodes = {node["id"]: node for node in nodes_of(steps)}
+    effects = {"invert": {"name": "invert", "params": EFFECTS["invert"].params.model_json_schema()}}
+    controls = {each.node: each.controls for each in knobs(list(nodes.values()), effects)}
+    assert rest(nodes["each"], controls["each"]) == {"operation": "EFFECT", "effect": "invert"}
+    assert rest(nodes["x"], controls["x"]) == {}
+    assert rest(nodes["each"], ())["params"] == {"intensity": 1.0}, "of an effect that is not to be seen"
+
+
+def test_a_schema_is_told_in_words() -> None:
+    found = {each.name: each for each in parameters(RULES)}
+    assert {name: (each.takes, each.usual) for name, each in found.items()} == {
+        "mode": ("soft, hard", '"soft"'),
+        "size": ("a whole number, 2 to 64 or nothing", ""),
+        "share": ("a number, more than 0", None),
+        "places": ("a list of 2 numbers", "[0.0, 0.0]"),
+        "names": ("a list of words", ""),
+        "ink": ("a colour, #rrggbb", '"#000000"'),
+        "on": ("true or false", "false"),
+        "fade.seconds": ("a number", "0.5"),
+        "layers[].seconds": ("a number", "0.5"),
+    }
+    assert found["fade.seconds"].said == "How long"
+
+
+@pytest.mark.parametrize("entry", [*reference.step_types(), *reference.effects()], ids=lambda entry: str(entry.name))
+def test_whatever_a_step_takes_is_explained(entry: reference.Entry) -> None:
+    assert entry.said
+    assert [each.name for each in entry.parameters if not each.said] == []
+
+
+def test_step_types_are_told_with_their_inputs() -> None:
+    reads = {each.name: each.reads for each in reference.step_types()}
+    assert {"SOURCE", "SOURCE_LIST", "CHAIN", "ANALYSIS"} & reads.keys() == set()
+    assert reads["BEAT_SYNC"] == "video, analysis; music, scenes"
+    assert (reads["BLEND"], reads["EFFECT"], reads["MUX"]) == ("base, top", "media", "video, audio")
+    assert (reads["LAYER"], reads["AUDIO_MIX"]) == ("layer, one or more", "sound, two or more")
 
 
 def test_parameters_inside_others_are_named_with_dots() -> None:
@@ -162,12 +234,24 @@ def test_chosen_media_goes_into_the_first_input_that_takes_it() -> None:
     wanted = (("a", "video", False), ("b", "video", False), ("more", "any", True), ("music", "audio", False))
     inputs = [{"name": name, "type": kind, "list": many} for name, kind, many in wanted]
     chosen: dict[str, Any] = {"a": [{"cid": "there already"}]}
-    put_in(media, inputs, chosen)
+    assert put_in(media, inputs, chosen) == []
     assert {name: [each["cid"] for each in found] for name, found in chosen.items() if found} == {
         "a": ["there already"],
         "b": ["film"],
         "more": ["other", "third", "song", "text", "lost"],
     }
+
+
+def test_what_no_input_has_room_for_is_told() -> None:
+    inputs = [{"name": "film", "type": "video", "list": False}]
+    media = [
+        {"cid": cid, "media_type": kind}
+        for cid, kind in (("song", "audio/wav"), ("a", "video/mp4"), ("b", "video/mp4"))
+    ]
+    chosen: dict[str, Any] = {}
+    assert [each["cid"] for each in put_in(media, inputs, chosen)] == ["song", "b"]
+    assert [each["cid"] for each in chosen["film"]] == ["a"]
+    assert put_in(media[1:2], inputs, chosen) == [], "it is there already"
 
 
 def test_an_address_names_each_member_of_a_list() -> None:

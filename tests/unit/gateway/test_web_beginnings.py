@@ -94,3 +94,14 @@ def test_bytes_are_shown_in_hexadecimal() -> None:
 
 def test_nothing_is_nothing() -> None:
     assert shown(b"") == Beginning("text")
+
+
+def test_a_mark_at_the_beginning_is_not_shown_nor_does_it_hide_a_character_that_is_cut() -> None:
+    data = b"\xef\xbb\xbf" + "Käse ".encode() * 100 + b"\xe2\x82"
+    found = shown(data, len(data) + 1)
+    assert (found.kind, found.text) == ("text", "Käse " * 100)
+
+
+def test_json_nested_deeper_than_it_is_written_is_text() -> None:
+    data = b"[" * 500 + b"]" * 500
+    assert shown(data) == Beginning("text", data.decode())

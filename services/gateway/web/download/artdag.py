@@ -45,6 +45,9 @@ QUIET_SECONDS = 60.0
 PENDING_SECONDS = 120.0
 AGAIN_SECONDS = 1.0
 LOSSES_AT_MOST = 5
+UPLOAD_BUSY = 423
+"""The server has not noticed yet that the connection is lost by which the upload came."""
+
 BLOCK = 1 << 18
 STDIO = "-"
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -180,6 +183,7 @@ class Server:
     def events(self, run_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield type and data of what happens to a run, from its beginning to its end, over lost connections."""
         position, losses = "", 0
+        lost: StopError
         while True:
             headers = {"Accept": "text/event-stream", **({"Last-Event-ID": position} if position else {})}
             try:
@@ -192,16 +196,17 @@ class Server:
                         yield kind, data.get("data", data)
                         if kind in ENDINGS:
                             return
-            except LostError as error:
+            except StopError as error:
                 lost = error
             except (OSError, HTTPException) as error:
                 lost = LostError(f"the events of run {run_id} break off: {error or type(error).__name__}")
             else:
                 lost = LostError(f"the events of run {run_id} break off")
             losses += 1
-            if losses > LOSSES_AT_MOST:
+            wait = later(lost)
+            if not wait or losses > LOSSES_AT_MOST:
                 raise lost
-            time.sleep(AGAIN_SECONDS)
+            time.sleep(wait)
 
     # What people have and want.
 
@@ -239,16 +244,21 @@ class Server:
             metadata = ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in told.items())
             begun = self._tus("POST", "/cache/uploads", {"Upload-Length": str(size), "Upload-Metadata": metadata})
             place = urlsplit(begun["Location"]).path
-            offset, losses = int(begun["Upload-Offset"] or 0), 0
+            offset, losses, lost = int(begun["Upload-Offset"] or 0), 0, False
             while offset < size:
                 try:
-                    said = self._tus("PATCH", place, {"Upload-Offset": str(offset)}, Reading(file, offset, size, tell))
-                except LostError:
-                    losses += 1
-                    if losses > LOSSES_AT_MOST:
+                    if lost:
+                        said = self._tus("HEAD", place, {})
+                    else:
+                        rest = Reading(file, offset, size, tell)
+                        said = self._tus("PATCH", place, {"Upload-Offset": str(offset)}, rest)
+                except StopError as error:
+                    losses, lost, wait = losses + 1, True, later(error)
+                    if not wait or losses > LOSSES_AT_MOST:
                         raise
-                    time.sleep(AGAIN_SECONDS)
-                    said = self._tus("HEAD", place, {})
+                    time.sleep(wait)
+                    continue
+                lost = False
                 here = int(said["Upload-Offset"] or 0)
                 losses = 0 if here > offset else losses
                 offset = here
@@ -338,7 +348,7 @@ def refusal(error: urllib.error.HTTPError) -> StopError:
 
 def later(error: StopError) -> float:
     """Return after how many seconds a request is worth sending again as it is; 0: its answer is the last word."""
-    if isinstance(error, LostError):
+    if isinstance(error, LostError) or error.said.get("status") == UPLOAD_BUSY:
         return AGAIN_SECONDS
     return float(error.said.get("retry_after") or 0) if error.said.get("status") in (409, 429, 503) else 0.0
 
@@ -670,6 +680,10 @@ def more(shown: list[Any], total: int) -> list[str]:
 def run(asked: argparse.Namespace) -> int:
     """Render a recipe, or apply an effect. Files among the inputs are uploaded."""
     server = server_of(asked)
+    text = asked.recipe
+    if text.endswith((".yaml", ".yml")):
+        with reading(Path(text)) as file:
+            text = file.read().decode("utf-8", "replace")
     inputs: Any = [given(server, each, asked) for each in asked.inputs]
     if asked.input:
         if inputs:
@@ -678,8 +692,6 @@ def run(asked: argparse.Namespace) -> int:
         if not all(name and equals for name, equals, _ in pairs):
             raise StopError("--input takes NAME=VALUE", WRONG_ARGUMENTS)
         inputs = {name: given(server, value, asked) for name, _, value in pairs}
-    recipe = Path(asked.recipe)
-    text = recipe.read_text("utf-8") if recipe.suffix in (".yaml", ".yml") and recipe.is_file() else asked.recipe
     wishes = {"output_name": asked.name, "priority": asked.priority, "timeout": asked.timeout, "force": asked.force}
     body = {"recipe": text, "inputs": inputs, **{name: value for name, value in wishes.items() if value}}
     begun = server.call("POST", "/runs", body)
@@ -862,6 +874,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except OSError as error:
+        say(f"artdag.py: {error}")
+        return NO_FILE
     return code
 
 

@@ -43,16 +43,16 @@ class Analysis {
 
   async load() {
     const { signal } = this.over;
-    let document;
+    let result;
     try {
       const answer = await fetch(this.element.dataset.result, { signal });
       if (!answer.ok) throw new Error(String(answer.status));
-      document = await answer.json();
+      result = await answer.json();
     } catch (error) {
       if (!signal.aborted) this.waiting.textContent = "The analysis could not be read. Reload the page to try again.";
       return;
     }
-    this.score = new Score(document);
+    this.score = new Score(result);
     if (!this.score.lanes.length || !this.score.duration) {
       this.waiting.textContent = "There is nothing to draw: the facts beside say all that was found.";
       this.canvas.hidden = true;
@@ -255,7 +255,7 @@ class Analysis {
       },
       " ": () => {
         this.until = Infinity;
-        if (this.media?.paused) this.media.play();
+        if (this.media?.paused) this.media.play().catch(() => {});
         else this.media?.pause();
       },
       Home: () => this.seek(0),

@@ -5,14 +5,13 @@ const WORDS = ["", "One run is chosen. Choose another to compare it with.", "Two
 export default function choose(element) {
   const bar = element.querySelector("[data-chosen]");
   const text = bar.querySelector("[data-words]");
-  const chosen = [];
+  let chosen = []; // checkboxes, in the order in which they were
 
   function change(event) {
     const box = event.target.closest("[data-choose]");
     if (!box) return;
     if (box.checked) chosen.push(box);
-    else chosen.splice(chosen.indexOf(box), 1);
-    for (const gone of chosen.filter((each) => !each.isConnected)) chosen.splice(chosen.indexOf(gone), 1);
+    chosen = chosen.filter((each) => each.checked && each.isConnected);
     if (chosen.length > 2) chosen.shift().checked = false;
     tell();
   }
@@ -31,7 +30,8 @@ export default function choose(element) {
   }
 
   function none() {
-    for (const box of chosen.splice(0)) box.checked = false;
+    for (const box of chosen) box.checked = false;
+    chosen = [];
     tell();
     element.querySelector("[data-choose]")?.focus();
   }

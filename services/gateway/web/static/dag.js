@@ -28,9 +28,11 @@ const BEGIN = 0.62; // how large a graph begins that does not fit readably into 
 const FEW = 120; // steps, of which somebody wants to read the names at once
 const MARGIN = 24;
 const MANY_LINES = 1_500;
+const DASHED = 60; // boxes in sight, beyond which their borders are plain: dashes cost more than all the rest
 const REST = 120; // ms without movement, after which moved lines are drawn anew
 const REDRAWN = 100; // ms between two pictures of what happens by itself
 const REMEMBERED = 5_000; // events that may be newer than a plan which is on its way
+const PICTURED = ["left", "top", "width", "height", "scale", "ratio", "colour"]; // what a picture of lines is of
 const BOLD = "600 13px ui-sans-serif, system-ui, sans-serif";
 const PLAIN = "12px ui-sans-serif, system-ui, sans-serif";
 
@@ -50,6 +52,7 @@ class Graph {
     this.view = { x: 0, y: 0, scale: 1 };
     this.chosen = -1;
     this.shown = -1;
+    this.opening = -1; // asked for, and not shown yet
     this.matches = new Set();
     this.apart = new Set();
     this.grouping = false;
@@ -57,6 +60,10 @@ class Graph {
     this.progress = new Map();
     this.heard = [];
     this.cuts = new Map();
+    this.arrangements = new Map(); // of this plan: "each", "alike", "opened"
+    this.numbers = 0;
+    this.stale = new Set(); // groups that look otherwise than they are drawn
+    this.free = 0; // when the worker may be asked again
     this.ends = [];
     this.loads = 0;
     this.colours();
@@ -66,6 +73,7 @@ class Graph {
   // --- what there is ---
 
   async load() {
+    if (!this.data) this.waiting.textContent = "Drawing the graph…";
     const mine = ++this.loads;
     let answer;
     let body;
@@ -91,15 +99,18 @@ class Graph {
   // Show this data; events that are newer are heard once more.
   take(data, ifEmpty) {
     const before = this.data?.names.length ?? 0;
+    const known = this.data && sameSteps(this.data, data);
     this.data = data;
     const none = !data.names.length;
     this.data.states ??= data.names.map(() => "");
+    this.words = undefined;
     this.waiting.hidden = !none;
     this.waiting.textContent = ifEmpty;
     this.progress = new Map((data.progress ?? []).map(([step, done, total]) => [step, done / total]));
     this.standing = new Standing(data.states, data.keys ?? [], data.inputs);
     for (const { type, said, position } of this.heard) if (position > (data.position ?? 0)) this.standing.hear(type, said);
     if (this.chosen >= data.names.length) this.choose(-1);
+    if (!known) this.forget();
     this.arrange();
     if (none) return;
     if (!before || (!this.touched && before !== data.names.length)) this.fit(false);
@@ -113,17 +124,20 @@ class Graph {
       this.opened = true;
       return;
     }
-    if (type === "progress") this.progress.set(said.step, said.total ? said.done / said.total : 0);
-    else if (position) {
+    if (type === "progress") {
+      this.progress.set(said.step, said.total ? said.done / said.total : 0);
+      this.drawSoon([said.step]);
+    } else if (position) {
       const changed = this.standing.hear(type, said);
       if (changed) {
         this.heard.push({ type, said, position });
         if (this.heard.length > REMEMBERED) this.heard.splice(0, REMEMBERED / 2);
+        if (type === "StepStarted") for (const step of changed) this.progress.delete(step); // of an attempt before
         if (changed.includes(this.chosen)) this.changed();
+        if (changed.length) this.drawSoon(changed);
       }
       if (!changed || ENDINGS.has(type)) this.again();
-    } else return;
-    this.drawSoon();
+    }
   }
 
   // Look at the whole plan once more, but not many times a second.
@@ -135,43 +149,70 @@ class Graph {
   }
 
   arrange() {
-    const { levels, types, inputs } = this.data;
-    if (this.grouping) Object.assign(this, grouped(levels, types, inputs, this.apart));
-    else {
-      this.groups = levels.map((level, node) => ({ name: `${level} ${types[node]}`, members: [node] }));
-      this.of = levels.map((_, node) => node);
-      this.levels = levels;
-      this.inputs = inputs;
-    }
-    Object.assign(this, layout(this.levels, this.inputs));
-    this.readers = readersOf(this.inputs);
-    this.lines = linesOf(this.inputs, this.xs, this.ys);
+    const name = !this.grouping ? "each" : this.apart.size ? "opened" : "alike";
+    if (name === "opened") this.forget(name); // others were open
+    if (!this.arrangements.has(name)) this.arrangements.set(name, this.arrangement());
+    this.now = this.arrangements.get(name);
+    Object.assign(this, this.now.places);
     this.engage();
     this.find();
     this.key();
     this.draw();
   }
 
+  // Work out where everything is: once for a plan, however often one goes to and fro between groups and steps.
+  arrangement() {
+    const { levels, types, inputs } = this.data;
+    const found = this.grouping ? grouped(levels, types, inputs, this.apart) : {
+      groups: levels.map((level, node) => ({ name: `${level} ${types[node]}`, members: [node] })),
+      of: levels.map((_, node) => node),
+      levels,
+      inputs,
+    };
+    const { xs, ys } = layout(found.levels, found.inputs);
+    return {
+      number: ++this.numbers,
+      places: { ...found, xs, ys, readers: readersOf(found.inputs), lines: linesOf(found.inputs, xs, ys) },
+    };
+  }
+
+  // Let go of an arrangement, or of all.
+  forget(name) {
+    for (const each of name ? [name] : [...this.arrangements.keys()]) {
+      const old = this.arrangements.get(each);
+      if (!old) continue;
+      old.picture?.picture.close();
+      if (old.sent) this.worker.postMessage({ forget: old.number });
+      this.arrangements.delete(each);
+    }
+  }
+
   // Many lines are drawn elsewhere.
   engage() {
-    this.picture?.picture.close();
-    this.picture = undefined;
-    const many = this.lines.length / 4 > MANY_LINES;
-    if (!many || typeof OffscreenCanvas === "undefined") {
-      this.worker?.terminate();
-      this.worker = undefined;
-      return;
-    }
-    this.worker?.terminate();
-    this.worker = new Worker(new URL("./edges.js", import.meta.url), { type: "module" });
-    this.asked = undefined;
-    this.worker.addEventListener("message", ({ data }) => {
-      this.picture?.picture.close();
-      this.picture = data;
-      this.asked = undefined;
-      this.draw();
+    this.wanted = undefined;
+    clearTimeout(this.rest);
+    this.elsewhere = this.lines.length / 4 > MANY_LINES && typeof OffscreenCanvas !== "undefined";
+    if (!this.elsewhere || this.now.sent) return;
+    this.worker ??= this.painter();
+    this.worker.postMessage({ number: this.now.number, lines: this.lines });
+    this.now.sent = true;
+  }
+
+  painter() {
+    const worker = new Worker(new URL("./edges.js", import.meta.url), { type: "module" });
+    worker.addEventListener("message", ({ data }) => {
+      const { picture, number, began } = data;
+      this.asked = false;
+      this.free = 2 * performance.now() - began;
+      const of = [...this.arrangements.values()].find((each) => each.number === number);
+      if (of) {
+        of.picture?.picture.close();
+        of.picture = data;
+      } else picture.close();
+      if (of === this.now) this.draw();
+      if (this.wanted && !(of === this.now && samePicture(data, this.wanted))) this.later(); // it changed meanwhile
     });
-    this.worker.postMessage({ lines: this.lines });
+    return worker;
   }
 
   // --- drawing ---
@@ -191,19 +232,27 @@ class Graph {
     if (this.data) this.draw();
   }
 
+  // Draw everything anew with the next frame.
   draw() {
+    this.whole = true;
+    this.next();
+  }
+
+  // Draw steps anew that changed by themselves, and nothing else; many that do at once are drawn together.
+  drawSoon(steps) {
+    for (const step of steps) this.stale.add(this.of[step]);
+    this.soon ??= setTimeout(() => {
+      this.soon = undefined;
+      this.key();
+      this.next();
+    }, REDRAWN);
+  }
+
+  next() {
     this.frame ||= requestAnimationFrame(() => {
       this.frame = 0;
       this.paint();
     });
-  }
-
-  drawSoon() {
-    this.soon ??= setTimeout(() => {
-      this.soon = undefined;
-      this.key();
-      this.draw();
-    }, REDRAWN);
   }
 
   paint() {
@@ -215,46 +264,59 @@ class Graph {
     if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
       canvas.width = Math.round(width * ratio);
       canvas.height = Math.round(height * ratio);
+      this.whole = true;
     }
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.clearRect(0, 0, width, height);
-    pen.translate(view.x, view.y);
-    pen.scale(view.scale, view.scale);
     const left = -view.x / view.scale;
     const top = -view.y / view.scale;
     const right = left + width / view.scale;
     const bottom = top + height / view.scale;
-    this.between(left, top, right, bottom, ratio);
     const detailed = view.scale >= READABLE;
-    for (let group = 0; group < this.groups.length; group++) {
+    const stale = [...this.stale].filter((group) => group < this.groups.length);
+    if (!detailed && stale.some((group) => this.tone(group) === "mute")) this.whole = true; // what is pale hides nothing
+    const { whole } = this;
+    this.whole = false;
+    this.stale.clear();
+    const inSight = (whole ? [...this.groups.keys()] : stale).filter((group) => {
       const x = this.xs[group];
       const y = this.ys[group];
-      if (x > right || y > bottom || x + WIDTH < left || y + HEIGHT < top) continue;
-      if (detailed) this.box(group, x, y);
-      else this.dot(group, x, y);
+      return x <= right && y <= bottom && x + WIDTH >= left && y + HEIGHT >= top;
+    });
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    if (whole) pen.clearRect(0, 0, width, height);
+    pen.translate(view.x, view.y);
+    pen.scale(view.scale, view.scale);
+    if (whole) {
+      this.between(left, top, right, bottom, ratio);
+      this.dashed = inSight.length <= DASHED;
     }
-    for (const group of this.matches) this.ring(group, this.colour.wait, 2 / view.scale + 1);
-    if (this.chosen >= 0) this.ring(this.of[this.chosen], this.colour.accent, 3 / view.scale + 1);
+    if (detailed) this.boxes(inSight);
+    else for (const group of inSight) this.dot(group);
+    for (const group of inSight) if (this.matches.has(group)) this.ring(group, this.colour.wait, 2 / view.scale + 1, detailed);
+    const chosen = this.chosen < 0 ? -1 : this.of[this.chosen];
+    if (whole ? chosen >= 0 : inSight.includes(chosen)) this.ring(chosen, this.colour.accent, 3 / view.scale + 1, detailed);
   }
 
   // The lines, and those of the chosen step once more.
   between(left, top, right, bottom, ratio) {
     const { pen, view } = this;
     const colour = this.colour.edge;
-    if (!this.worker) paintLines(pen, this.lines, { left, top, right, bottom, scale: view.scale, colour });
+    if (!this.elsewhere) paintLines(pen, this.lines, { left, top, right, bottom, scale: view.scale, colour });
     else {
-      const { picture } = this;
+      const { picture } = this.now;
       const wanted = this.wantedPicture(ratio);
       if (picture) {
         pen.imageSmoothingEnabled = false; // it is only for moments that it is not drawn as it has to be
         pen.drawImage(picture.picture, picture.left, picture.top, picture.width, picture.height);
       }
-      const same = picture && Object.keys(wanted).every((name) => picture[name] === wanted[name]);
-      const covers = picture && picture.colour === colour && picture.left <= left && picture.top <= top && picture.left + picture.width >= right && picture.top + picture.height >= bottom;
-      const size = picture ? picture.scale / view.scale : 0;
-      clearTimeout(this.rest);
-      if (!same && covers && size > 0.6 && size < 1.6) this.rest = setTimeout(() => this.ask(this.wantedPicture(ratio)), REST);
-      else if (!same) this.ask(wanted);
+      if (picture && samePicture(picture, wanted)) {
+        this.wanted = wanted;
+        clearTimeout(this.rest);
+      } else if (!this.wanted || !samePicture(this.wanted, wanted)) { // else it is on its way
+        const covers = picture && picture.colour === colour && picture.left <= left && picture.top <= top && picture.left + picture.width >= right && picture.top + picture.height >= bottom;
+        const size = picture ? picture.scale / view.scale : 0;
+        this.wanted = wanted;
+        this.later(covers && size > 0.6 && size < 1.6 ? REST : 0);
+      }
     }
     if (this.chosen < 0) return;
     const near = this.of[this.chosen];
@@ -278,10 +340,19 @@ class Graph {
     return { left: -x / scale - width / 4, top: -y / scale - height / 4, width: width * 1.5, height: height * 1.5, scale, ratio, colour: this.colour.edge };
   }
 
-  ask(wanted) {
-    if (this.asked || !this.worker) return;
-    this.asked = wanted;
-    this.worker.postMessage(wanted);
+  // Have the picture drawn that is wanted by then: one at a time, and between two a pause as long as the last one took, so
+  // that a machine that is slow at it has time for hands.
+  later(pause = 0) {
+    clearTimeout(this.rest);
+    const wait = Math.max(pause, this.free - performance.now());
+    if (wait > 0) this.rest = setTimeout(() => this.ask(), wait);
+    else this.ask();
+  }
+
+  ask() {
+    if (this.asked || !this.wanted || !this.elsewhere) return;
+    this.asked = true;
+    this.worker.postMessage({ ...this.wanted, number: this.now.number, began: performance.now() });
   }
 
   state(group) {
@@ -292,21 +363,40 @@ class Graph {
     return WORST_FIRST.find((state) => here.has(state)) ?? states[members[0]];
   }
 
-  dot(group, x, y) {
-    const tone = TONE.get(this.state(group)) ?? "accent";
+  tone(group, state = this.state(group)) {
+    return TONE.get(state) ?? "accent";
+  }
+
+  dot(group) {
+    const tone = this.tone(group);
     this.pen.fillStyle = this.colour[tone];
     this.pen.globalAlpha = tone === "mute" ? 0.4 : 1; // what nothing happens to stays behind
-    this.pen.fillRect(x, y, WIDTH, HEIGHT);
+    this.pen.fillRect(this.xs[group], this.ys[group], WIDTH, HEIGHT);
     this.pen.globalAlpha = 1;
   }
 
-  box(group, x, y) {
+  // Boxes with what they are and how they stand; each kind of letters at once, since changing between them takes time.
+  boxes(groups) {
+    const { pen } = this;
+    const all = groups.map((group) => ({ group, state: this.state(group), x: this.xs[group], y: this.ys[group] }));
+    for (const each of all) this.box(each);
+    pen.textBaseline = "middle";
+    pen.fillStyle = this.colour.ink;
+    pen.font = BOLD;
+    for (const { group, x, y } of all) pen.fillText(this.cut(this.title(group), BOLD), x + 10, y + 15);
+    pen.font = PLAIN;
+    for (const { group, state, x, y } of all) {
+      const tone = this.tone(group, state);
+      pen.fillStyle = tone === "mute" || tone === "accent" ? this.colour.mute : this.colour[tone];
+      pen.fillText(this.cut(this.line(group, state), PLAIN), x + 10, y + 31);
+    }
+  }
+
+  box({ group, state, x, y }) {
     const { pen } = this;
     const { members } = this.groups[group];
-    const node = members[0];
     const many = members.length > 1;
-    const state = this.state(group);
-    const tone = TONE.get(state) ?? "accent";
+    const tone = this.tone(group, state);
     pen.fillStyle = this.colour[`${tone}-soft`];
     pen.strokeStyle = this.colour[tone];
     pen.lineWidth = 1.5;
@@ -314,7 +404,7 @@ class Graph {
     pen.beginPath();
     pen.roundRect(x, y, WIDTH, HEIGHT, 8);
     pen.fill();
-    const done = many ? this.share(members) : state === "running" ? this.progress.get(node) ?? 0 : 0;
+    const done = many ? this.share(members) : state === "running" ? this.progress.get(members[0]) ?? 0 : 0;
     if (done > 0 && (done < 1 || !many)) {
       pen.save();
       pen.clip();
@@ -324,17 +414,10 @@ class Graph {
       pen.beginPath();
       pen.roundRect(x, y, WIDTH, HEIGHT, 8);
     }
-    const open = state === "pending" || state === "skipped";
+    const open = this.dashed && (state === "pending" || state === "skipped");
     if (open) pen.setLineDash([4, 3]);
     pen.stroke();
     if (open) pen.setLineDash([]);
-    pen.textBaseline = "middle";
-    pen.fillStyle = this.colour.ink;
-    pen.font = BOLD;
-    pen.fillText(this.cut(this.title(group), BOLD), x + 10, y + 15);
-    pen.fillStyle = tone === "mute" || tone === "accent" ? this.colour.mute : this.colour[tone];
-    pen.font = PLAIN;
-    pen.fillText(this.cut(this.line(group, state), PLAIN), x + 10, y + 31);
   }
 
   title(group) {
@@ -371,12 +454,15 @@ class Graph {
     return members.filter((node) => states[node] === "completed" || states[node] === "cached").length / members.length;
   }
 
-  ring(group, colour, width) {
-    this.pen.strokeStyle = colour;
-    this.pen.lineWidth = width;
-    this.pen.beginPath();
-    this.pen.roundRect(this.xs[group] - 3, this.ys[group] - 3, WIDTH + 6, HEIGHT + 6, 10);
-    this.pen.stroke();
+  ring(group, colour, width, round) {
+    const { pen } = this;
+    const place = [this.xs[group] - 3, this.ys[group] - 3, WIDTH + 6, HEIGHT + 6];
+    pen.strokeStyle = colour;
+    pen.lineWidth = width;
+    if (!round) return pen.strokeRect(...place); // there may be thousands
+    pen.beginPath();
+    pen.roundRect(...place, 10);
+    return pen.stroke();
   }
 
   // What the colours mean, with how many steps there are of each; pressed, they are found.
@@ -479,7 +565,7 @@ class Graph {
     this.reveal(node);
     this.tell();
     if (opening) this.show(node, opening === "keyboard");
-    else if (this.shown >= 0) this.show(node);
+    else if (this.shown >= 0 || this.opening >= 0) this.show(node);
     return undefined;
   }
 
@@ -510,9 +596,10 @@ class Graph {
   async show(node, going = false) {
     const address = this.element.dataset.steps && `${this.element.dataset.steps}${node}`;
     let step;
+    this.opening = node;
     if (address) {
       const found = await look(address).catch(() => undefined);
-      if (this.chosen !== node || this.over) return;
+      if (this.opening !== node || this.over) return; // another was chosen, or none
       step = found?.ok ? document.adoptNode(found.page.querySelector("#step")) : undefined;
       if (!step) {
         step = document.createElement("p");
@@ -530,6 +617,7 @@ class Graph {
     this.panel.replaceChildren(bar, step);
     this.panel.classList.remove("hidden");
     this.panel.scrollTop = 0;
+    this.opening = -1;
     this.shown = node;
     arrived(this.panel);
     if (going) this.panel.focus({ preventScroll: true });
@@ -566,7 +654,7 @@ class Graph {
 
   close() {
     const held = this.panel.contains(document.activeElement);
-    this.shown = -1;
+    this.shown = this.opening = -1;
     this.panel.classList.add("hidden");
     this.panel.replaceChildren();
     if (location.hash.startsWith("#step-")) history.replaceState(history.state, "", location.pathname + location.search);
@@ -612,9 +700,10 @@ class Graph {
     const { names, types, states } = this.data;
     const found = [];
     if (wanted) {
-      names.forEach((name, node) => {
-        const text = `${name} ${types[node]} ${states[node]} ${NAMES.get(states[node]) ?? ""}`.toLowerCase();
-        if (text.includes(wanted)) found.push(node);
+      this.words ??= names.map((name, node) => `${name} ${types[node]}`.toLowerCase());
+      const inState = new Set([...TONE.keys()].filter((state) => `${state} ${NAMES.get(state) ?? ""}`.includes(wanted)));
+      this.words.forEach((text, node) => {
+        if (text.includes(wanted) || inState.has(states[node])) found.push(node);
       });
     }
     this.matches = new Set(found.map((node) => this.of[node]));
@@ -656,7 +745,7 @@ class Graph {
       else if (event.key === "+" || event.key === "=") this.zoom(1.25);
       else if (event.key === "-") this.zoom(0.8);
       else if (event.key === "0") this.fit();
-      else if (event.key === "Escape" && this.shown >= 0) this.close();
+      else if (event.key === "Escape" && (this.shown >= 0 || this.opening >= 0)) this.close();
       else return;
       event.preventDefault();
     });
@@ -752,9 +841,20 @@ class Graph {
     this.over = true;
     for (const timer of [this.reload, this.soon, this.renew, this.rest]) clearTimeout(timer);
     cancelAnimationFrame(this.frame);
+    this.forget();
     this.worker?.terminate();
     for (const each of this.ends) each();
   }
+}
+
+// Whether two plans have the same steps, however these stand.
+function sameSteps(one, other) {
+  const same = (a, b) => a.length === b.length && a.every((each, place) => each === b[place]);
+  return ["names", "types", "levels"].every((name) => same(one[name], other[name])) && one.inputs.every((read, node) => same(read, other.inputs[node]));
+}
+
+function samePicture(one, other) {
+  return PICTURED.every((name) => one[name] === other[name]);
 }
 
 function percent(share) {

@@ -57,19 +57,21 @@ export function curve(pen, x1, y1, x2, y2) {
 }
 
 if (typeof WorkerGlobalScope !== "undefined" && self instanceof WorkerGlobalScope) {
-  let lines = new Float32Array();
+  const known = new Map(); // number of an arrangement → its lines
   self.addEventListener("message", ({ data }) => {
-    if (data.lines) {
-      lines = data.lines;
-      return;
-    }
-    const { left, top, width, height, scale, ratio } = data;
+    if (data.lines) known.set(data.number, data.lines);
+    else if (data.forget) known.delete(data.forget);
+    else draw(data, known.get(data.number));
+  });
+
+  function draw(wanted, lines) {
+    const { left, top, width, height, scale, ratio } = wanted;
     const canvas = new OffscreenCanvas(Math.max(1, Math.round(width * scale * ratio)), Math.max(1, Math.round(height * scale * ratio)));
     const pen = canvas.getContext("2d");
     pen.scale(scale * ratio, scale * ratio);
     pen.translate(-left, -top);
-    paint(pen, lines, { ...data, right: left + width, bottom: top + height });
+    paint(pen, lines, { ...wanted, right: left + width, bottom: top + height });
     const picture = canvas.transferToImageBitmap();
-    self.postMessage({ ...data, picture }, [picture]);
-  });
+    self.postMessage({ ...wanted, picture }, [picture]);
+  }
 }

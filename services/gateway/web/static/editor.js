@@ -1,5 +1,6 @@
-// The recipe editor: the text with its highlighting, what the server finds wrong with it at its lines, and its DAG, drawn
-// while somebody types. The text area that the page came with holds what is sent.
+// The recipe editor: the text with its highlighting, what the server finds wrong with it at its lines, its DAG, drawn
+// while somebody types, and what the step takes in which the cursor is. The text area that the page came with holds what
+// is sent.
 //
 // The editor itself is CodeMirror (static/editor-code.js, built from styles/editor-code.js). It puts one style sheet into
 // the page, which the nonce lets through.
@@ -17,6 +18,9 @@ export default function editor(form) {
   const list = form.querySelector("[data-problems]");
   const graph = form.querySelector("[data-graph]");
   const stale = form.querySelector("[data-stale]");
+  const taken = form.querySelector("[data-taken]");
+  const types = new Map([...taken.querySelectorAll("[data-type]")].map((each) => [each.dataset.type, each]));
+  const effects = new Map([...taken.querySelectorAll("[data-effect]")].map((each) => [each.dataset.effect, each]));
   const began = area.value;
   let asked = 0;
   let waiting = 0;
@@ -32,8 +36,17 @@ export default function editor(form) {
       clearTimeout(waiting);
       waiting = setTimeout(check, PATIENCE);
     },
+    types: new Set(types.keys()),
+    moved: unfold,
   });
   area.hidden = true;
+
+  // Show what a step of this type takes, with this effect, and nothing else.
+  function unfold(type, effect) {
+    const wanted = [types.get(type), ...(type === "EFFECT" ? [effects.get(effect)] : [])].filter(Boolean);
+    for (const each of taken.querySelectorAll("details")) each.open = wanted.includes(each);
+    taken.scrollTop = wanted.at(-1).getBoundingClientRect().top - taken.getBoundingClientRect().top + taken.scrollTop;
+  }
 
   async function check() {
     if (!form.dataset.check) {

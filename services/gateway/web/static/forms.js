@@ -9,18 +9,20 @@
 //
 // What the server finds wrong with a field is shown at the field, everything else above the form's buttons.
 
+import { hold } from "./parts.js";
 import { say } from "./saying.js";
 
+const WRONG = "wrong-"; // before the id of what is said of a field
 const KEYS = new WeakMap(); // form → key of what it holds: sending it twice has one effect
 
-// Ask the API. Returns {ok, status, body}; never throws: a server that is away is a problem like any other.
+// Ask the API. Returns {ok, status, headers, body}; never throws: a server that is away is a problem like any other.
 export async function ask(method, address, body, headers = {}) {
   try {
     const answer = await fetch(address, { method, body, headers: { Accept: "application/json", ...headers } });
     const text = await answer.text();
-    return { ok: answer.ok, status: answer.status, body: text ? JSON.parse(text) : null };
+    return { ok: answer.ok, status: answer.status, headers: answer.headers, body: text ? JSON.parse(text) : null };
   } catch (error) {
-    return { ok: false, status: 0, body: { detail: "The server does not answer; nothing was changed as far as we know." } };
+    return { ok: false, status: 0, headers: new Headers(), body: { detail: "The server does not answer; nothing was changed as far as we know." } };
   }
 }
 
@@ -29,32 +31,44 @@ export function freshKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (each) => each.toString(16).padStart(2, "0")).join("");
 }
 
+const SIGNED_OUT = ["unauthenticated", "token-revoked", "token-expired"]; // codes of problems
+
 // Return what a person has to read of a problem.
 export function told(problem) {
+  if (SIGNED_OUT.includes(problem?.code)) return "You are not signed in, or not any more. Sign in in another tab, then do this again.";
   const said = problem?.detail ?? "Something went wrong.";
   return `${said[0].toUpperCase()}${said.slice(1)}${/[.?!]$/.test(said) ? "" : "."}`;
 }
 
-// Go to a page as a link would.
-export function go(address) {
-  if (window.htmx) {
-    window.htmx.ajax("GET", address, { target: "#main", select: "#main", swap: "outerHTML show:window:top", source: document.body })
-      .then(() => { if (address !== location.pathname + location.search) history.pushState({ htmx: true }, "", address); });
-  } else location.assign(address);
+// Go to a page as a link would. The page that is shown is fetched anew; whoever looks at it stays where they are on it.
+export async function go(address) {
+  if (!window.htmx) {
+    location.assign(address);
+    return;
+  }
+  const here = address === location.pathname + location.search;
+  const again = here ? hold(document.getElementById("main")) : () => document.getElementById("main").focus({ preventScroll: true });
+  const swap = here ? "outerHTML" : "outerHTML show:window:top";
+  const how = { target: "#main", select: "#main", swap, source: document.body, push: here ? undefined : "true" };
+  const arrived = await window.htmx.ajax("GET", address, how).then(() => true, () => false); // why not is said by app.js
+  if (arrived) again(document.getElementById("main"));
 }
 
 export async function send(form, submitter) {
   if (form.dataset.sure && !(await sure(form.dataset.sure, submitter?.textContent))) return;
   const [method, address] = form.dataset.api.split(" ");
   const { body, headers } = packed(form);
-  const identity = `${address}\n${typeof body === "string" ? body : Math.random()}`;
+  const there = filled(address, form);
+  const identity = `${there}\n${typeof body === "string" ? body : Math.random()}`;
   if (KEYS.get(form)?.identity !== identity) KEYS.set(form, { identity, key: freshKey() });
-  const buttons = form.querySelectorAll("button");
+  const held = document.activeElement;
+  const buttons = form.querySelectorAll("button:enabled");
   buttons.forEach((each) => (each.disabled = true));
   form.setAttribute("aria-busy", "true");
-  const answer = await ask(method, filled(address, form), body, { ...headers, "Idempotency-Key": KEYS.get(form).key });
+  const answer = await ask(method, there, body, { ...headers, "Idempotency-Key": KEYS.get(form).key });
   buttons.forEach((each) => (each.disabled = false));
   form.removeAttribute("aria-busy");
+  if (document.activeElement === document.body && form.contains(held)) held.focus({ preventScroll: true }); // as it was disabled
   clear(form);
   if (!answer.ok) {
     blame(form, answer.body);
@@ -103,24 +117,39 @@ function meaning(text, kind) {
   return text;
 }
 
-function clear(form) {
-  form.querySelectorAll(".wrong").forEach((each) => each.remove());
-  form.querySelectorAll("[aria-invalid]").forEach((each) => each.removeAttribute("aria-invalid"));
+// Take away what blame showed.
+export function clear(form) {
+  form.querySelectorAll(".wrong:not([data-wrong])").forEach((each) => each.remove());
+  form.querySelectorAll("[aria-invalid]").forEach((each) => {
+    each.removeAttribute("aria-invalid");
+    describe(each, hints(each).filter((id) => !id.startsWith(WRONG)));
+  });
+}
+
+function hints(field) {
+  return (field.getAttribute("aria-describedby") ?? "").split(" ").filter(Boolean);
+}
+
+function describe(field, ids) {
+  if (ids.length) field.setAttribute("aria-describedby", ids.join(" "));
+  else field.removeAttribute("aria-describedby");
 }
 
 // Show what is wrong: at its field where the problem names one.
 export function blame(form, problem) {
   let elsewhere = !problem?.problems?.length;
+  let first = null;
   for (const each of problem?.problems ?? []) {
     const field = form.querySelector(`[name="${CSS.escape(each.field ?? "")}"]`);
     if (!field) { elsewhere = true; continue; }
     field.setAttribute("aria-invalid", "true");
     const line = wrong(`Has to be: ${each.problem}`);
-    line.id = `wrong-${field.id || each.field}`;
-    field.setAttribute("aria-describedby", line.id);
+    line.id = `${WRONG}${field.id || each.field}`;
+    describe(field, [line.id, ...hints(field)]);
     field.after(line);
-    field.focus();
+    first ??= field;
   }
+  first?.focus();
   if (!elsewhere) return;
   const text = told(problem);
   if (form.querySelector("input:not([type=hidden]), textarea, select")) {

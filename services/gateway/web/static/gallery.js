@@ -4,6 +4,7 @@
 // when the gallery is.
 
 import { ask, go, sure } from "./forms.js";
+import { arrived } from "./morph.js";
 import { refused } from "./refusals.js";
 import { say } from "./saying.js";
 import { plural, size } from "./units.js";
@@ -13,6 +14,7 @@ const AT_ONCE = 3;
 const GLANCE = 150; // ms that the pointer rests before a film plays
 const LOOK_AGAIN = 1500; // ms between two looks for what is being found out about new media
 const LOOKS = 40;
+const PATIENCE = 10_000; // ms for what was uploaded to come to the list; where something else is looked for it never does
 const CALM = matchMedia("(prefers-reduced-motion: reduce)");
 
 const queue = []; // uploads: {file, state, share, word, cid, stop}; state: waiting, going, done, failed, cancelled
@@ -49,7 +51,7 @@ async function carry(entry) {
       here?.drawUpload(entry);
     }, entry.stop.signal);
     Object.assign(entry, { state: "done", share: 1, word: "", cid });
-    if (here) here.arrived();
+    if (here) here.uploaded(cid);
     else say(`${entry.file.name} is uploaded`);
   } catch (error) {
     if (entry.stop.signal.aborted) Object.assign(entry, { state: "cancelled", word: "Cancelled" });
@@ -74,6 +76,9 @@ class Gallery {
     this.rows = new Map(); // upload → its row
     this.last = null; // the item that was chosen last, from which a range goes
     this.looks = 0;
+    this.awaited = new Map(); // CID of what was uploaded and is not on the list yet → until when it is looked for
+    this.busy = this.again = false; // it looks, and is to look once more then
+    this.gone = new Set(); // what was deleted here, which the list may still hold for a moment
     this.turn = 0; // how often what is shown was changed here: answers from before that are old
     this.bar = element.querySelector("[data-chosen]");
     this.outcome = element.querySelector("[data-outcome]");
@@ -82,6 +87,7 @@ class Gallery {
     this.drawUploads();
     this.drawChosen();
     this.lookAgain();
+    element.dataset.alive = "";
   }
 
   end() {
@@ -215,12 +221,13 @@ class Gallery {
   // --- doing something with what is chosen ---
 
   async tag(form) {
-    const tag = form.elements.tag.value.trim();
-    if (!tag) return;
+    const tags = [...new Set(form.elements.tag.value.split(",").map((each) => each.trim()).filter(Boolean))];
+    if (!tags.length) return;
     const cards = this.chosen();
-    const failures = await this.each(cards, (card) => tagged(card, tag));
+    const failures = await this.each(cards, (card) => tagged(card, tags));
     if (!failures.length) form.reset();
-    this.tell(failures, `${plural(cards.length - failures.length, "item")} tagged “${tag}”`);
+    const said = tags.map((each) => `“${each}”`).join(", ");
+    this.tell(failures, `${plural(cards.length - failures.length, "item")} tagged ${said}`);
   }
 
   async remove(button) {
@@ -230,13 +237,21 @@ class Gallery {
     button.disabled = true;
     const failures = await this.each(cards, async (card) => {
       const answer = await ask("DELETE", `/cache/${card.dataset.card}`);
-      if (answer.ok) card.remove();
+      if (answer.ok) {
+        this.gone.add(card.dataset.card);
+        card.remove();
+      }
       return answer;
     });
     button.disabled = false;
     this.drawChosen();
     this.tell(failures, `${plural(cards.length - failures.length, "item")} deleted`);
-    if (!this.element.querySelector("[data-card]")) go(location.pathname + location.search);
+    if (!this.element.querySelector("[data-card]")) {
+      go(location.pathname + location.search);
+      return;
+    }
+    if (!failures.length) this.picks()[0]?.focus({ preventScroll: true });
+    this.renew();
   }
 
   // Does it with one after the other. Returns those with which it did not work: [card, problem].
@@ -331,25 +346,60 @@ class Gallery {
     }
   }
 
-  // New media come in before those that are shown, unless they are not what is looked for.
-  async arrived() {
-    const there = await this.now();
-    const list = this.element.querySelector("#items");
-    if (!there || !this.element.isConnected) return;
-    if (!list) {
-      const gallery = this.element.querySelector("#gallery");
-      gallery.replaceWith(there);
-      settle(there);
-    } else {
-      const known = new Set([...list.children].map((each) => each.dataset.card));
-      const fresh = [...(there.querySelector("#items")?.children ?? [])].filter((each) => !known.has(each.dataset.card));
-      list.prepend(...fresh);
-      fresh.forEach(settle);
-      const total = there.querySelector("[role=status]");
-      if (total) this.element.querySelector("#gallery [role=status]").textContent = total.textContent;
-    }
+  uploaded(cid) {
+    this.gone.delete(cid);
+    this.awaited.set(cid, performance.now() + PATIENCE);
     this.looks = 0;
-    this.lookAgain();
+    this.look();
+  }
+
+  // Length and pictures of what came in just now are found out about after it came, and the list follows, too.
+  lookAgain() {
+    clearTimeout(this.looking);
+    const pending = this.looks < LOOKS && this.element.querySelector("[data-pending]");
+    if (pending || this.awaited.size) this.looking = setTimeout(() => this.look(), LOOK_AGAIN);
+  }
+
+  async look() {
+    clearTimeout(this.looking);
+    this.again = this.busy;
+    if (this.busy) return;
+    this.busy = true;
+    this.looks += 1;
+    await this.renew();
+    this.busy = false;
+    for (const [cid, until] of this.awaited) {
+      const there = this.element.querySelector(`[data-card="${CSS.escape(cid)}"]`);
+      if (there || performance.now() > until) this.awaited.delete(cid);
+    }
+    if (this.over.signal.aborted) return;
+    if (this.again) this.look();
+    else this.lookAgain();
+  }
+
+  // Show what is new since the page was loaded: media, how many there are, and what was found out about some of them.
+  async renew() {
+    const { turn } = this;
+    const gallery = this.element.querySelector("#gallery");
+    const there = this.working ? null : await this.now();
+    if (!there || turn !== this.turn || !gallery.isConnected) return; // something else is looked for by now
+    const list = gallery.querySelector("#items");
+    const found = [...(there.querySelector("#items")?.children ?? [])].filter((each) => !this.gone.has(each.dataset.card));
+    if (!list) {
+      if (found.length) gallery.replaceWith(there);
+      if (found.length) arrived(there);
+      return;
+    }
+    gallery.querySelector("[role=status]").textContent = there.querySelector("[role=status]").textContent;
+    const cards = new Map([...list.children].map((each) => [each.dataset.card, each]));
+    const last = found.findLastIndex((each) => cards.has(each.dataset.card)); // those after it come by "Show more"
+    const fresh = found.filter((each, index) => !cards.has(each.dataset.card) && (index < last || last < 0));
+    list.prepend(...fresh);
+    fresh.forEach(arrived);
+    for (const each of found) {
+      const old = cards.get(each.dataset.card);
+      if (old && "pending" in old.dataset && !("pending" in each.dataset)) exchange(old, each);
+    }
   }
 
   async now() {
@@ -357,32 +407,16 @@ class Gallery {
     if (!answer?.ok) return null;
     return new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#gallery");
   }
-
-  // Length and pictures of what came in just now are found out about after it came.
-  lookAgain() {
-    clearTimeout(this.looking);
-    if (this.looks >= LOOKS || !this.element.querySelector("[data-pending]")) return;
-    this.looking = setTimeout(async () => {
-      this.looks += 1;
-      const { turn } = this;
-      const there = this.working ? null : await this.now();
-      if (turn === this.turn) for (const old of this.element.querySelectorAll("[data-pending]")) {
-        const known = there?.querySelector(`[data-card="${CSS.escape(old.dataset.card)}"]:not([data-pending])`);
-        if (!known) continue;
-        const pick = known.querySelector("[data-pick]");
-        if (pick) pick.checked = old.querySelector("[data-pick]").checked;
-        old.replaceWith(known);
-        settle(known);
-      }
-      this.lookAgain();
-    }, LOOK_AGAIN);
-  }
 }
 
-// Has what was put on the page by hand be as if the page had come with it.
-function settle(element) {
-  window.htmx?.process(element);
-  document.dispatchEvent(new CustomEvent("htmx:load", { detail: { elt: element } }));
+// Puts an item in the place of the same from before; it stays chosen, and who was in it with the keyboard stays there.
+function exchange(old, card) {
+  const pick = card.querySelector("[data-pick]");
+  if (pick) pick.checked = old.querySelector("[data-pick]").checked;
+  const focused = old.contains(document.activeElement) && (document.activeElement.matches("[data-pick]") ? "[data-pick]" : "a");
+  old.replaceWith(card);
+  arrived(card);
+  if (focused) card.querySelector(focused)?.focus({ preventScroll: true });
 }
 
 function uploadRow(entry) {
@@ -415,21 +449,19 @@ function uploadRow(entry) {
   return row;
 }
 
-// Adds a tag to those that an item has; again where somebody changed them meanwhile.
-async function tagged(card, tag) {
+// Adds tags to those that an item has; again where somebody changed them meanwhile.
+async function tagged(card, tags) {
   const address = `/cache/${card.dataset.card}/meta`;
   let answer;
   for (let attempt = 0; attempt < 3; attempt += 1) {
-    const found = await fetch(address, { headers: { Accept: "application/json" } }).catch(() => null);
-    if (!found) return { ok: false, body: { detail: "The server does not answer" } };
-    const meta = await found.json();
-    if (!found.ok) return { ok: false, body: meta };
-    if (meta.tags.includes(tag)) return { ok: true };
+    const found = await ask("GET", address);
+    const fresh = found.ok ? tags.filter((each) => !found.body.tags.includes(each)) : [];
+    if (!fresh.length) return found;
     const headers = { "Content-Type": "application/merge-patch+json", "If-Match": found.headers.get("ETag") };
-    answer = await ask("PATCH", address, JSON.stringify({ tags: [...meta.tags, tag] }), headers);
+    answer = await ask("PATCH", address, JSON.stringify({ tags: [...found.body.tags, ...fresh] }), headers);
+    if (answer.ok) fresh.forEach((each) => label(card, each));
     if (answer.status !== 412) break;
   }
-  if (answer.ok) label(card, tag);
   return answer;
 }
 

@@ -1,8 +1,12 @@
-// The page of one thing of content: its words are edited in place, and a refusal to delete it stays to be read.
+// The page of one thing of content: its words are edited in place, what is found out about it comes in when it is known,
+// and a refusal to delete it stays to be read.
 
-import { ask, blame, go, told } from "./forms.js";
+import { ask, blame, clear, go, told } from "./forms.js";
+import { look, put } from "./parts.js";
 import { refused } from "./refusals.js";
 import { say } from "./saying.js";
+
+const LOOK_AGAIN = 1500; // ms
 
 export default function item(element) {
   const over = new AbortController();
@@ -36,11 +40,40 @@ export default function item(element) {
 
   function leave() {
     form.reset();
-    form.querySelectorAll(".wrong").forEach((each) => each.remove());
+    clear(form);
     turn(false);
   }
 
-  return () => over.abort();
+  let timer = 0;
+
+  function lookAgain() {
+    if (element.querySelector("#seen[data-pending]")) timer = setTimeout(known, LOOK_AGAIN);
+  }
+
+  async function known() {
+    const { ok, page } = await look(element.dataset.here).catch(() => ({}));
+    if (signal.aborted) return;
+    const seen = ok && page.getElementById("seen");
+    if (seen && !("pending" in seen.dataset)) show(element.querySelector("#seen"), seen, page.getElementById("facts"));
+    lookAgain();
+  }
+
+  lookAgain();
+  element.dataset.alive = "";
+  return () => {
+    over.abort();
+    clearTimeout(timer);
+  };
+}
+
+// What plays, or was begun to be played, stays as it is.
+function show(old, seen, facts) {
+  put(document.getElementById("facts"), facts);
+  const media = old.querySelector("video, audio");
+  if (media && (!media.paused || media.currentTime)) {
+    old.removeAttribute("data-pending");
+    old.querySelector("[data-looking]").remove();
+  } else put(old, seen);
 }
 
 async function save(here, form) {
@@ -54,7 +87,7 @@ async function save(here, form) {
   const headers = { "Content-Type": "application/merge-patch+json", "If-Match": form.dataset.tag };
   const answer = await ask("PATCH", `${here}/meta`, JSON.stringify(change), headers);
   buttons.forEach((each) => (each.disabled = false));
-  form.querySelectorAll(".wrong").forEach((each) => each.remove());
+  clear(form);
   if (answer.ok) {
     say("Saved");
     go(here);
@@ -77,8 +110,8 @@ function changed(form) {
 
 // Somebody changed it since the page was loaded: say how it is now, and let the reader decide.
 async function meanwhile(here, form) {
-  const answer = await fetch(`${here}/meta`, { headers: { Accept: "application/json" } });
-  const now = await answer.json();
+  const answer = await ask("GET", `${here}/meta`);
+  const now = answer.body;
   if (!answer.ok) {
     blame(form, now);
     return;

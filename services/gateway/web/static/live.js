@@ -1,45 +1,53 @@
 // Keeps a run's page up to date while the run goes on: its head and what it works on at once, lists that are larger now
 // and then, and at the end the whole tab.
 
+import { renew } from "./fresh.js";
 import { ENDINGS, follow } from "./stream.js";
 import { freshen, look, put } from "./parts.js";
 import { say } from "./saying.js";
 
 const EVERY = 500; // ms between two looks at what is small
 const SELDOM = 2_000; // and at what is large
-const SAID = { RunCompleted: ["The run is completed", ""], RunFailed: ["The run has failed", "bad"], RunCancelled: ["The run was cancelled", ""] };
+const SAID = new Map([
+  ["RunPaused", ["The run is paused"]], ["RunResumed", ["The run goes on"]], ["RunCompleted", ["The run is completed"]],
+  ["RunFailed", ["The run has failed", "bad"]], ["RunCancelled", ["The run was cancelled"]],
+]);
 
 export default function live(element) {
   const tabs = element.querySelector(".tabs");
-  const here = tabs.querySelector("[aria-current]");
-  if (here) tabs.scrollLeft = here.offsetLeft - tabs.offsetLeft - (tabs.clientWidth - here.offsetWidth) / 2; // on a phone
+  const chosen = tabs.querySelector("[aria-current]");
+  if (chosen) tabs.scrollLeft = chosen.offsetLeft - tabs.offsetLeft - (tabs.clientWidth - chosen.offsetWidth) / 2; // on a phone
   if (!("going" in element.dataset)) return undefined;
-  const base = `/run/${element.dataset.run}`;
+  const here = location.pathname + location.search;
   const lost = element.querySelector("[data-lost]");
   let ended = false;
-  const small = often(EVERY, () => refresh());
-  const lists = () => element.querySelector('[data-fresh="here"]:not([data-panel] *), [data-fresh="whole"]');
-  const large = often(SELDOM, () => lists() && refresh(location.href));
+  const small = often(EVERY, head);
+  const large = often(SELDOM, all);
 
-  async function refresh(address = `${base}/standing`) {
-    let found;
-    try {
-      found = await look(address);
-    } catch {
-      return; // the stream says that the connection is lost
-    }
-    if (!element.isConnected) return;
-    if (!found.ok) {
-      if (found.status === 401 || found.status === 404) gone(found.status);
-      return;
-    }
-    freshen(element, found.page);
-    if (address === location.href) {
-      freshen(element, found.page, "here");
-      if (element.querySelector('[data-fresh="whole"]') && !found.page.querySelector('[data-fresh="whole"]')) whole(found.page);
-    }
-    const going = found.page.querySelector("[data-run][data-going]");
-    if (!going && !ended) finish();
+  // The server's page at an address; null: it could not be had, and why is said where it matters.
+  async function ask(address) {
+    const found = await look(address).catch(() => null); // the stream says that the connection is lost
+    if (!found || !element.isConnected) return null;
+    if (found.status === 401 || found.status === 404) gone(found.status);
+    return found.ok ? found.page : null;
+  }
+
+  async function head() {
+    const page = await ask(`/run/${element.dataset.run}/standing`);
+    if (page) shown(page);
+  }
+
+  async function all() {
+    if (!element.querySelector('[data-grows], [data-fresh="here"]:not([data-panel] *)')) return;
+    const page = await renew(element, here, ask);
+    if (!page) return;
+    freshen(element, page, "here");
+    shown(page);
+  }
+
+  function shown(page) {
+    freshen(element, page);
+    if (!page.querySelector("[data-run][data-going]")) finish();
   }
 
   // It is over: the tab as it is now, unless it shows that by itself.
@@ -47,29 +55,26 @@ export default function live(element) {
     if (ended) return;
     ended = true;
     stop();
-    const stays = element.querySelector("[data-stay]");
-    if (stays) {
-      await refresh(lists() ? location.href : undefined);
+    while (element.isConnected && element.matches(":has(:active, [aria-busy])")) { // what is in hand would stay as it is
+      await new Promise((done) => setTimeout(done, EVERY));
+    }
+    if (!element.isConnected) return;
+    if (element.querySelector("[data-stay]")) {
+      await head();
+      await all();
       return;
     }
-    const found = await look(location.href).catch(() => undefined);
-    if (!found || !element.isConnected) return;
-    if (found.ok) whole(found.page);
-    else if (found.status === 401 || found.status === 404) gone(found.status);
-  }
-
-  function whole(page) {
-    const main = page.getElementById("main");
-    const here = document.getElementById("main");
-    if (!main || !here) return;
-    put(here, document.adoptNode(main));
+    const page = await ask(here);
+    const main = document.getElementById("main");
+    if (page && main) put(main, document.adoptNode(page.getElementById("main")));
   }
 
   function gone(status) {
+    ended = true;
     stop();
     notice(
       status === 401 ? "You are signed out. What you see is how it was then." : "This run was deleted. What you see is how it was.",
-      status === 401 ? ["Sign in", `/auth?next=${encodeURIComponent(location.pathname)}`] : ["All runs", "/runs"],
+      status === 401 ? ["Sign in", `/auth?next=${encodeURIComponent(here)}`] : ["All runs", "/runs"],
     );
   }
 
@@ -81,22 +86,26 @@ export default function live(element) {
     lost.append(" ", there);
   }
 
+  // What the buttons do is shown here, and the reader stays where they are.
+  function sent(event) {
+    if (ended || event.target.dataset.then) return;
+    event.preventDefault();
+    head();
+  }
+
   const unfollow = follow(element.dataset.run, Number(element.dataset.after), (type, data) => {
+    if (SAID.has(type)) say(...SAID.get(type));
     if (type === "lost") notice("The connection is lost; what you see may be old. Trying again…");
     else if (type === "refused") gone(data.status);
-    else if (type === "progress") {
-      progress(element, data);
-      large();
-    } else if (ENDINGS.has(type)) {
-      if (SAID[type]) say(...SAID[type]);
-      finish();
-    } else if (type === "over") finish();
+    else if (type === "progress") progress(element, data);
+    else if (ENDINGS.has(type) || type === "over") finish();
     else {
       if (type === "open") notice("");
       small();
       if (type !== "open") large();
     }
   });
+  element.addEventListener("artdag:sent", sent);
 
   function stop() {
     small.end();

@@ -1,5 +1,7 @@
 // A step's log: what it said, and what it says while it runs.
 
+import { told } from "./forms.js";
+
 export default function log(element) {
   const address = element.dataset.log;
   element.textContent = "Loading…";
@@ -9,7 +11,10 @@ export default function log(element) {
   }
   const source = new EventSource(`${address}?follow=true`);
   let attempt = 0;
-  source.addEventListener("open", () => (attempt = 0)); // also when it came again: all is sent once more
+  source.addEventListener("open", () => {
+    if (!attempt) element.textContent = "Nothing yet.";
+    attempt = 0; // when it came again, all is sent once more
+  });
   source.addEventListener("log", (event) => {
     const said = JSON.parse(event.data);
     const atEnd = element.scrollTop + element.clientHeight >= element.scrollHeight - 8;
@@ -23,7 +28,7 @@ export default function log(element) {
     source.close();
     const { note } = JSON.parse(event.data);
     if (attempt) return;
-    if (note) element.textContent = sentence(note);
+    if (note) element.textContent = told({ detail: note });
     else whole(element, address);
   });
   source.addEventListener("error", () => {
@@ -36,12 +41,8 @@ async function whole(element, address) {
   try {
     const answer = await fetch(address, { headers: { Accept: "application/json" } });
     const said = await answer.json();
-    element.textContent = said.text || sentence(said.note || said.detail || "It has said nothing");
+    element.textContent = said.text || told({ detail: said.note || said.detail || "it has said nothing" });
   } catch {
     element.textContent = "The server does not answer.";
   }
-}
-
-function sentence(text) {
-  return `${text[0].toUpperCase()}${text.slice(1)}.`;
 }

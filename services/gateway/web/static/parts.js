@@ -1,7 +1,6 @@
 // Brings parts of a run's page up to date from a newer version of it, and leaves alone what is the same or in hand.
 //
-// A part is an element with data-fresh and an id. One with children that have ids is a list: of it only the children
-// that changed are replaced, and new ones put in their place. Where scripts change a part, data-version says what it is.
+// A part is an element with data-fresh and an id. Where scripts change a part, data-version says what it is.
 
 import { arrived } from "./morph.js";
 
@@ -15,43 +14,38 @@ export async function look(address) {
 export function freshen(here, page, where = "") {
   for (const part of here.querySelectorAll(`[data-fresh="${where}"][id]`)) {
     const found = page.getElementById(part.id);
-    if (!found || same(found, part)) continue;
-    if (part.firstElementChild?.id && found.firstElementChild?.id) merge(part, found);
-    else put(part, document.adoptNode(found));
-  }
-}
-
-function merge(list, found) {
-  let before = null;
-  for (const item of [...found.children]) {
-    const there = document.getElementById(item.id);
-    if (there?.parentElement === list) before = same(there, item) ? there : put(there, document.adoptNode(item));
-    else {
-      list.insertBefore(document.adoptNode(item), before ? before.nextElementSibling : list.firstElementChild);
-      arrived(item);
-      before = item;
-    }
+    if (found && !same(found, part)) put(part, document.adoptNode(found));
   }
 }
 
 // Put a new part in an old one's place; who was in it with the keyboard stays there. Return what stands there now.
 export function put(old, part) {
   if (old.matches(":has(:active, [aria-busy])")) return old; // pressed at this moment
-  const held = old.contains(document.activeElement) ? document.activeElement : undefined;
-  const path = held && name(held);
+  const again = hold(old);
   old.replaceWith(part);
   arrived(part);
-  const again = path ? part.querySelector(path) : part;
-  if (held) (again ?? document.getElementById("main"))?.focus({ preventScroll: true });
+  again(part);
   return part;
 }
 
-// A selector that finds the same again in a newer version.
+// Return what puts the focus, where it is in a part, to the same place in a newer version; where that is gone, to what
+// can be pressed there first, or to the beginning of the page.
+export function hold(old) {
+  const held = document.activeElement;
+  if (!old.contains(held)) return () => {};
+  const path = name(held);
+  return (part) => {
+    const again = held === old ? part : (path && part.querySelector(path)) ?? part.querySelector("button, a[href]");
+    (again ?? document.getElementById("main"))?.focus({ preventScroll: true });
+  };
+}
+
+// A selector that finds the same again in a newer version; null: nothing tells it apart.
 function name(element) {
   const form = element.closest("form[data-api]");
   if (form) return `form[data-api="${CSS.escape(form.dataset.api)}"] button`;
   if (element.id) return `#${CSS.escape(element.id)}`;
-  return element.hasAttribute("href") ? `a[href="${CSS.escape(element.getAttribute("href"))}"]` : "*";
+  return element.hasAttribute("href") ? `a[href="${CSS.escape(element.getAttribute("href"))}"]` : null;
 }
 
 function same(one, other) {

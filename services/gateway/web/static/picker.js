@@ -114,7 +114,7 @@ class Picker {
   }
 
   tile(it) {
-    const name = it.name || it.cid;
+    const name = it.title || it.cid;
     const said = [it.facts?.duration ? `${Math.round(it.facts.duration * 10) / 10} s` : "", it.media_type].filter(Boolean).join(" · ");
     const press = button("", "panel flex w-full flex-col overflow-hidden text-left hover:border-accent aria-pressed:border-accent aria-pressed:bg-accent-soft");
     const frame = made("span", "flex aspect-video w-full items-center justify-center overflow-hidden bg-sunk text-sm text-mute");

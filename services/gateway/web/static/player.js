@@ -2,12 +2,15 @@
 // (pressed again, faster); time and frame are told, speed and loop can be chosen. The keys count while the focus is in
 // the player, so that they mean nothing else on the page.
 //
-// A film that browsers cannot play is turned into one that they can by the server; until then the player says so.
+// What browsers cannot play is turned into what they can by the server; until then the player says so. data-instead of
+// what this browser may play as it is says where that is found if it does not.
 
 const FASTEST = 8;
 const BACK_SECONDS = 5; // of J, where there are no frames to go back by
 const ASK_AGAIN = 1000; // ms
 const ASKS = 30; // for what a film is, while that is found out
+const NEAR = 2; // frames between the clock and what is shown, while a film plays
+const SILENT = "OnMediaSinkAudioError"; // Firefox, where there is no device for sound: it plays on without
 const TRIES = 2; // of a file that is there, and still is not played
 
 export default function player(element) {
@@ -23,8 +26,8 @@ class Player {
     this.media = media;
     this.rate = 0;
     this.last = -1;
-    this.frame = 0;
-    this.aim = null; // frame that a step goes to, until it is shown
+    this.frame = 0; // that was shown last
+    this.aim = null; // that a step went to last
     this.reverse = 0; // how fast it goes backwards
     this.tries = 0;
     this.over = new AbortController();
@@ -41,6 +44,7 @@ class Player {
   know(rate, frames) {
     if (!(rate > 0)) return;
     this.rate = rate;
+    this.element.dataset.rate = String(rate); // also for together.js
     this.last = frames - 1;
     for (const button of this.element.querySelectorAll("[data-step-frame]")) button.hidden = false;
     if ("requestVideoFrameCallback" in this.media) this.watch();
@@ -72,9 +76,10 @@ class Player {
     for (const type of ["timeupdate", "seeked", "loadedmetadata", "pause"]) {
       media.addEventListener(type, () => this.told(), { signal });
     }
-    media.addEventListener("seeked", () => (this.aim = null), { signal });
     media.addEventListener("play", () => this.stopReverse(), { signal });
-    media.addEventListener("error", () => this.missing(), { signal });
+    media.addEventListener("error", () => {
+      if (!media.error?.message.includes(SILENT)) this.missing();
+    }, { signal });
     media.addEventListener("canplay", () => this.say(""), { signal });
     element.addEventListener("keydown", (event) => this.key(event), { signal });
     element.addEventListener("click", (event) => {
@@ -123,19 +128,17 @@ class Player {
   step(by) {
     if (!this.rate) return;
     this.stop();
-    this.aim = Math.max(0, (this.aim ?? this.here()) + by);
-    if (this.last >= 0) this.aim = Math.min(this.aim, this.last);
-    this.frame = this.aim;
+    this.aim = this.bounded(this.here() + by);
     this.media.currentTime = (this.aim + 0.5) / this.rate; // the middle: no rounding leads to a neighbour
     this.told();
     const heard = this.element.querySelector("[data-heard]");
-    if (heard) heard.textContent = `Frame ${this.frame}, ${clock(this.media.currentTime)}`;
+    if (heard) heard.textContent = `Frame ${this.aim}, ${clock(this.media.currentTime)}`;
   }
 
   play() {
     this.stopReverse();
     const { media } = this;
-    if (media.paused) media.play();
+    if (media.paused) media.play().catch(() => {}); // there is nothing to play, which is said, or the page is left
     else media.playbackRate = Math.min(FASTEST, media.playbackRate * 2);
   }
 
@@ -173,17 +176,25 @@ class Player {
     this.reverse = 0;
   }
 
+  // Where it stands: at the frame that a step went to, while it is nowhere else. Browsers show that one later, and may
+  // show others on the way, so that what is shown counts only where no step led, and once it is near.
   here() {
-    return "requestVideoFrameCallback" in this.media ? this.frame : Math.floor(this.media.currentTime * this.rate + 1e-3);
+    const place = this.media.currentTime * this.rate;
+    if (this.aim !== null && Math.abs(place - this.aim - 0.5) < 0.25) return this.aim;
+    const near = "requestVideoFrameCallback" in this.media && Math.abs(place - this.frame - 0.5) < NEAR;
+    return near ? this.frame : this.bounded(Math.floor(place + 1e-3));
+  }
+
+  bounded(frame) {
+    return Math.max(0, this.last >= 0 ? Math.min(frame, this.last) : frame);
   }
 
   told() {
     const { media, element } = this;
-    if (this.rate && this.aim === null) this.frame = this.here();
     const time = element.querySelector("[data-time]");
     if (time) time.textContent = clock(media.currentTime);
     const frame = element.querySelector("[data-frame]");
-    if (frame && this.rate) frame.textContent = ` · frame ${this.frame}${this.last >= 0 ? ` of 0–${this.last}` : ""}`;
+    if (frame && this.rate) frame.textContent = ` · frame ${this.here()}${this.last >= 0 ? ` of 0–${this.last}` : ""}`;
     const needle = element.querySelector("[data-needle]");
     if (needle && media.duration) {
       needle.hidden = false;
@@ -203,7 +214,10 @@ class Player {
     const address = this.media.currentSrc || this.media.src;
     const answer = await fetch(address, { method: "HEAD" }).catch(() => null);
     if (this.over.signal.aborted) return;
-    if (answer?.status === 200 && this.tries < TRIES) {
+    if (answer?.status === 200 && this.media.dataset.instead) {
+      this.media.src = this.media.dataset.instead;
+      delete this.media.dataset.instead;
+    } else if (answer?.status === 200 && this.tries < TRIES) {
       this.tries += 1;
       this.media.load();
     } else if (answer?.status === 200) {

@@ -1,17 +1,19 @@
 // The form that runs a recipe (templates/run_form.html): content is chosen or uploaded for each input, parameters are set
 // by sliders, and the plan can be looked at before anything is computed.
 //
-// Sent is what `POST /runs` and `POST /api/plan` take; of a run that is repeated only what changed, to its /rerun.
+// Sent is what `POST /runs` and `POST /api/plan` take; of a run that is repeated only what changed, to its /rerun, which
+// plans, too.
 
-import { ask, blame, freshKey, go } from "./forms.js";
+import { ask, blame, clear, freshKey, go } from "./forms.js";
 import { pick } from "./picker.js";
 import { say } from "./saying.js";
+
+const PLANNING = ["requested", "analyzing"];
 
 export default function runForm(element) {
   const form = element.querySelector("form");
   const plan = element.querySelector("[data-plan]");
   const inputs = [...element.querySelectorAll("[data-input]")].map((place) => new Input(place, element.querySelector("[data-choice]")));
-  const before = new Map(inputs.map((input) => [input.name, JSON.stringify(input.value())]));
   const { recipe, rerun } = element.dataset;
   let sent = { identity: "", key: "" };
 
@@ -40,32 +42,33 @@ export default function runForm(element) {
     if (!("discard" in event.target.dataset)) return;
     event.preventDefault();
     plan.replaceChildren();
+    form.querySelector("button[value=plan]").focus();
     say("The plan is discarded");
   });
 
-  function body(whole) {
+  function body(how) {
     const found = { inputs: {} };
     for (const input of inputs) {
-      const value = input.value();
-      if (value !== undefined && (whole || JSON.stringify(value) !== before.get(input.name))) found.inputs[input.name] = value;
+      const value = rerun ? input.change() : input.value();
+      if (value !== undefined) found.inputs[input.name] = value;
     }
     const parameters = changed(form);
     if (Object.keys(parameters).length) found.parameters = parameters;
     const name = form.elements.output_name;
-    if (whole ? name.value : name.value !== name.defaultValue) found.output_name = name.value;
+    if (rerun ? name.value !== name.defaultValue : name.value) found.output_name = name.value;
     const priority = form.elements.priority;
-    if (whole || !priority.selectedOptions[0].defaultSelected) found.priority = priority.value;
-    return whole ? { recipe, ...found } : found;
+    if (!rerun || !priority.selectedOptions[0].defaultSelected) found.priority = priority.value;
+    if (rerun && how === "plan") found.hold = true;
+    return rerun ? found : { recipe, ...found };
   }
 
   async function send(how) {
     clear(form);
     plan.replaceChildren();
-    const whole = how === "plan" || !rerun;
-    const address = how === "plan" ? "/api/plan" : rerun ? `/runs/${rerun}/rerun` : "/runs";
+    const address = rerun ? `/runs/${rerun}/rerun` : how === "plan" ? "/api/plan" : "/runs";
     let text;
     try {
-      text = JSON.stringify(body(whole));
+      text = JSON.stringify(body(how));
     } catch (error) {
       if (!(error instanceof Unreadable)) throw error;
       blame(form, { problems: [{ field: error.field, problem: "JSON, for example [1, 2] or \"text\"" }] });
@@ -73,14 +76,16 @@ export default function runForm(element) {
     }
     const identity = `${address}\n${text}`;
     if (sent.identity !== identity) sent = { identity, key: freshKey() };
+    const held = document.activeElement;
     busy(true);
     const answer = await ask("POST", address, text, { "Content-Type": "application/json", "Idempotency-Key": sent.key });
     if (answer.ok) {
       sent = { identity: "", key: "" };
-      if (how === "plan" && answer.status === 201) await show(answer.body.run_id);
+      if (how === "plan" && !PLANNING.includes(answer.body.status)) await show(answer.body.run_id);
       else go(`/run/${answer.body.run_id}`);
     }
     busy(false);
+    if (document.activeElement === document.body && form.contains(held)) held.focus({ preventScroll: true }); // as it was disabled
     if (!answer.ok) refused(answer.body);
   }
 
@@ -106,7 +111,7 @@ export default function runForm(element) {
 
   function busy(is) {
     form.querySelectorAll("[data-buttons] button").forEach((button) => (button.disabled = is));
-    form.toggleAttribute("aria-busy", is);
+    form.setAttribute("aria-busy", String(is));
   }
 
   return () => inputs.forEach((input) => input.end());
@@ -118,21 +123,23 @@ class Input {
     this.place = place;
     this.name = place.dataset.input;
     this.many = "many" in place.dataset;
+    this.was = (place.dataset.was ?? "").split(" ").filter(Boolean); // in the run that is repeated
     this.list = place.querySelector("[data-chosen]");
     this.template = template;
     this.ending = new AbortController();
     place.querySelector("[data-pick]").addEventListener("click", () => this.choose());
     const file = place.querySelector("[data-file]");
-    file.addEventListener("change", () => {
+    const given = () => {
       this.take([...file.files]);
       file.value = "";
-    });
+    };
+    file.addEventListener("change", given);
+    given(); // somebody may have been faster than the scripts
     this.list.addEventListener("click", (event) => {
       const line = event.target.closest("[data-remove]")?.closest("li");
       if (!line) return;
-      line.dispatchEvent(new Event("artdag:removed"));
-      line.remove();
-      place.querySelector("[data-pick]").focus();
+      drop(line);
+      this.focus();
     });
     place.addEventListener("dragover", (event) => {
       event.preventDefault();
@@ -146,16 +153,27 @@ class Input {
     });
   }
 
-  value() {
-    const cids = [...this.list.children].map((line) => line.dataset.cid).filter(Boolean);
+  cids() {
+    return [...this.list.children].map((line) => line.dataset.cid).filter(Boolean);
+  }
+
+  // What is given for it: content, or a list where it takes several; undefined: nothing.
+  value(cids = this.cids()) {
     if (!cids.length) return undefined;
     return this.many ? cids : cids[0];
+  }
+
+  // The same where it is not as in the run that is repeated; what was taken away is what the recipe has instead.
+  change() {
+    const cids = this.cids();
+    if (String(cids) === String(this.was)) return undefined;
+    return this.value(cids.length ? cids : [this.place.dataset.default]);
   }
 
   ready() {
     const lines = [...this.list.children];
     if (lines.some((line) => !line.dataset.cid)) this.wrong("The upload is not done yet. Wait for it, or remove it.");
-    else if (!lines.length && !("optional" in this.place.dataset)) this.wrong(`Choose or upload something for ${this.name}.`);
+    else if (!lines.length && !("default" in this.place.dataset)) this.wrong(`Choose or upload something for ${this.name}.`);
     else {
       this.wrong("");
       return true;
@@ -174,7 +192,7 @@ class Input {
   }
 
   add({ cid = "", name, said = "", thumbnail = "" }) {
-    if (!this.many) this.list.replaceChildren();
+    if (!this.many) [...this.list.children].forEach(drop);
     const line = this.template.content.querySelector("li").cloneNode(true);
     line.dataset.cid = cid;
     line.querySelector("[data-name]").textContent = name;
@@ -228,6 +246,12 @@ class Input {
   }
 }
 
+// Take a piece of content out of the form; one that is on its way is broken off.
+function drop(line) {
+  line.dispatchEvent(new Event("artdag:removed"));
+  line.remove();
+}
+
 class Unreadable extends Error {
   constructor(field) {
     super(field);
@@ -273,9 +297,4 @@ function meaning(field) {
   if (field.dataset.means === "words") return listed;
   if (field.dataset.means === "numbers") return listed.map((each) => (Number.isNaN(Number(each)) ? each : Number(each)));
   return field.value === "" && "optional" in field.dataset ? null : field.value;
-}
-
-function clear(form) {
-  form.querySelectorAll(".wrong:not([data-wrong])").forEach((each) => each.remove());
-  form.querySelectorAll("[aria-invalid]").forEach((each) => each.removeAttribute("aria-invalid"));
 }

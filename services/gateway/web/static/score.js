@@ -15,9 +15,9 @@ const TONES = { energy: "go", bass: "bad", mid: "wait", high: "kept" };
 export const COLOURS = ["panel", "sunk", "line", "edge", "ink", "mute", "accent", "accent-soft", "go", "bad", "wait", "kept"];
 
 export class Score {
-  // document: of ANALYZE, see docs/recipes.md; times in seconds.
-  constructor(document) {
-    const { audio = {}, video = {} } = document;
+  // result: the document of ANALYZE, see docs/recipes.md; times in seconds.
+  constructor(result) {
+    const { audio = {}, video = {} } = result;
     this.duration = Math.max(audio.duration ?? 0, video.duration ?? 0);
     this.sound = audio.duration ?? 0;
     this.beats = audio.beats?.beat_times ?? [];

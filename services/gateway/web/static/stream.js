@@ -31,7 +31,7 @@ export function follow(run, after, heard) {
   if (after < stream.position) stream.open(after); // from there once more: who heard it before hears nothing twice
   return () => {
     stream.listeners.delete(listener);
-    if (!stream.listeners.size) stream.end();
+    if (!stream.listeners.size) stream.stop();
   };
 }
 
@@ -140,9 +140,5 @@ class Stream {
     document.removeEventListener("visibilitychange", this.seen);
     removeEventListener("online", this.online);
     if (streams.get(this.run) === this) streams.delete(this.run);
-  }
-
-  end() {
-    this.stop();
   }
 }

@@ -1,7 +1,7 @@
 // Two films or sounds that are played as one: play, pause and seek together, with the sound of one of them.
 
 const DRIFT = 0.08; // seconds that they may be apart while they play
-const FRAME = 1 / 25; // what a step is where nobody says how long a frame is
+const RATE = 25; // frames a second, where nobody says it
 
 export default function together(element) {
   const media = [...element.querySelectorAll("video, audio")];
@@ -16,6 +16,8 @@ export default function together(element) {
   let frame = 0;
   bar.hidden = false;
 
+  const rates = () => [...element.querySelectorAll("[data-rate]")].map((each) => Number(each.dataset.rate));
+  const step = () => 1 / (Math.max(0, ...rates()) || RATE); // of the film that has more frames
   const length = () => Math.max(...media.map((each) => each.duration || 0));
   const position = () => Math.max(...media.map((each) => each.currentTime));
   const playing = () => media.some((each) => !each.paused && !each.ended);
@@ -56,8 +58,8 @@ export default function together(element) {
   }
 
   on(button, "click", play);
-  on(bar.querySelector('[data-do="back"]'), "click", () => seek(position() - FRAME));
-  on(bar.querySelector('[data-do="on"]'), "click", () => seek(position() + FRAME));
+  on(bar.querySelector('[data-do="back"]'), "click", () => seek(position() - step()));
+  on(bar.querySelector('[data-do="on"]'), "click", () => seek(position() + step()));
   on(place, "input", () => seek(Number(place.value) * length()));
   on(sound, "change", hush);
   for (const each of media) {

@@ -77,6 +77,7 @@ async function carried(file, onProgress, signal, identity) {
           continue;
         }
         if (!(error instanceof Lost)) throw error;
+        if (!(await readable(file))) throw new Error("The file cannot be read any more: it was changed, moved or deleted. Choose it again.");
         if (Date.now() - heard > PATIENCE) {
           throw new Error("The server was not to be reached for ten minutes. Choose the file again when it is back: what has arrived is kept for a day.");
         }
@@ -94,6 +95,11 @@ async function carried(file, onProgress, signal, identity) {
     }
     throw error;
   }
+}
+
+// Browsers read a file when they send it, and call it a lost connection where they cannot.
+async function readable(file) {
+  return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
 }
 
 async function begin(file, name, signal) {

@@ -1,6 +1,7 @@
 // What of CodeMirror the recipe editor needs, bundled into static/editor-code.js by build.py.
 //
-// create({text, parent, nonce, label, changed}) puts an editor into `parent` and returns
+// create({text, parent, nonce, label, changed, types, moved}) puts an editor into `parent`, tells changed(text), and
+// moved(type, effect) when the cursor comes into a step of another of `types`, or with another effect; it returns
 //   mark(problems)    shows problems {line, column, problem} at their places
 //   go(line, column)  takes the cursor there
 //   find(name)        takes it to where a node or an input is declared
@@ -8,7 +9,7 @@
 
 import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { yaml } from "@codemirror/lang-yaml";
-import { HighlightStyle, bracketMatching, indentOnInput, indentUnit, syntaxHighlighting } from "@codemirror/language";
+import { HighlightStyle, bracketMatching, ensureSyntaxTree, indentOnInput, indentUnit, syntaxHighlighting } from "@codemirror/language";
 import { lintGutter, setDiagnostics } from "@codemirror/lint";
 import { highlightSelectionMatches, search, searchKeymap } from "@codemirror/search";
 import { EditorState } from "@codemirror/state";
@@ -57,7 +58,55 @@ const OVER = EditorView.domEventHandlers({
   },
 });
 
-export function create({ text, parent, nonce, label, changed }) {
+const PARSING = 50; // ms
+
+// Return the members of a mapping in the syntax tree: name → node.
+function members(text, mapping) {
+  const found = new Map();
+  for (const pair of mapping?.getChildren("Pair") ?? []) {
+    const key = pair.getChild("Key");
+    let value = pair.lastChild;
+    while (value?.name === "Comment") value = value.prevSibling;
+    if (key) found.set(written(text, key), value);
+  }
+  return found;
+}
+
+function written(text, node) {
+  return node ? text.sliceString(node.from, node.to).replace(/^(["'])(.*)\1$/, "$2") : "";
+}
+
+// Return type and effect of the step in which the cursor is; of a MAP those that each item goes through.
+function step(state, types) {
+  const text = state.doc;
+  let at = state.selection.main.head;
+  while (at > 0 && /\s/.test(text.sliceString(at - 1, at))) at -= 1; // a line that is being begun belongs to the one above
+  const tree = ensureSyntaxTree(state, at, PARSING);
+  for (let node = tree?.resolveInner(at, -1); node; node = node.parent) {
+    const its = members(text, node);
+    if (!types.has(written(text, its.get("type")))) continue;
+    let config = members(text, its.get("config"));
+    let type = written(text, its.get("type"));
+    const operation = written(text, config.get("operation"));
+    if (type === "MAP" && types.has(operation)) {
+      type = operation;
+      config = new Map([...config, ...members(text, config.get("config"))]);
+    }
+    return { type, effect: written(text, config.get("effect")) };
+  }
+  return null;
+}
+
+export function create({ text, parent, nonce, label, changed, types, moved }) {
+  let last = "";
+  function look(state) {
+    const here = step(state, types);
+    const identity = here && `${here.type} ${here.effect}`;
+    if (!here || identity === last) return;
+    last = identity;
+    moved(here.type, here.effect);
+  }
+
   const view = new EditorView({
     parent,
     state: EditorState.create({
@@ -83,6 +132,7 @@ export function create({ text, parent, nonce, label, changed }) {
         keymap.of([...searchKeymap, ...historyKeymap, ...defaultKeymap]), // Tab is not among them: it leaves the editor
         EditorView.updateListener.of((update) => {
           if (update.docChanged) changed(update.state.doc.toString());
+          if (update.docChanged || update.selectionSet) look(update.state);
         }),
       ],
     }),
@@ -115,7 +165,10 @@ export function create({ text, parent, nonce, label, changed }) {
     },
     find(name) {
       const safe = name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-      const declared = [`\\b(?:id|name):\\s*["']?${safe}["']?\\s*(?:$|[,}#])`, `^\\s*["']?${safe}["']?\\s*:`].map((each) => new RegExp(each));
+      const end = `["']?${safe}["']?\\s*`;
+      const last = `${end}(?:$|[,}#])`;
+      // The first that there is: its id, its key in lines or in braces, its name; the recipe's own name is not indented.
+      const declared = [`\\bid:\\s*${last}`, `^\\s+${end}:`, `[{,]\\s*${end}:`, `^[\\s-].*\\bname:\\s*${last}`].map((each) => new RegExp(each));
       for (const rule of declared) {
         for (let line = 1; line <= view.state.doc.lines; line += 1) {
           const match = rule.exec(view.state.doc.line(line).text);
