@@ -197,6 +197,7 @@ async def test_a_run_is_repeated_with_only_what_changed(page: Page, make_run: Ma
     await expect(page.get_by_label("Name of the result")).to_have_value("the first")
     chosen = page.get_by_role("list", name="Chosen for media")
     await expect(chosen.get_by_role("listitem")).to_have_count(1)
+    await page.locator("[data-module=run-form][data-alive]").wait_for()
     await page.get_by_role("button", name="Choose from your media").click()
     await page.get_by_role("dialog").get_by_role("searchbox").fill(other)
     await page.get_by_role("dialog").get_by_role("button", name=re.compile(other)).click()
@@ -217,6 +218,7 @@ async def test_a_repeated_run_is_planned_first(
     other = f"other-{uuid4().hex[:8]}"
     await make_media("image", other)
     await page.goto(f"/recipe/{first['recipe_cid']}?from={first['run_id']}")
+    await page.locator("[data-module=run-form][data-alive]").wait_for()
     await page.get_by_role("button", name="Choose from your media").click()
     await page.get_by_role("dialog").get_by_role("searchbox").fill(other)
     await page.get_by_role("dialog").get_by_role("button", name=re.compile(other)).click()

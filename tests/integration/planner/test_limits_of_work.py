@@ -7,6 +7,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -168,8 +169,9 @@ async def test_a_cancelled_run_gives_its_slot_to_the_next_though_executors_do_no
     cid = await upload(ada, film, books)
     os.kill(limited.supervisor.children["executor"].pid, signal.SIGSTOP)
     first, second = [await start(ada, cuts(some_lengths(1)), cid) for _ in range(2)]
-    await scheduled(books, second, 1)
-    ours = [(await cache_ids(ada, run_id))[0] for run_id in (first, second)]
+    for run_id in (first, second):
+        await scheduled(books, run_id, 1)
+    ours = [(await eventually(partial(cache_ids, ada, each), "the plan is shown"))[0] for each in (first, second)]
     taken = "SELECT count(*) = 1 AND min(cache_id) = $1 FROM planner_slots"
     await eventually(lambda: books.fetchval(taken, ours[0]), "the first has the slot")
     answer = await ada.client.post(f"/runs/{first}/cancel", json={"reason": "enough"})

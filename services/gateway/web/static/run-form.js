@@ -114,6 +114,7 @@ export default function runForm(element) {
     form.setAttribute("aria-busy", String(is));
   }
 
+  element.dataset.alive = "";
   return () => inputs.forEach((input) => input.end());
 }
 
