@@ -57,8 +57,14 @@ async def upload(person: Person, film: Path, books: asyncpg.Pool) -> str:
     """Store the film, and wait until it is described."""
     answer = await person.client.post("/cache/upload", files={"file": ("cat.mp4", film.read_bytes())})
     assert answer.status_code in (200, 201), answer.text
-    await eventually(lambda: books.fetchval("SELECT count(*) = 0 FROM planner_active"), "the film is described")
-    return str(answer.json()["cid"])
+    cid = str(answer.json()["cid"])
+
+    async def described() -> bool:
+        return bool((await person.client.get(f"/cache/{cid}")).json()["facts"]["status"] == "known")
+
+    await eventually(described, "the film is described")
+    await eventually(lambda: books.fetchval("SELECT count(*) = 0 FROM planner_active"), "that run is over")
+    return cid
 
 
 def cuts(lengths: list[float]) -> str:
