@@ -171,10 +171,11 @@ def reading(cid: str, source: str = "cid") -> str:
     )
 
 
-def sound(hertz: float) -> bytes:
-    """A second of a tone, as WAV."""
+def sound(hertz: float, seconds: float = 1.0) -> bytes:
+    """A tone, as WAV."""
     rate = 8000
-    samples = b"".join(struct.pack("<h", int(12_000 * math.sin(2 * math.pi * hertz * i / rate))) for i in range(rate))
+    wave = (int(12_000 * math.sin(2 * math.pi * hertz * i / rate)) for i in range(round(rate * seconds)))
+    samples = b"".join(struct.pack("<h", each) for each in wave)
     head = struct.pack(
         "<4sI4s4sIHHIIHH4sI",
         b"RIFF",
@@ -403,7 +404,8 @@ async def test_what_nobody_named_is_shown_as_one_s_own_run_was_to_call_it(ann, b
     )
     outs = set()
     for each, names in ((ann, (f"{word}-hers", "", f"{word}-hers-again", "")), (ben, ("his",))):
-        wav, known = await each.upload(sound(415.3)), await each.recipe(recipe)
+        # As long as no other sound here: its metadata would be theirs, and what is published of it, too.
+        wav, known = await each.upload(sound(415.3, 1.25)), await each.recipe(recipe)
         outs |= {(await each.rendered(known["recipe_id"], wav, name=name))["output_cid"] for name in names}
     assert len(outs) == 1
     out, name = outs.pop(), f"{word}-hers-again"
