@@ -166,6 +166,8 @@ STEPS_BY_PLACE = f"""SELECT {STEP_LOADED} FROM unnest($1::text[], $2::integer[])
         WHERE s.run_id = wanted.run_id AND s.step = wanted.step OFFSET 0) s"""
 STEPS_OF_RUNS = f"""SELECT {STEP_LOADED} FROM unnest($1::text[]) AS wanted (run_id)
     CROSS JOIN LATERAL (SELECT * FROM rm_run_steps s WHERE s.run_id = wanted.run_id OFFSET 0) s"""
+STEPS_THAT_READ = """SELECT s.run_id, s.step, s.inputs FROM unnest($1::text[]) AS wanted (run_id)
+    CROSS JOIN LATERAL (SELECT * FROM rm_run_steps s WHERE s.run_id = wanted.run_id OFFSET 0) s"""
 STEPS_GOING_ON = f"""SELECT {STEP_LOADED} FROM unnest($1::text[]) AS wanted (cache_id)
     CROSS JOIN LATERAL (SELECT * FROM rm_run_steps s WHERE s.cache_id = wanted.cache_id OFFSET 0) s
     CROSS JOIN LATERAL (SELECT status FROM rm_runs r WHERE r.run_id = s.run_id OFFSET 0) r
@@ -537,10 +539,7 @@ async def _load_readers(connection: Any, facts: Sequence[Fact], batch: _Batch) -
     failing = {fact.key for fact in facts if isinstance(fact.event, Run.StepsFailed)}
     if not failing:
         return
-    rows = await connection.fetch(
-        "SELECT run_id, step, inputs FROM rm_run_steps WHERE run_id = ANY ($1::text[])", list(failing)
-    )
-    for row in rows:
+    for row in await connection.fetch(STEPS_THAT_READ, list(failing)):
         for source in row["inputs"]:
             batch.read_by[row["run_id"]][source].append(row["step"])
     totals = {run_id: run.total for run_id, run in batch.runs.items()}
