@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import structlog
 
@@ -29,6 +31,9 @@ goes to whoever has a hand free."""
 
 Due = tuple[str, ExecuteStep]
 """A step, after its work class."""
+
+Later = Callable[[float, Callable[[], Coroutine[Any, Any, None]]], None]
+"""``(seconds, work)``: has the work done when so much time has passed."""
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +63,7 @@ class Dispatcher:
         weights: Mapping[str, float] | None = None,
         withdraw: Callable[[str, str], Awaitable[None]] | None = None,
         send_again: Callable[[str, ExecuteSteps], Awaitable[None]] | None = None,
+        later: Later | None = None,
     ) -> None:
         """``send(work class, steps)`` puts steps on the queue; a second time changes nothing there.
 
@@ -66,6 +72,7 @@ class Dispatcher:
             weights: turns of a user for each turn of another, by user; 1 for who is not there.
             withdraw: ``(work class, cache id)`` takes a step back that was sent.
             send_again: as ``send``, of what should be on the queue already; None: the same.
+            later: None: in a task of its own.
         """
         self._send_again = send_again or send
         self._together: dict[str, ExecuteSteps] = {}  # cache id → message that it travelled in with others
@@ -75,6 +82,7 @@ class Dispatcher:
         self._slots = slots or NoSlots()
         self._weights = weights or {}
         self._withdraw = withdraw
+        self._later = later or self._in_task
         self._lock = asyncio.Lock()
         self._steps: dict[str, Due] = {}  # what waits for room, by cache id
         self._turns: dict[str, Turns] = defaultdict(Turns)  # work class → whose turn it is
@@ -176,12 +184,18 @@ class Dispatcher:
             return
         if turns and turns.would_be_next(user):
             self._expected[work_class][user] = until = now + EXPECTED_SECONDS
-            task = asyncio.create_task(self._expect_no_more(work_class, user, until), name="keep room")
-            self._keeping.add(task)
-            task.add_done_callback(self._keeping.discard)
+            self._later(EXPECTED_SECONDS, partial(self._expect_no_more, work_class, user, until))
+
+    def _in_task(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def wait() -> None:
+            await asyncio.sleep(seconds)
+            await work()
+
+        task = asyncio.create_task(wait(), name="keep room")
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
 
     async def _expect_no_more(self, work_class: str, user: str, until: float) -> None:
-        await asyncio.sleep(EXPECTED_SECONDS)
         if self._expected[work_class].get(user) == until:
             del self._expected[work_class][user]
             await self.fill()

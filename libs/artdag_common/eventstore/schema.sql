@@ -303,7 +303,14 @@ DECLARE
     are_out bigint;
 BEGIN
     PERFORM pg_advisory_xact_lock(74120005, hashtext(of_class));
-    PERFORM planner_give_back(steps, false, 1e9, 1e9);
+    DELETE FROM planner_slots s WHERE s.cache_id = ANY (steps) AND (
+        SELECT e.type FROM es_events e WHERE e.stream = 'step-' || s.cache_id AND e.version > s.version
+        ORDER BY e.version DESC LIMIT 1
+    ) IN ('StepCompleted', 'StepFailed');
+    -- Who asks wants the step, also one that nobody else waits for any more and that is on the queue still.
+    UPDATE planner_slots s SET taken_at = now(), left_at = NULL,
+        wanted = EXISTS (SELECT 1 FROM planner_waits w WHERE w.cache_id = s.cache_id)
+    WHERE s.cache_id = ANY (steps);
     taken := ARRAY (SELECT cache_id FROM planner_slots WHERE cache_id = ANY (steps));
     are_out := (SELECT count(*) FROM planner_slots WHERE class = of_class);
     FOR i IN 1 .. cardinality(steps) LOOP

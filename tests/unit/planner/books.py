@@ -43,8 +43,13 @@ class ModelSlots:
 
     async def take(self, work_class: str, claims: Sequence[Claim]) -> Taken:
         """See :class:`services.planner.slots.Slots`."""
-        await self._give_back([claim.cache_id for claim in claims], False, seconds=1e9)
         kept = self.books.slots
+        for cache_id in [claim.cache_id for claim in claims if claim.cache_id in kept]:
+            if self.books.streams[cache_id][kept[cache_id].version :][-1:] in [[kind] for kind in ENDED]:
+                del kept[cache_id]
+            else:
+                kept[cache_id].wanted = bool(self.books.waits[cache_id])
+                kept[cache_id].taken_at, kept[cache_id].left_at = self.books.now, None
         taken = {claim.cache_id for claim in claims if claim.cache_id in kept}
         most, of_user = (each.get(work_class, 1 << 30) for each in (self.most.of_class, self.most.of_user))
         out = Counter(slot.user for slot in kept.values() if slot.work_class == work_class)
@@ -62,10 +67,6 @@ class ModelSlots:
 
     async def give_back(self, cache_ids: Collection[str] | None = None, abandoned: bool = False) -> list[Left]:
         """See :class:`services.planner.slots.Slots`."""
-        return await self._give_back(cache_ids, abandoned)
-
-    async def _give_back(self, cache_ids: Collection[str] | None, abandoned: bool, seconds: float = 0.0) -> list[Left]:
-        """``seconds``: further ones that are left to those who may still wait or stop."""
         left: list[Left] = []
         for cache_id, slot in sorted(self.books.slots.items()):
             if cache_ids is not None and cache_id not in cache_ids:
@@ -73,11 +74,11 @@ class ModelSlots:
             waited = bool(self.books.waits[cache_id])
             later = self.books.streams[cache_id][slot.version :]
             latest = later[-1] if later else ""
-            unseen = self.books.now - slot.taken_at > slots.UNSEEN_SECONDS + seconds
+            unseen = self.books.now - slot.taken_at > slots.UNSEEN_SECONDS
             if latest in ENDED:
                 del self.books.slots[cache_id]
             elif not waited and (slot.wanted or abandoned or unseen):
-                late = slot.left_at is not None and self.books.now - slot.left_at > slots.STOP_SECONDS + seconds
+                late = slot.left_at is not None and self.books.now - slot.left_at > slots.STOP_SECONDS
                 if latest != "StepStarted" or late:
                     del self.books.slots[cache_id]
                 elif slot.left_at is None:
