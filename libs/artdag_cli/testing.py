@@ -27,11 +27,8 @@ CHECKS = (
 
 TESTS = ROOT / "tests"
 BINARIES = os.path.dirname(sys.executable)
-BESIDE = ("architecture", "golden", "peers", "unit")
-"""Folders of tests that compute, and need no servers of ours: they run beside those that wait for servers."""
-
-APART = ("browser",)
-"""Folders of tests that are run by name: the pages in browsers, which take minutes of their own."""
+BESIDE = ("architecture", "golden", "peers", "unit", "browser")
+"""Folders of tests that compute, and the pages in browsers: they run beside those that wait for servers."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NO_BROWSER = "the browser tests need Chromium, which is not here: apt install chromium (as root), then run this again"
@@ -54,7 +51,7 @@ def run_tests(
     checks: Annotated[bool, typer.Option(help="Also lint, types, import rules and schemas.")] = True,
     state: State = None,
 ) -> None:
-    """Run the whole suite but for tests/browser. Further arguments go to pytest: ``artdag test tests/unit``.
+    """Run the whole suite. Further arguments go to pytest, for example ``artdag test tests/unit -k cid``.
 
     The servers' data goes to a new temporary folder, or below ``--state``.
     """
@@ -63,8 +60,7 @@ def run_tests(
         failed = [] if _pytest(context.args, place).wait() == 0 else ["tests"]
     else:
         failed = _everything(checks, place)
-        console.print("not run: the pages in browsers, which artdag test tests/browser does")
-    if not browser() and any("tests/browser" in each for each in context.args):
+    if not browser() and (not context.args or any("tests/browser" in each for each in context.args)):
         console.print(f"[yellow bold]{'failed' if browser_needed() else 'SKIPPED'}:[/yellow bold] {NO_BROWSER}")
     if failed:
         console.print(f"[red]failed: {', '.join(failed)}[/red]")
@@ -75,7 +71,7 @@ def run_tests(
 def _everything(checks: bool, place: Path | None) -> list[str]:
     """Run checks and all tests, in two lines side by side; return what failed."""
     folders = sorted({test.relative_to(TESTS).parts[0] for test in TESTS.rglob("test_*.py")})
-    served = [str(TESTS / name) for name in folders if name not in BESIDE + APART]
+    served = [str(TESTS / name) for name in folders if name not in BESIDE]
     failed = []
     with tempfile.TemporaryFile() as said:
         beside = _pytest([str(TESTS / name) for name in BESIDE], place and place / "beside", said)

@@ -28,7 +28,7 @@ from tests.integration.events.appends import eventually
 
 STEPS, WIDTH = 1000, 50
 BEGUN = 3
-"""How often the run has taken in results when it happens: layers come one after the other, so many are still to come."""
+"""How often the run has taken in results when it happens: layers follow each other, so many are still to come."""
 
 Happening = Callable[[System], Awaitable[None]]
 
