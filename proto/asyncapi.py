@@ -67,6 +67,7 @@ COMMAND_HEADERS = {
     "Command-Id": "id of the request; a repeated one is handled once",
     "Nats-Msg-Id": "what JetStream drops duplicates by",
     "Reply-To": "where the asker waits for the CommandOutcome, if it does",
+    "traceparent": "W3C Trace Context of the request that it comes from, if it belongs to one",
 }
 
 
@@ -165,6 +166,7 @@ def document() -> dict[str, Any]:
     messages["StepTick"] = message("StepTick", "Frames done by a running step: telemetry, never stored.")
     messages["StepLogText"] = message("StepLogText", "What the attempt at a running step says, as it says it.")
     messages["ExecutorPresence"] = message("ExecutorPresence", "An executor is there, and what it works on.")
+    messages["InstancePresence"] = message("InstancePresence", "A process of a service is there, and since when.")
     messages["CopyTick"] = message("CopyTick", "Content on its way to a storage provider: telemetry, never stored.")
     messages["ContentQuestion"] = message("ContentQuestion", "Which of these does another node have?")
     messages["ContentAnswer"] = message("ContentAnswer", "What a node has of them, and where it serves it.")
@@ -183,6 +185,11 @@ def document() -> dict[str, Any]:
     )
     channels["ExecutorPresence"] = channel(
         subjects.here("{executor}"), "ExecutorPresence", {"executor": "name of the executor"}
+    )
+    channels["InstancePresence"] = channel(
+        subjects.alive("{service}", "{instance}"),
+        "InstancePresence",
+        {"service": "its service", "instance": "name of the process"},
     )
     channels["CopyTick"] = channel(subjects.copy_tick("{storageId}"), "CopyTick", {"storageId": "id of the provider"})
     cluster = {"cluster": "name of the cluster, made of its key"}
@@ -216,6 +223,7 @@ def document() -> dict[str, Any]:
         "StepTick": "executor",
         "StepLogText": "executor",
         "ExecutorPresence": "executor",
+        "InstancePresence": "every service",
         "CopyTick": "cache",
         "ContentQuestion": "every service that needs content of another node",
         "ContentAnswer": "cache",

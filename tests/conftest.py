@@ -6,12 +6,17 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from artdag_cli.system import ROOT, System, system
 from artdag_common.application import Application
 from artdag_common.eventstore import postgres
 from artdag_common.messaging.bus import Bus
+
+# How long an example may take is no property of the code: a busy machine is slow.
+hypothesis.settings.register_profile("artdag", deadline=None)
+hypothesis.settings.load_profile("artdag")
 
 # Processes that tests start find the packages as these do, also where pytest is started by itself.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "libs")])
@@ -37,7 +42,7 @@ async def backing(state: Path) -> AsyncIterator[System]:
 @pytest.fixture(scope="session")
 async def live(state: Path) -> AsyncIterator[System]:
     """The whole system."""
-    async with system(state / "live", 0, logs_to_files=True) as it:
+    async with system(state / "live", 0, logs_to_files=True, probes=True) as it:
         yield it
         assert not refusals(it), "a service lacks what it does: see messaging/permissions.py and eventstore/roles.py"
 

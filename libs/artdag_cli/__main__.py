@@ -2,78 +2,73 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from artdag_cli import (
-    audit,
-    bench,
-    cache,
-    demo,
-    dlq,
-    doctor,
-    effect,
-    garbage,
-    log,
-    login,
-    render,
-    replay,
-    run,
-    steer,
-    testing,
-    up,
-    user,
-    webhook,
-)
-from artdag_common.errors import ArtdagError
+from artdag_cli.exits import failure
+from artdag_cli.listing import ListedGroup
+
+PROGRAM = "artdag"
+COMPLETING = "_ARTDAG_COMPLETE"
+"""Set by a shell that asks what may come next."""
 
 app = typer.Typer(
-    name="artdag",
+    name=PROGRAM,
+    cls=ListedGroup,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=False,  # `artdag completion` prints the scripts, and changes no file of the user's
     pretty_exceptions_enable=False,
     help="Art DAG L1: a rendering server that plans, shares and proves every step.",
+    epilog="`artdag COMMAND --help` tells more. Exit codes and examples: docs/cli.md.",
 )
-for command in (
-    up.up,
-    up.down,
-    up.status,
-    up.token,
-    login.login,
-    login.logout,
-    demo.demo,
-    render.render,
-    steer.cancel,
-    steer.pause,
-    steer.resume,
-    steer.retry,
-    steer.rerun,
-    replay.replay,
-    audit.audit,
-    doctor.doctor,
-    log.log,
-):
-    app.command()(command)
-app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(testing.run_tests)
-app.add_typer(bench.app, name="bench")
-app.add_typer(dlq.app, name="dlq")
-app.add_typer(effect.app, name="effect")
-cache.app.command("gc")(garbage.gc)
-app.add_typer(cache.app, name="cache")
-app.add_typer(run.app, name="run")
-app.add_typer(user.app, name="user")
-app.add_typer(webhook.app, name="webhook")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from artdag_common.version import VERSION
+
+        print(f"artdag {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _artdag(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    if quiet or "artdag_cli.messages" in sys.modules:  # else nothing can have been said, and rich is not loaded for it
+        from artdag_cli.messages import be_quiet
+
+        be_quiet(quiet)
 
 
 def main() -> None:
     """Run the command line; an error of ours is a sentence, not a traceback."""
+    if COMPLETING in os.environ:
+        from artdag_cli.completion import prepare
+
+        prepare()
     try:
-        app(prog_name="artdag")
-    except ArtdagError as error:
-        Console(stderr=True).print(f"[red]artdag:[/red] {error.message}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+        app(prog_name=PROGRAM)
+    except Exception as error:
+        told = failure(error)
+        if told is None:
+            raise
+        _say(told[0])
+        sys.exit(told[1])
+
+
+def _say(sentence: str) -> None:
+    from rich.text import Text
+
+    from artdag_cli.messages import errors
+
+    errors.print(Text.assemble(("artdag:", "red"), " ", sentence), highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

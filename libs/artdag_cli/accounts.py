@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from artdag_cli import backing
 from artdag_common.eventstore import roles
+from artdag_common.messaging import servers
 from artdag_common.messaging.permissions import RELAY
 
 RELAYING = "auth"
@@ -38,8 +38,7 @@ async def accounts(state: Path, environment: Mapping[str, str], started: Collect
     """
     found: dict[str, dict[str, str]] = {service: {} for service in roles.ROLES if service != RELAY}
     if "NATS_URL" in started:
-        address = urlsplit(environment["NATS_URL"])
-        url = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+        url = servers.without_account(environment["NATS_URL"])
         seeds = backing.nats_seeds(state)
         for service, own in found.items():
             own |= {"NATS_URL": url, "ARTDAG_NATS_SEED": seeds[service]}

@@ -9,17 +9,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from artdag_cli.client import Client
+from artdag_cli.messages import console
 from artdag_cli.options import Json, State, state_folder
+from artdag_cli.printing import plain as plain
 
 PAGE = 200
 WAIT_SECONDS = 8
 AGO = re.compile(r"(\d{1,5})([smhd])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-console = Console(stderr=True)
 
 
 def read_time(text: str) -> datetime:
@@ -116,11 +115,6 @@ def line_of(entry: dict[str, Any]) -> str:
     what = entry["what"] or ""
     why = f" ({entry['code']})" if entry["code"] else ""
     return plain(f"{entry['at'][:19]}Z {entry['kind']}{times} {who}{to} {entry['event']} {what}{why}")
-
-
-def plain(text: str) -> str:
-    """Return text that names from elsewhere may be in, with nothing in it that a terminal obeys."""
-    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _named(who: dict[str, str | None]) -> str:

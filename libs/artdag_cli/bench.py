@@ -33,6 +33,12 @@ def engine(context: typer.Context, state: State = None) -> None:
 
 
 @app.command(context_settings=PASSED_ON)
+def tracing(context: typer.Context) -> None:
+    """What traces cost the run of ``engine``: with a collector, beside without."""
+    _run("tracing", context)
+
+
+@app.command(context_settings=PASSED_ON)
 def media(context: typer.Context) -> None:
     """Renders of 720p, beside the ffmpeg command line (``--ffmpeg``) and MoviePy (``--moviepy``), where they are."""
     _run("media", context)
@@ -90,6 +96,15 @@ def dag(context: typer.Context, state: State = None) -> None:
     Runs a system of its own, in a new temporary folder, or below ``--state``.
     """
     _run("dag", context, "--folder", state)
+
+
+@app.command(context_settings=PASSED_ON)
+def cluster(context: typer.Context, state: State = None) -> None:
+    """Three nodes in network namespaces: changed under load; 1, 2 and 4 executors; bytes of an event.
+
+    Runs a cluster of its own, in a new temporary folder, or below ``--state``.
+    """
+    _run("cluster", context, "--folder", state)
 
 
 @app.callback()

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from artdag_cli.client import Client
 from artdag_cli.live import RunView
+from artdag_cli.messages import console
 from artdag_cli.options import DEFAULT_PORT, Json, State, free_or_any, state_folder
 from artdag_cli.system import ROOT, running, system
 from artdag_common.cid import cid_of_file, parse_cid
@@ -27,8 +28,6 @@ from artdag_common.errors import ArtdagError
 
 RECIPES = ROOT / "examples" / "recipes"
 TOLERANCE_SECONDS = 0.05
-
-console = Console(stderr=True)
 
 
 class DemoFailedError(ArtdagError):

@@ -8,16 +8,15 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from artdag_cli.audit import plain
 from artdag_cli.client import Client, RequestFailedError
+from artdag_cli.messages import console
 from artdag_cli.options import Json, State, state_folder
+from artdag_cli.printing import plain
 
 PAGE = 100
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: what gave up, with its reason.")
-console = Console(stderr=True)
 
 Ids = Annotated[list[int] | None, typer.Argument(help="Ids of letters.", show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="All letters, or all of --service and --name.")]
@@ -40,7 +39,9 @@ def list_letters(service: Service = "", name: Name = "", state: State = None, js
 
 @app.command()
 def show(
-    letter_id: Annotated[int, typer.Argument(metavar="ID")], state: State = None, json_output: Json = False
+    letter_id: Annotated[int, typer.Argument(metavar="ID", help="Id of a letter.")],
+    state: State = None,
+    json_output: Json = False,
 ) -> None:
     """Show a letter with its payload and its history."""
     with Client.of_state(state_folder(state)) as client:

@@ -2,36 +2,84 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import typer
 
+from artdag_cli import exits
 from artdag_cli.audit import plain
 from artdag_cli.client import Client
-from artdag_cli.options import Json, State, state_folder
+from artdag_cli.options import Json, Server, State, state_folder
+from artdag_cli.surroundings.checks import CHECKS
+from artdag_cli.surroundings.facts import Surroundings
+from artdag_cli.surroundings.looking import look
+from artdag_common.errors import ArtdagError
 
 SHOWN = 5
+SYSTEM = "system"
+"""The check whether the gateway answers, which then tells of all that only it knows."""
 
 
-def doctor(state: State = None, json_output: Json = False) -> None:
-    """Say what is wrong and how to mend it, and what the reconciler put back lately. Exits 1 if anything is wrong."""
-    with Client.of_state(state_folder(state)) as client:
-        report = client.call("GET", "/api/doctor")
+def doctor(state: State = None, server: Server = "", json_output: Json = False) -> None:
+    """Say what is wrong and how to mend it, and what the reconciler put back lately.
+
+    First of this machine, its settings and the servers, also where the system is down; then what the gateway knows.
+    Exit code 1: something is wrong; 5: and the gateway does not answer, or no system runs.
+    """
+    folder = state_folder(state)
+    found = asyncio.run(look(folder))
+    report, answered = whole(found, *asked(folder, server))
     if json_output:
         print(json.dumps(report, indent=2))
     else:
         for line in lines_of(report):
             print(plain(line))
+    if not answered:
+        raise typer.Exit(exits.AWAY)
     if not report["well"]:
-        raise typer.Exit(1)
+        raise typer.Exit(exits.NOT_SO)
+
+
+def asked(folder: Path, server: str) -> tuple[dict[str, Any] | None, str]:
+    """Return what the gateway says; where it says nothing, None and why."""
+    try:
+        with Client.of(folder, server) as client:
+            return client.call("GET", "/api/doctor"), ""
+    except ArtdagError as error:
+        return None, error.message
+
+
+def whole(found: Surroundings, told: dict[str, Any] | None, why: str) -> tuple[dict[str, Any], bool]:
+    """Return the report of what was looked at here and of what the gateway told, and whether it did.
+
+    Args:
+        why: it did not tell.
+    """
+    findings = [{"check": check.__name__, **asdict(finding)} for check in CHECKS for finding in check(found)]
+    if told is None:
+        how = "look at its log" if found.running else "start it: artdag up"
+        findings.append({"check": SYSTEM, "what": why, "how": how, "wrong": True})
+        told = {"checked": [], "findings": [], "repairs": {"counts": [], "last": []}}
+        answered = False
+    else:
+        answered = True
+    findings += told["findings"]
+    return {
+        "well": not any(finding["wrong"] for finding in findings),
+        "checked": [*(check.__name__ for check in CHECKS), SYSTEM, *told["checked"]],
+        "findings": findings,
+        "repairs": told["repairs"],
+    }, answered
 
 
 def lines_of(report: dict[str, Any]) -> list[str]:
     """Return a report as lines: what is wrong first, then what is as somebody wants it, then the repairs."""
-    lines = []
-    for finding in sorted(report["findings"], key=lambda finding: not finding["wrong"]):
-        lines += [f"{'wrong' if finding['wrong'] else 'note'}: {finding['what']}", f"  → {finding['how']}"]
+    lines = list(_findings(report))
     if report["well"]:
         lines.append(f"nothing is wrong ({', '.join(report['checked'])})")
     for each in report["repairs"]["counts"]:
@@ -40,3 +88,9 @@ def lines_of(report: dict[str, Any]) -> list[str]:
         about = " ".join(filter(None, (each["run_id"] and f"run {each['run_id']}", each["cache_id"], each["detail"])))
         lines.append(f"  {each['at']} {each['what']} by {each['planner']}: {about}")
     return lines
+
+
+def _findings(report: dict[str, Any]) -> Iterator[str]:
+    for finding in sorted(report["findings"], key=lambda finding: not finding["wrong"]):
+        yield f"{'wrong' if finding['wrong'] else 'note'}: {finding['what']}"
+        yield f"  → {finding['how']}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,11 +13,13 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 
+from artdag_cli import completion
 from artdag_cli.client import Client
 from artdag_cli.effect_template import template
-from artdag_cli.options import Json, Server, State, state_folder
+from artdag_cli.messages import console
+from artdag_cli.options import Json, Limit, Mine, Server, State, state_folder
+from artdag_cli.printing import columns, gathered, more, show
 from artdag_common.effects.base import Effect, EffectParams
 from artdag_common.effects.uploaded import NAME, look_in, parse
 from artdag_common.errors import ArtdagError, InvalidEffectError
@@ -24,9 +27,12 @@ from artdag_common.errors import ArtdagError, InvalidEffectError
 CLIP_FRAMES = 60
 TIMED_FRAMES = 60
 
-app = typer.Typer(no_args_is_help=True, help="Write an effect of your own, try it, upload it.")
-console = Console(stderr=True)
+app = typer.Typer(no_args_is_help=True, help="Effects: write one of your own, try it, upload it; list, look, delete.")
 
+EffectName = Annotated[
+    str,
+    typer.Argument(metavar="EFFECT", help="Name or CID of an effect.", autocompletion=completion.effect_names),
+]
 File = Annotated[Path, typer.Argument(help="The effect: one Python file.", exists=True, dir_okay=False, readable=True)]
 
 
@@ -40,6 +46,7 @@ def new(
     kind: Annotated[str, typer.Option(help="frame: changes one frame after the other; media: a file of files.")] = (
         "frame"
     ),
+    json_output: Json = False,
 ) -> None:
     """Write NAME.py: an effect that works as it is, with comments that say what may be changed."""
     if not NAME.fullmatch(name):
@@ -52,7 +59,7 @@ def new(
             file.write(template(name, kind, _user()))
     except FileExistsError:
         raise EffectFileError(f"{path} is there already; it is left as it is") from None
-    print(path)
+    show({"file": str(path)}, json_output, [str(path)])
     console.print(
         f"try it:    artdag effect test {path}\nupload it: artdag effect upload {path}", highlight=False, soft_wrap=True
     )
@@ -99,9 +106,7 @@ def upload(file: File, state: State = None, server: Server = "", json_output: Js
     """Upload an effect, and print its CID: what recipes call it by."""
     effect = _read(file)
     with Client.of(state_folder(state), server) as client:
-        answer = client.call(
-            "POST", "/effects/upload", content=file.read_bytes(), headers={"Content-Type": "text/x-python"}
-        )
+        answer = client.effects.upload(file)
     if json_output:
         print(json.dumps(answer))
         return
@@ -111,6 +116,60 @@ def upload(file: File, state: State = None, server: Server = "", json_output: Js
         highlight=False,
         soft_wrap=True,
     )
+
+
+@app.command("list")
+def list_effects(
+    name: Annotated[str, typer.Option("--name", help="Only those whose name has this in it.")] = "",
+    mine: Mine = False,
+    limit: Limit = 100,
+    state: State = None,
+    server: Server = "",
+    json_output: Json = False,
+) -> None:
+    """List effects: yours and published ones, newest first, then the built-in ones."""
+    with Client.of(state_folder(state), server) as client:
+        found = gathered(client.effects.page, "effects", limit, name=name, owner="me" if mine else None)
+    rows = [
+        [each["name"], "built in" if each["builtin"] else each["cid"], each["description"]] for each in found["effects"]
+    ]
+    show(found, json_output, [*columns(rows), *more(found, "effects")])
+
+
+@app.command("show")
+def show_effect(
+    name: EffectName,
+    source: Annotated[bool, typer.Option("--source", help="Print its Python file, and nothing else.")] = False,
+    state: State = None,
+    server: Server = "",
+    json_output: Json = False,
+) -> None:
+    """Show an effect with its parameters."""
+    with Client.of(state_folder(state), server) as client:
+        if source and not json_output:
+            sys.stdout.buffer.write(client.effects.source(name))
+            sys.stdout.buffer.flush()
+            return
+        found = client.effects.get(name)
+    rows = [
+        [
+            key,
+            each.get("type"),
+            "" if each.get("default") is None else json.dumps(each["default"]),
+            each.get("description"),
+        ]
+        for key, each in found["params"]["properties"].items()
+    ]
+    lines = [f"{found['name']} {found['version']}  {found['cid']}", found["description"]]
+    show(found, json_output, [*lines, *(["parameters:"] if rows else []), *(f"  {line}" for line in columns(rows))])
+
+
+@app.command("delete")
+def delete_effect(name: EffectName, state: State = None, server: Server = "", json_output: Json = False) -> None:
+    """Take an effect off your list. Recipes and runs that use it keep it."""
+    with Client.of(state_folder(state), server) as client:
+        gone = client.effects.delete(name)
+    show(gone, json_output, [f"{gone['cid']}  {gone['name']} deleted"])
 
 
 def run(effect: Effect, params: EffectParams, media: Path, output: Path, folder: Path) -> dict[str, Any]:

@@ -6,15 +6,13 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 
 from artdag_cli.client import Client
+from artdag_cli.messages import console
 from artdag_cli.options import Json, Server, State, state_folder
 
 SHOWN = 20
-
-console = Console(stderr=True)
 
 
 def gc(

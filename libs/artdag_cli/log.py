@@ -9,13 +9,13 @@ from urllib.parse import quote
 import typer
 
 from artdag_cli.client import Client, RequestFailedError
-from artdag_cli.options import Json, Server, State, state_folder
+from artdag_cli.options import Json, RunId, Server, State, state_folder
 
 TEXT = "text/plain"
 
 
 def log(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Id of a run.")],
+    run_id: RunId,
     step: Annotated[str, typer.Argument(metavar="STEP", help="Index of a step in the run's plan, or its node.")],
     attempt: Annotated[int, typer.Option("--attempt", help="Which attempt; 0: the newest.", min=0)] = 0,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the step ends.")] = False,

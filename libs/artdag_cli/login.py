@@ -13,12 +13,13 @@ from typing import Annotated, Any
 
 import httpx
 import typer
-from rich.console import Console
 
 from artdag_cli import logins
 from artdag_cli.client import RequestFailedError, problem_of
+from artdag_cli.exits import SIGN_IN
+from artdag_cli.messages import console, errors
 from artdag_cli.options import Json, State, state_folder
-from artdag_cli.system import running
+from artdag_cli.state import running
 from artdag_common.errors import ArtdagError, ConfigurationError
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
@@ -29,12 +30,11 @@ TIMES = httpx.Timeout(30)
 PENDING = ("authorization_pending", "slow_down")
 PLAIN = ("localhost", "127.0.0.1", "::1")
 
-console = Console(stderr=True)
 
 Url = Annotated[
     str,
     typer.Argument(
-        metavar="[URL]",
+        metavar="URL",
         envvar="ARTDAG_SERVER",
         help="The server's address.  [default: the system on the state folder]",
         show_default=False,
@@ -44,6 +44,8 @@ Url = Annotated[
 
 class LoginRefusedError(ArtdagError):
     """The sign-in was refused or not confirmed in time. Begin again with ``artdag login``."""
+
+    exit_code = SIGN_IN
 
 
 def login(
@@ -68,7 +70,7 @@ def login(
         console.print(f"signed in at {server} as {who['handle']}", highlight=False, markup=False, soft_wrap=True)
 
 
-def logout(url: Url = "", state: State = None) -> None:
+def logout(url: Url = "", state: State = None, json_output: Json = False) -> None:
     """Sign out at a server: the token counts no more, and is not kept any longer."""
     folder = state_folder(state)
     server = _server(url, folder)
@@ -78,7 +80,10 @@ def logout(url: Url = "", state: State = None) -> None:
             _answer(http, "POST", "/logout", headers={"Authorization": f"Bearer {token}"})
     finally:
         logins.forget(folder, server)
-    console.print(f"signed out at {server}", highlight=False, markup=False, soft_wrap=True)
+    if json_output:
+        print(json.dumps({"server": server, "signed_in": False}))
+    else:
+        console.print(f"signed out at {server}", highlight=False, markup=False, soft_wrap=True)
 
 
 def granted(
@@ -125,10 +130,10 @@ def _show(link: str, code: str, browser: bool, quiet: bool) -> None:
     """Tell where to confirm, and open a browser there if one can be seen."""
     if quiet:
         said = json.dumps({"verification_uri_complete": link, "user_code": code})
-        console.print(said, highlight=False, markup=False, soft_wrap=True)
+        errors.print(said, highlight=False, markup=False, soft_wrap=True)
     else:
         for line in ("confirm in a browser, on this machine or any other:", f"  {link}", f"  code: {code}"):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            errors.print(line, highlight=False, markup=False, soft_wrap=True)
     seen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or platform.system() == "Darwin"
     if browser and not quiet and seen and link.startswith(("http://", "https://")):
         webbrowser.open(link)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from artdag_cli.exits import SIGN_IN
 from artdag_common.errors import ArtdagError, ConfigurationError
 
 FOLDER = "logins"
@@ -13,6 +14,8 @@ FOLDER = "logins"
 
 class NotSignedInError(ArtdagError):
     """No token for this server is kept here. Sign in with ``artdag login URL``."""
+
+    exit_code = SIGN_IN
 
 
 def server_url(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from artdag_cli import backing
+from artdag_cli import backing, completion
 
 DEFAULT_PORT = 8100
 ROOT_STATE = Path("/var/lib/artdag")
@@ -44,6 +44,12 @@ Server = Annotated[
         show_default=False,
     ),
 ]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run.", autocompletion=completion.run_ids)]
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="Name or id of a recipe.", autocompletion=completion.recipe_names)
+]
+Mine = Annotated[bool, typer.Option("--mine", help="Only your own.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", help="At most so many.", min=1)]
 Watch = Annotated[bool, typer.Option("--watch", help="Follow it to its end; exit code 1: it failed.")]
 Priority = Annotated[
     str, typer.Option("--priority", help="interactive goes before batch.", metavar="interactive|batch")

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from artdag_cli.cache_import import bar
 from artdag_cli.client import Client
+from artdag_cli.exits import INTERRUPTED, NOT_SO
 from artdag_cli.live import RunView
+from artdag_cli.messages import console, errors
 from artdag_cli.options import (
     Deadline,
     Force,
@@ -27,10 +29,10 @@ from artdag_cli.options import (
     wishes,
 )
 
-console = Console(stderr=True)
-
-INTERRUPTED = 130
-"""What shells give for a command that was ended by Ctrl-C."""
+Saved = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Follow it, and save what it gave.", dir_okay=False, show_default=False),
+]
 
 
 def render(
@@ -62,8 +64,11 @@ def render(
             print(json.dumps({"run_id": run_id}) if json_output else run_id)
 
 
-def watch(client: Client, run_id: str, title: str, json_output: bool) -> None:
+def watch(client: Client, run_id: str, title: str, json_output: bool, output: Path | None = None) -> None:
     """Follow a run to its end and print what it gave, or why it gave nothing.
+
+    Args:
+        output: where to save what it gave; what is there is written over.
 
     Raises:
         typer.Exit: 1, it gave nothing; 130, whoever watched it did not want to wait: the run goes on.
@@ -75,13 +80,17 @@ def watch(client: Client, run_id: str, title: str, json_output: bool) -> None:
         say(f"run {run_id} goes on; artdag cancel {run_id} stops it")
         raise typer.Exit(INTERRUPTED) from None
     result = client.run(run_id)
+    completed = result["status"] == "completed"
+    if completed and output is not None:
+        with bar("save", 0, console, json_output) as told:
+            result["file"] = str(client.download(result["output_cid"], output, lambda done, total: told(done)))
     if json_output:
         print(json.dumps(result, indent=2))
-    elif result["status"] == "completed":
-        print(f"{result['output_cid']}  {client.url}/cache/{result['output_cid']}/raw")
-    if result["status"] != "completed":
+    elif completed:
+        print(result.get("file") or f"{result['output_cid']}  {client.url}/cache/{result['output_cid']}/raw")
+    if not completed:
         tell_failure(client, result)
-        raise typer.Exit(1)
+        raise typer.Exit(NOT_SO)
 
 
 def tell_failure(client: Client, run: dict[str, Any]) -> None:
@@ -89,7 +98,7 @@ def tell_failure(client: Client, run: dict[str, Any]) -> None:
     error = run["error"]
     where = f"step {error['step']}, {error['node']} ({error['type']}): " if error["step"] is not None else ""
     why = f"{where}{error['reason'] or 'no reason was given'} [{error['code']}]"
-    console.print(Text.assemble((f"the run {run['status']}: ", "red"), why), highlight=False, soft_wrap=True)
+    errors.print(Text.assemble((f"the run {run['status']}: ", "red"), why), highlight=False, soft_wrap=True)
     for attempt in error["attempts"][:-1]:
         say(f"attempt {attempt['attempt']}: {attempt['reason']} [{attempt['code']}]")
     say(error["advice"])
@@ -102,4 +111,4 @@ def tell_failure(client: Client, run: dict[str, Any]) -> None:
 
 def say(text: str) -> None:
     """Print a line for people."""
-    console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
+    errors.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)

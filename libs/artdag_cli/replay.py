@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from artdag_cli.options import Json, State, state_folder
+from artdag_cli.options import Json, RunId, State, state_folder
 from artdag_cli.system import running, system
 from artdag_common.application import decode
 from artdag_common.domain.aggregate import Aggregate
@@ -82,7 +82,7 @@ class Replayed:
 
 
 def replay(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")],
+    run_id: RunId,
     at: Annotated[int | None, typer.Option("--at", help="Only up to this position of the log.", min=1)] = None,
     state: State = None,
     json_output: Json = False,

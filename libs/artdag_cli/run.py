@@ -1,4 +1,4 @@
-"""``artdag run``: a run as one file."""
+"""``artdag run``: start a run, look at it, publish, delete it; and a run as one file."""
 
 from __future__ import annotations
 
@@ -9,19 +9,54 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
-from rich.console import Console
+from typer.core import TyperGroup
 
+from artdag_cli import completion
 from artdag_cli.cache_import import bar, unfolded
 from artdag_cli.client import Client, RequestFailedError
-from artdag_cli.options import Json, Server, State, state_folder
+from artdag_cli.exits import NO_FILE
+from artdag_cli.messages import console
+from artdag_cli.options import (
+    Deadline,
+    Force,
+    ForceAll,
+    Json,
+    Priority,
+    RunId,
+    Server,
+    State,
+    StepTimeout,
+    Timeout,
+    WaitTimeout,
+    state_folder,
+    wishes,
+)
+from artdag_cli.printing import columns, show, when
+from artdag_cli.render import Saved, watch
 from artdag_cli.run_file import RunFile, verify
+from artdag_cli.steer import read_inputs, read_parameters
 from artdag_common.errors import ArtdagError
 from artdag_common.ipld.car import CarFile
 from artdag_common.ipld.folders import Entry
 from artdag_common.run_archive import EVENTS, MANIFEST, content_path
 
-app = typer.Typer(no_args_is_help=True, help="A run with all its content and events, as one CAR file.")
-console = Console(stderr=True)
+
+class StartingGroup(TyperGroup):
+    """A group where ``run dog cat.mp4`` is ``run start dog cat.mp4``: what is no command of it is what to render."""
+
+    def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
+        """See the base class."""
+        if arguments and arguments[0] not in {*self.commands, *context.help_option_names}:
+            arguments = ["start", *arguments]
+        return super().parse_args(context, arguments)
+
+
+app = typer.Typer(
+    cls=StartingGroup,
+    no_args_is_help=True,
+    help="Start a run; look at it, publish, delete, export, verify and import runs.\n\n"
+    "`artdag run dog cat.mp4` is `artdag run start dog cat.mp4`.",
+)
 
 NOT_FOUND = 404
 
@@ -31,10 +66,167 @@ File = Annotated[Path, typer.Argument(metavar="FILE.car", help="The file.", exis
 class FileExistsAlreadyError(ArtdagError):
     """A file is in the way; it is never written over. Name another, or remove it."""
 
+    exit_code = NO_FILE
 
-@app.callback()
-def _run() -> None:
-    """A run with all its content and events, as one CAR file."""
+
+@app.command()
+def start(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="Name or id of a recipe, a .yaml file, or name of an effect.", autocompletion=completion.recipe_names
+        ),
+    ],
+    inputs: Annotated[
+        list[str] | None, typer.Argument(help="In order: files, which are uploaded, names, or CIDs.")
+    ] = None,
+    by_name: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=WHAT", help="An input by its name: a file, a name, a CID."),
+    ] = None,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NODE.KEY=VALUE", help="Another parameter, as JSON or text. May be repeated."),
+    ] = None,
+    output_name: Annotated[str, typer.Option("--name", help="Name of the output.")] = "",
+    watched: Annotated[
+        bool, typer.Option("--watch", "-w", help="Follow it to its end; exit code 1: it failed.")
+    ] = False,
+    output: Saved = None,
+    plan_only: Annotated[bool, typer.Option("--plan", help="Only plan it; `artdag run execute RUN` goes on.")] = False,
+    priority: Priority = "",
+    force: Force = None,
+    force_all: ForceAll = False,
+    deadline: Deadline = "",
+    timeout: Timeout = None,
+    wait_timeout: WaitTimeout = None,
+    step_timeout: StepTimeout = None,
+    state: State = None,
+    server: Server = "",
+    json_output: Json = False,
+) -> None:
+    """Start a run: render inputs through a recipe or an effect.
+
+    Examples: artdag run dog cat.mp4 -o dog.mp4 ; artdag run beat-sync --input video=cat.mp4 --input audio=drums.wav -w
+    """
+    if inputs and by_name:
+        raise typer.BadParameter("give all inputs in order, or all by --input NAME=WHAT")
+    asked = wishes(priority, deadline, timeout, wait_timeout, step_timeout, force, force_all)
+    if name := output_name or (f"{Path(recipe).stem}-{Path(inputs[0]).stem}" if inputs else ""):
+        asked["output_name"] = name
+    if parameters:
+        asked["parameters"] = read_parameters(parameters)
+    text = Path(recipe).read_text() if recipe.endswith((".yaml", ".yml")) else recipe
+    with Client.of(state_folder(state), server) as client:
+        bound: Any = [client.upload(Path(item)) if Path(item).is_file() else item for item in inputs or []]
+        if by_name:
+            bound = read_inputs(client, by_name)
+        body = {"recipe": text, "inputs": bound, **asked}
+        if plan_only:
+            _show_plan(client.ask("POST", "/api/plan", json=body), json_output)
+            return
+        begun = client.ask("POST", "/runs", json=body)
+        if watched or output:
+            watch(
+                client, begun["run_id"], " ".join([Path(recipe).stem, *(inputs or by_name or [])]), json_output, output
+            )
+        else:
+            show(begun, json_output, [begun["run_id"]])
+
+
+@app.command()
+def execute(run_id: RunId, state: State = None, server: Server = "", json_output: Json = False) -> None:
+    """Go on with a run that was only planned."""
+    with Client.of(state_folder(state), server) as client:
+        run = client.runs.execute(run_id)
+    show(run, json_output, [f"{run['run_id']}  {run['status']}"])
+
+
+@app.command("show")
+def show_run(run_id: RunId, state: State = None, server: Server = "", json_output: Json = False) -> None:
+    """Show how a run stands: its inputs, its output, what is being computed, what failed and why."""
+    with Client.of(state_folder(state), server) as client:
+        run = client.runs.get(run_id)
+        url = client.url
+    progress = run["progress"]
+    lines = [
+        f"{run['recipe']}  {run['status']}  {progress['done']}/{progress['total']} steps",
+        f"begun {when(run['created_at'])}, {run['duration_ms'] / 1000:.1f} s, {run['priority']}, by {run['owner']}",
+        *(f"input {each['name']}: {', '.join(each['cids'])}" for each in run["inputs"]),
+    ]
+    if run["output_cid"]:
+        lines.append(f"output: {run['output_cid']}  {run['output_name']}")
+    if run["provenance_cid"]:
+        lines.append(f"provenance: {run['provenance_cid']}")
+    lines += [f"runs: {each['label']}" for each in run["steps"]["running"]]
+    lines += [f"waits: {each['label']}: {each['reason']}" for each in run["steps"]["waiting"]]
+    lines += [f"failed: {each['label']}: {each['reason']}" for each in run["steps"]["failed"]]
+    if error := run["error"]:
+        lines += [f"{error['reason']} [{error['code']}]", error["advice"]]
+    if run["published"]:
+        lines.append(f"published as {run['published']['name']}")
+    show(run, json_output, [*lines, f"{url}/run/{run['run_id']}"])
+
+
+@app.command()
+def plan(run_id: RunId, state: State = None, server: Server = "", json_output: Json = False) -> None:
+    """Show a run's plan: its steps, level by level, with their cache ids and how they stand."""
+    with Client.of(state_folder(state), server) as client:
+        _show_plan(client.runs.get_plan(run_id), json_output)
+
+
+def _show_plan(found: Any, json_output: bool) -> None:
+    rows = [
+        [step["index"], step["level"], step["status"], step["cache_id"][:16], step["label"]]
+        for step in found.get("steps", ())
+    ]
+    show(found, json_output, [f"{found['run_id']}  {found['status']}", *columns(rows)])
+
+
+@app.command()
+def artifacts(run_id: RunId, state: State = None, server: Server = "", json_output: Json = False) -> None:
+    """List what the steps of a run gave, the output among it."""
+    with Client.of(state_folder(state), server) as client:
+        found = client.runs.artifacts(run_id)
+    rows = [[step["output_cid"], step["label"]] for step in found]
+    show({"artifacts": list(found)}, json_output, columns(rows))
+
+
+@app.command()
+def provenance(run_id: RunId, state: State = None, server: Server = "", json_output: Json = False) -> None:
+    """Show the record of how a run's output came to be, checked against its CID; with --json, all of it."""
+    with Client.of(state_folder(state), server) as client:
+        record = client.runs.provenance(run_id)
+    lines = [
+        f"output: {record['output']['cid']}",
+        f"recipe: {record['recipe_cid']}",
+        f"plan: {record['plan_cid']}",
+        *(f"input {each['name']}: {each['cid']}" for each in record["inputs"]),
+    ]
+    show(record, json_output, lines)
+
+
+@app.command()
+def publish(
+    run_id: RunId,
+    name: Annotated[str | None, typer.Option("--name", help="Under what name.  [default: the output's]")] = None,
+    description: Annotated[str | None, typer.Option("--description", help="Described so.")] = None,
+    state: State = None,
+    server: Server = "",
+    json_output: Json = False,
+) -> None:
+    """Make what a run gave public in your name, with its provenance."""
+    with Client.of(state_folder(state), server) as client:
+        found = client.runs.publish(run_id, name, description)
+    show(found, json_output, [f"{found['cid']} is public as {found['published']['name']}"])
+
+
+@app.command()
+def delete(run_id: RunId, state: State = None, server: Server = "", json_output: Json = False) -> None:
+    """Take a run that is over off every list."""
+    with Client.of(state_folder(state), server) as client:
+        gone = client.runs.delete(run_id)
+    show(gone, json_output, [f"{gone['run_id']} deleted"])
 
 
 @app.command("export")

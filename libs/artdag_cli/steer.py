@@ -8,15 +8,16 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
-from rich.console import Console
 
 from artdag_cli.client import Client
+from artdag_cli.messages import console
 from artdag_cli.options import (
     Deadline,
     Force,
     ForceAll,
     Json,
     Priority,
+    RunId,
     Server,
     State,
     StepTimeout,
@@ -28,13 +29,9 @@ from artdag_cli.options import (
 )
 from artdag_cli.render import watch
 
-console = Console(stderr=True)
-
-Run = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run.")]
-
 
 def cancel(
-    run_id: Run,
+    run_id: RunId,
     step: Annotated[int | None, typer.Option("--step", help="Only this step, by its index in the plan.", min=0)] = None,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the run's history.")] = "",
     state: State = None,
@@ -46,18 +43,18 @@ def cancel(
     _show(_post(run_id, what, {"reason": reason}, state, server), json_output)
 
 
-def pause(run_id: Run, state: State = None, server: Server = "", json_output: Json = False) -> None:
+def pause(run_id: RunId, state: State = None, server: Server = "", json_output: Json = False) -> None:
     """Start no further step of a run; what executors have goes on."""
     _show(_post(run_id, "pause", None, state, server), json_output)
 
 
-def resume(run_id: Run, state: State = None, server: Server = "", json_output: Json = False) -> None:
+def resume(run_id: RunId, state: State = None, server: Server = "", json_output: Json = False) -> None:
     """Go on with a paused run."""
     _show(_post(run_id, "resume", None, state, server), json_output)
 
 
 def retry(
-    run_id: Run,
+    run_id: RunId,
     watched: Watch = False,
     priority: Priority = "",
     deadline: Deadline = "",
@@ -74,7 +71,7 @@ def retry(
 
 
 def rerun(
-    run_id: Run,
+    run_id: RunId,
     inputs: Annotated[
         list[str] | None,
         typer.Option("--input", metavar="NAME=WHAT", help="Another input: a name, a CID, or a file. May be repeated."),
@@ -104,7 +101,7 @@ def rerun(
         body["parameters"] = read_parameters(parameters)
     if inputs:
         with Client.of(state_folder(state), server) as client:
-            body["inputs"] = _inputs(client, inputs)
+            body["inputs"] = read_inputs(client, inputs)
     _begin(run_id, "rerun", body, watched, state, server, json_output)
 
 
@@ -131,7 +128,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _inputs(client: Client, items: list[str]) -> dict[str, Any]:
+def read_inputs(client: Client, items: list[str]) -> dict[str, Any]:
     """Return inputs by name; one that is named more than once is a list."""
     given: dict[str, list[str]] = {}
     for item in items:

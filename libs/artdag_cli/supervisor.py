@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from artdag_common.tasks import end
+
 RESTART_DELAYS = (0.0, 0.2, 0.5, 1.0)
 STEADY_SECONDS = 10.0
 GRACE_SECONDS = 10.0
@@ -65,6 +67,20 @@ class Supervisor:
         await asyncio.gather(*(c.guard for c in self.children.values() if c.guard), return_exceptions=True)
         for turn in range(3):
             await asyncio.gather(*(self._end(child) for child in self.children.values() if _turn(child) == turn))
+
+    async def remove(self, name: str, stop_signal: int = 0) -> Child:
+        """Stop a process and keep it stopped; return it, as :meth:`start` takes it.
+
+        Args:
+            stop_signal: 0: the process's own.
+        """
+        child = self.children.pop(name)
+        await end(child.guard)
+        usual, child.stop_signal = child.stop_signal, stop_signal or child.stop_signal
+        await self._end(child)
+        child.stop_signal = usual
+        self._changed()
+        return child
 
     async def _launch(self, child: Child) -> None:
         log: IO[bytes] | None = None

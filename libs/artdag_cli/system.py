@@ -23,9 +23,16 @@ import httpx
 
 from artdag_cli import backing
 from artdag_cli.accounts import accounts, shared, withheld
+from artdag_cli.configuration import problems
+from artdag_cli.state import owner_token as owner_token
+from artdag_cli.state import prepare as prepare
+from artdag_cli.state import running as running
 from artdag_cli.supervisor import Child, Supervisor
 from artdag_common.blobs.endpoints import HOSTS_SETTING, parse_endpoint
-from artdag_common.errors import ArtdagError, BackingServerError, ConfigurationError
+from artdag_common.config import SECRETS
+from artdag_common.config_rules import refuse
+from artdag_common.environment import take_in
+from artdag_common.errors import ArtdagError, BackingServerError
 from artdag_common.tasks import end
 
 Server = Callable[[Path], tuple[str, backing.Launch]]
@@ -43,6 +50,9 @@ EXTRAS: dict[str, tuple[str, Server]] = {
 }
 STORES = ("s3", "ipfs")
 READY_SECONDS = 60.0
+PROBE_PORTS = range(10_000, 30_000)
+"""Those that no connection of somebody else's is given meanwhile, as it would be a port above (ip_local_port_range)."""
+
 SOCKET_PATH_BYTES = 107
 SOCKET_NAME_BYTES = len("/pymp-12345678/listener-12345678")
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,45 +64,6 @@ class AlreadyUpError(ArtdagError):
 
 class PortInUseError(ArtdagError):
     """Another program listens on the gateway's port. Stop it, or give another ``--port``."""
-
-
-def prepare(state: Path) -> None:
-    """Make the state folder, for its owner only; others may pass through it where Postgres has to run as one of them.
-
-    Raises:
-        ConfigurationError: it cannot be made or written.
-    """
-    closed = backing.ordinary_identity() != backing.NOBODY
-    try:
-        state.mkdir(parents=True, exist_ok=True, mode=0o700 if closed else 0o711)
-    except OSError as error:
-        raise ConfigurationError(f"the state folder {state} cannot be made: {error.strerror}; give another") from error
-    if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
-        raise ConfigurationError(f"the state folder {state} cannot be written by this user; give another --state")
-
-
-def owner_token(state: Path) -> str:
-    """Return the local owner's token, made at the first time and readable by the owner only."""
-    return backing.kept(state / "token", lambda: secrets.token_urlsafe(32))
-
-
-def running(state: Path) -> dict[str, Any] | None:
-    """Return what ``up`` wrote about the system on this state folder, or None if none runs."""
-    try:
-        with (state / "up.lock").open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return None
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except BlockingIOError:
-        pass
-    except PermissionError as error:
-        raise ConfigurationError(f"the state folder {state} is another user's") from error
-    try:
-        facts: dict[str, Any] = json.loads((state / "up.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return facts
 
 
 @dataclass(slots=True)
@@ -107,6 +78,7 @@ class System:
     port: int
     adopted: list[str] = field(default_factory=list)
     accounts: dict[str, dict[str, str]] = field(default_factory=dict)
+    probes: dict[str, int] = field(default_factory=dict)
 
     def environment_of(self, service: str) -> dict[str, str]:
         """Return the settings of a service: those of all, without secrets of others, and with its own accounts.
@@ -123,6 +95,7 @@ class System:
             "local_url": f"http://127.0.0.1:{self.port}",
             "adopted": self.adopted,
             "one_account": shared(self.accounts),
+            "probes": self.probes,
             "environment": self.environment,
             "processes": {c.name: {"pid": c.pid, "restarts": c.restarts} for c in self.supervisor.children.values()},
         }
@@ -142,6 +115,7 @@ async def system(
     services: bool = True,
     extras: Collection[str] = (),
     stopping: asyncio.Event | None = None,
+    probes: bool = False,
 ) -> AsyncIterator[System]:
     """Run the whole system until the block is left.
 
@@ -151,6 +125,7 @@ async def system(
         services: False: backing servers only.
         extras: names of :data:`EXTRAS` to start besides.
         stopping: once set, starting is given up and the block entered with what there is.
+        probes: services answer probes on free ports, if ``ARTDAG_PROBE_PORT`` does not name the first one's.
 
     Raises:
         AlreadyUpError: a system runs on this state folder.
@@ -173,7 +148,7 @@ async def system(
         url = f"http://localhost:{port}"
         token = owner_token(state)
         supervisor = Supervisor()
-        it = System(state, url, token, {}, supervisor, port)
+        it = System(state, url, token, {}, supervisor, port, probes=_probe_ports(probes))
         supervisor.on_change(it.write_facts)
         try:
             await _unless(stopping or asyncio.Event(), _start(it, host, extras, services, logs_to_files))
@@ -196,10 +171,23 @@ async def _unless(stopping: asyncio.Event, start: Coroutine[Any, Any, None]) -> 
 
 
 async def _start(it: System, host: str, extras: Collection[str], services: bool, logs_to_files: bool) -> None:
+    refuse(take_in(os.environ, SECRETS))
+    given = _given(it, host)
+    if services:
+        refuse(problems({**os.environ, **given}, SERVICES))
     it.environment = await _start_backing(it, extras)
     started = [variable for variable in BACKING if variable not in it.adopted]
     it.accounts = await accounts(it.state, it.environment, started)
-    it.environment |= {
+    it.environment |= given
+    if (registry := it.environment.get("L2_SERVER")) and not os.environ.get("L2_DOMAIN"):
+        it.environment["L2_DOMAIN"] = urlsplit(registry).netloc
+    if services:
+        await _start_services(it, logs_to_files)
+
+
+def _given(it: System, host: str) -> dict[str, str]:
+    """Return what all services get besides the addresses of servers."""
+    return {
         "HOST": host,
         "PORT": str(it.port),
         "L1_PUBLIC_URL": _public_url(it),
@@ -209,12 +197,8 @@ async def _start(it: System, host: str, extras: Collection[str], services: bool,
         "ARTDAG_ACTOR_KEY": os.environ.get("ARTDAG_ACTOR_KEY") or str(_actor_key(it.state)),
         "ARTDAG_OWNER_TOKEN_HASH": hashlib.sha256(it.token.encode()).hexdigest(),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "libs")]),
-        **_temporary_files(it.state),
+        **temporary_files(it.state),
     }
-    if (registry := it.environment.get("L2_SERVER")) and not os.environ.get("L2_DOMAIN"):
-        it.environment["L2_DOMAIN"] = urlsplit(registry).netloc
-    if services:
-        await _start_services(it, logs_to_files)
 
 
 def _actor_key(state: Path) -> Path:
@@ -230,7 +214,7 @@ def _public_url(it: System) -> str:
     return os.environ.get("L1_PUBLIC_URL", it.url)
 
 
-def _temporary_files(state: Path) -> dict[str, str]:
+def temporary_files(state: Path) -> dict[str, str]:
     """Return the setting that has services keep their temporary files, among them sockets, in the state folder.
 
     What killed processes left there goes first. A path that is too long for the name of a socket stays unused.
@@ -283,11 +267,23 @@ def _host_and_port(address: str) -> str:
     return urlsplit(address).netloc.rpartition("@")[2]
 
 
+def _probe_ports(any_free: bool) -> dict[str, int]:
+    """Return the port on which each service answers probes: one after the other, from the one that is set on."""
+    given = os.environ.get("ARTDAG_PROBE_PORT", "")
+    first = int(given) if given.isdecimal() else 0  # what is no number is refused with all other settings
+    while any_free and not first:
+        tried = PROBE_PORTS.start + secrets.randbelow(len(PROBE_PORTS))
+        first = tried if all(backing.is_free("127.0.0.1", tried + each) for each in range(len(SERVICES))) else 0
+    return {name: first + place for place, name in enumerate(SERVICES)} if first else {}
+
+
 async def _start_services(it: System, logs_to_files: bool) -> None:
     for name in SERVICES:
         command = (*backing.guarded(), sys.executable, "-m", f"services.{name}")
         log = it.state / "logs" / f"{name}.log" if logs_to_files else None
-        await it.supervisor.start(Child(name, command, log, environment=it.environment_of(name)))
+        # Not in what environment_of gives: whoever starts another one beside it would ask for the same port.
+        own = {"ARTDAG_PROBE_PORT": str(it.probes.get(name, 0))}
+        await it.supervisor.start(Child(name, command, log, environment={**it.environment_of(name), **own}))
     await wait_until_ready(it)
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Annotated
 
 import typer
-from rich.console import Console
 
+from artdag_cli.messages import console
 from artdag_cli.options import State, state_folder
 from artdag_cli.system import ROOT
 
@@ -32,8 +32,6 @@ BESIDE = ("architecture", "golden", "peers", "unit", "browser")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NO_BROWSER = "the browser tests need Chromium, which is not here: apt install chromium (as root), then run this again"
-
-console = Console(stderr=True)
 
 
 def browser() -> str | None:

@@ -1,4 +1,4 @@
-"""``artdag up``, ``down``, ``status``, ``token``: the system on this machine."""
+"""``artdag up``, ``down``, ``status``: the system on this machine."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from rich.console import Console
 from rich.table import Table
 
 from artdag_cli.backing import l2_people
+from artdag_cli.messages import console
 from artdag_cli.options import DEFAULT_PORT, Json, Port, State, state_folder
-from artdag_cli.system import EXTRAS, SERVICES, System, owner_token, prepare, running, system
+from artdag_cli.system import EXTRAS, SERVICES, System, running, system
 from artdag_common.errors import ConfigurationError
 
 STOP_SECONDS = 60
 NAMES = {"s3": "S3", "ipfs": "IPFS", "l2": "L2"}
 
-console = Console(stderr=True)
 Host = Annotated[
     str, typer.Option("--host", envvar="HOST", help="Address to listen on; loopback unless told otherwise.")
 ]
@@ -42,15 +42,22 @@ With = Annotated[
 ]
 
 
-def up(state: State = None, port: Port = DEFAULT_PORT, host: Host = "127.0.0.1", with_: With = "") -> None:
+def up(
+    state: State = None,
+    port: Port = DEFAULT_PORT,
+    host: Host = "127.0.0.1",
+    with_: With = "",
+    json_output: Json = False,
+) -> None:
     """Run the whole system until Ctrl-C.
 
     Starts NATS, Postgres and Redis (those whose NATS_URL, DATABASE_URL or REDIS_URL is set are used instead) and the
     five services, and starts again whatever dies. With s3, all content goes to a bucket too (ARTDAG_S3_URL names one
     of your own instead); with ipfs, content is read from an IPFS node (IPFS_API). With l2, the server is for several
-    people, who have accounts at a small registry (L2_SERVER) and publish to it.
+    people, who have accounts at a small registry (L2_SERVER) and publish to it. With --json, one object is printed once
+    the system is up.
     """
-    asyncio.run(_up(state_folder(state), port, host, extras(with_)))
+    asyncio.run(_up(state_folder(state), port, host, extras(with_), json_output))
 
 
 def extras(text: str) -> list[str]:
@@ -68,7 +75,7 @@ def extras(text: str) -> list[str]:
     return names
 
 
-async def _up(state: Path, port: int, host: str, besides: list[str]) -> None:
+async def _up(state: Path, port: int, host: str, besides: list[str], json_output: bool) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
@@ -78,7 +85,10 @@ async def _up(state: Path, port: int, host: str, besides: list[str]) -> None:
         with console.status(f"starting {servers} and the five services"):
             it = await stack.enter_async_context(system(state, port, host, extras=besides, stopping=stopping))
         if not stopping.is_set():
-            _greet(it)
+            if json_output:
+                print(json.dumps({"url": it.url, "state": str(it.state), "adopted": sorted(it.adopted)}), flush=True)
+            else:
+                _greet(it)
         await stopping.wait()
         console.print("stopping")
 
@@ -103,18 +113,25 @@ def _greet_people(it: System) -> None:
     console.print("            press Attach, render and publish something: it is listed there", highlight=False)
 
 
-def down(state: State = None) -> None:
+def down(state: State = None, json_output: Json = False) -> None:
     """Stop the system that runs on a state folder."""
     folder = state_folder(state)
     facts = running(folder)
     if facts is None:
-        console.print(f"no system runs on {folder}")
+        _say_stopped(json_output, folder, False, f"no system runs on {folder}")
         return
     if not facts:
         raise ConfigurationError(f"the system on {folder} is just starting or stopping; try again")
     with console.status("stopping"), contextlib.suppress(ProcessLookupError):  # it may end by itself
         _stop(facts["pid"], folder)
-    console.print(f"the system on {folder} is stopped")
+    _say_stopped(json_output, folder, True, f"the system on {folder} is stopped")
+
+
+def _say_stopped(json_output: bool, folder: Path, stopped: bool, sentence: str) -> None:
+    if json_output:
+        print(json.dumps({"stopped": stopped, "state": str(folder)}))
+    else:
+        console.print(sentence)
 
 
 def _stop(pid: int, folder: Path) -> None:
@@ -163,10 +180,3 @@ def status(state: State = None, json_output: Json = False) -> None:
             table.add_row(f"{variable} (adopted{one})", "–", "–")
         Console().print(table)
     raise typer.Exit(0 if is_ready else 1)
-
-
-def token(state: State = None) -> None:
-    """Print the local owner's token, and nothing else."""
-    folder = state_folder(state)
-    prepare(folder)
-    print(owner_token(folder))

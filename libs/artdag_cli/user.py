@@ -7,15 +7,14 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 
-from artdag_cli.audit import plain
 from artdag_cli.client import Client
+from artdag_cli.messages import console
 from artdag_cli.options import Json, State, state_folder
+from artdag_cli.printing import plain
 
 app = typer.Typer(no_args_is_help=True, help="Who uses this system, and erasing a person. For the operator.")
-console = Console(stderr=True)
 
 SHOWN = 20
 PAGE = "200"

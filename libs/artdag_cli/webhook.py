@@ -9,14 +9,13 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import typer
-from rich.console import Console
 
-from artdag_cli.audit import plain
 from artdag_cli.client import Client
+from artdag_cli.messages import console
 from artdag_cli.options import Json, Server, State, state_folder
+from artdag_cli.printing import plain
 
 app = typer.Typer(no_args_is_help=True, help="Addresses that are told how your runs end.")
-console = Console(stderr=True)
 
 PAGE = 50
 
@@ -78,11 +77,14 @@ def ping(webhook: WebhookId, state: State = None, server: Server = "", json_outp
 
 
 @app.command()
-def remove(webhook: WebhookId, state: State = None, server: Server = "") -> None:
+def remove(webhook: WebhookId, state: State = None, server: Server = "", json_output: Json = False) -> None:
     """Forget a webhook and its secret."""
     with Client.of(state_folder(state), server) as client:
         gone = _done(client, "DELETE", _path(client, webhook))
-    console.print(f"webhook {gone['webhook_id']} is removed", highlight=False)
+    if json_output:
+        print(json.dumps(gone, indent=2))
+    else:
+        console.print(f"webhook {gone['webhook_id']} is removed", highlight=False)
 
 
 @app.command()
@@ -112,11 +114,15 @@ def retry(
     delivery: Annotated[str, typer.Argument(help="Id of a delivery, as `deliveries` lists it.")],
     state: State = None,
     server: Server = "",
+    json_output: Json = False,
 ) -> None:
     """Send a delivery again, under the same id."""
     with Client.of(state_folder(state), server) as client:
         again = _done(client, "POST", f"{_path(client, webhook)}/deliveries/{quote(delivery, safe='')}/retry")
-    console.print(f"delivery {again['delivery_id']} is {again['state']}", highlight=False)
+    if json_output:
+        print(json.dumps(again, indent=2))
+    else:
+        console.print(f"delivery {again['delivery_id']} is {again['state']}", highlight=False)
 
 
 def _done(client: Client, method: str, path: str, **more: Any) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar, cast
 from uuid import UUID, uuid5
 
+from artdag_common import tracing
 from artdag_common.codec import decode_event, encode_event
 from artdag_common.domain.aggregate import AGGREGATES, Aggregate, DomainEvent
 from artdag_common.errors import VersionConflictError
@@ -72,11 +74,19 @@ class Application:
             cause: id of the message handled.
             inbox: also note in the inbox of ``consumer`` that the message was handled, with its ``outcome``.
         """
-        return await self.store.append(_append(aggregate, cause, consumer, outcome, also, inbox))
+        append = _append(aggregate, cause, consumer, outcome, also, inbox)
+        with tracing.span("append", _told([append])) as span:
+            result = await self.store.append(append)
+            span.set(result=result)
+            return result
 
     async def append_all(self, decided: Sequence[tuple[Aggregate, str]]) -> list[AppendResult]:
         """Store what was decided on many aggregates, each for its own cause, one by one but in common commits."""
-        return await self.store.append_all([_append(aggregate, cause) for aggregate, cause in decided])
+        if not decided:
+            return []
+        appends = [_append(aggregate, cause) for aggregate, cause in decided]
+        with tracing.span("append", _told(appends)):
+            return await self.store.append_all(appends)
 
     async def save(self, aggregate: Aggregate, cause: str, also: Call | None = None) -> None:
         """Store what was decided.
@@ -109,6 +119,15 @@ def _append(
         outcome=outcome,
         also=also,
     )
+
+
+def _told(appends: Sequence[Append]) -> Mapping[str, tracing.Value]:
+    """Return what is said of an append where it is recorded: to how many streams, and the kinds of events."""
+    if not tracing.recording():
+        return tracing.NOTHING
+    types = Counter(event.type for append in appends for event in append.events)
+    told = ", ".join(f"{count} {name}" if count > 1 else name for name, count in types.items())
+    return {"streams": len(appends), "events": told}
 
 
 def aggregate_class(stream: str) -> type[Aggregate]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from artdag_common.domain.audit import Refusal
@@ -538,6 +538,7 @@ class ExecuteStep:
         inputs: CIDs in slot order.
         deliver: people get the output.
         forced: what was computed up to ``version`` does not count, even where it is there.
+        traceparent: of the run that asks for it; nothing that tells one step from another.
     """
 
     cache_id: str
@@ -548,6 +549,7 @@ class ExecuteStep:
     version: int = 0
     deliver: bool = False
     forced: bool = False
+    traceparent: str = field(default="", compare=False)
 
     @property
     def what(self) -> str:

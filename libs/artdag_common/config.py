@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from artdag_common import config_rules
 from artdag_common.addresses import LOOPBACK, Network
-from artdag_common.errors import ConfigurationError
+from artdag_common.environment import BY_FILE, Problem, misspelt, with_secrets
 
 SECRETS = (
     "ARTDAG_ACTOR_KEY",
@@ -24,7 +27,22 @@ SECRETS = (
     "NATS_URL",
     "REDIS_URL",
 )
-"""Settings that are secret, or may hold a password: no process that a service starts inherits them."""
+"""Settings that are secret, or may hold a password: no process that a service starts inherits them. Each may be given
+as ``NAME_FILE``, a path to a file with it, instead."""
+
+ELSEWHERE = ("ARTDAG_SERVER", "ARTDAG_STATE", "ARTDAG_TOKEN")
+"""Variables of the command line whose names begin like those of services. All are told in docs/configuration.md."""
+
+EMPTY = ("ARTDAG_METRICS_FROM", "IPFS_GATEWAY_URL")
+"""Settings to which an empty value means something; any other that is empty is as if it were not set."""
+
+SCHEMES = {
+    "NATS_URL": ("nats", "tls"),
+    "DATABASE_URL": ("postgresql", "postgres"),
+    "ARTDAG_RELAY_DATABASE_URL": ("postgresql", "postgres"),
+    "REDIS_URL": ("redis", "rediss", "unix"),
+    "L1_PUBLIC_URL": ("https", "http"),
+}
 
 
 WorkClass = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,31}$")]
@@ -39,7 +57,17 @@ class Settings(BaseModel):
 
     host: str = Field("127.0.0.1", alias="HOST", description="Address that the gateway listens on")
     port: int = Field(8000, alias="PORT", ge=0, le=65535, description="Port that the gateway listens on")
-    nats_url: str = Field("nats://127.0.0.1:4222", alias="NATS_URL", description="NATS server with JetStream")
+    nats_url: str = Field(
+        "nats://127.0.0.1:4222",
+        alias="NATS_URL",
+        description="NATS server with JetStream, or several of one cluster, with commas between them",
+    )
+    nats_replicas: int = Field(
+        1,
+        alias="ARTDAG_NATS_REPLICAS",
+        examples=["3"],
+        description="Servers of the NATS cluster that each stream is kept on: 1, 3 or 5; auth service only",
+    )
     database_url: str = Field(
         "postgresql://artdag:artdag@localhost:5432/artdag", alias="DATABASE_URL", description="Postgres database"
     )
@@ -70,6 +98,7 @@ class Settings(BaseModel):
         "",
         alias="L2_SERVER",
         pattern="^(https?://[^/?#@]+/?)?$",
+        examples=["https://l2.example.org"],
         description="ActivityPub registry that people sign in with and publish to; empty: a personal server",
     )
     l2_domain: str = Field("", alias="L2_DOMAIN", description="Domain in the handle of those who render")
@@ -80,7 +109,12 @@ class Settings(BaseModel):
         description="RSA key (PEM, or a path to one) that signs what goes to the registry; only for the cache service",
     )
     owner_token_hash: str = Field(
-        "", alias="ARTDAG_OWNER_TOKEN_HASH", description="SHA-256 of the local owner's token, hexadecimal"
+        "",
+        alias="ARTDAG_OWNER_TOKEN_HASH",
+        repr=False,
+        pattern="^([0-9a-f]{64})?$",
+        examples=["64 hexadecimal digits in lower case"],
+        description="SHA-256 of the local owner's token, hexadecimal",
     )
     slots: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
@@ -92,6 +126,7 @@ class Settings(BaseModel):
         "",
         alias="ARTDAG_WORK_CLASSES",
         pattern=r"^(|[a-z][a-z0-9-]{0,31}(:[1-9][0-9]{0,3})?(,[a-z][a-z0-9-]{0,31}(:[1-9][0-9]{0,3})?)*)$",
+        examples=["cpu:2,highmem:1"],
         description="Classes of steps that an executor runs, and how many of each at once: cpu:2,highmem:1;"
         " without a number as many as ARTDAG_SLOTS; empty: cpu",
     )
@@ -110,6 +145,7 @@ class Settings(BaseModel):
         "https://ipfs.io/ipfs",
         alias="IPFS_GATEWAY_URL",
         pattern="^(https?://[^/?#]+.*)?$",
+        examples=["https://ipfs.example.org/ipfs"],
         description="Public IPFS gateway that /ipfs/{cid} leads to; empty: this server itself",
     )
     secret_key: str = Field(
@@ -199,6 +235,7 @@ class Settings(BaseModel):
         "",
         alias="ARTDAG_CONTENT_URL",
         pattern="^(https?://[^/?#@]+)?$",
+        examples=["http://node-a:8200"],
         description="Address at which other nodes reach it; empty: made of the two above",
     )
     s3_url: str = Field(
@@ -218,12 +255,68 @@ class Settings(BaseModel):
     cache_limit: int = Field(
         0, alias="ARTDAG_CACHE_LIMIT", ge=0, description="Bytes that the local content may take; 0: no limit"
     )
+    cache_duties: str = Field(
+        "all",
+        alias="ARTDAG_CACHE_DUTIES",
+        pattern="^(all|node)$",
+        description="node: a cache service does only what concerns the content of its own node; the books, users'"
+        " storage, webhooks and the registry are done by others, which have all duties",
+    )
+    drain_seconds: float = Field(
+        0.0,
+        alias="ARTDAG_DRAIN_SECONDS",
+        ge=0,
+        description="Seconds for which a cache service that is told to stop goes on copying to S3 or the primary IPFS"
+        " node what only its own node has",
+    )
+    probe_host: str = Field(
+        "127.0.0.1", alias="ARTDAG_PROBE_HOST", description="Address on which the process answers probes"
+    )
+    probe_port: int = Field(
+        0,
+        alias="ARTDAG_PROBE_PORT",
+        ge=0,
+        le=65535,
+        description="Port for /health, /ready and /metrics of the process itself; 0: none, and nothing is counted",
+    )
     log_format: str = Field(
         "auto", alias="ARTDAG_LOG_FORMAT", pattern="^(auto|pretty|json)$", description="auto: pretty on a terminal"
     )
     log_level: str = Field(
         "info", alias="ARTDAG_LOG_LEVEL", pattern="^(debug|info|warning|error)$", description="Least level logged"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unset(cls, values: object) -> object:
+        """Leave out what is empty: whoever hands variables on without having them hands on nothing."""
+        if not isinstance(values, Mapping):
+            return values
+        return {name: value for name, value in values.items() if value != "" or name in EMPTY}
+
+    @field_validator("nats_url", "database_url", "relay_database_url", "redis_url", "public_url")
+    @classmethod
+    def _addressed(cls, value: str, info: ValidationInfo) -> str:
+        name = cls.model_fields[str(info.field_name)].alias or ""
+        scheme, separator, rest = value.partition("://")
+        if value and (separator or name != "NATS_URL") and (scheme.lower() not in SCHEMES[name] or not rest):
+            raise ValueError(
+                f"has to begin with {' or '.join(f'{each}://' for each in SCHEMES[name])}, and name a host"
+            )
+        try:
+            _ = "," in value or urlsplit(value).port  # with commas it names several servers
+        except ValueError:  # which would show a part of the value, perhaps of its password
+            raise ValueError(
+                "its port is no number from 0 to 65535; write / ? # @ in a password as %2F %3F %23 %40"
+            ) from None
+        return value
+
+    @field_validator("nats_replicas")
+    @classmethod
+    def _outvotable(cls, value: int) -> int:
+        if value not in (1, 3, 5):
+            raise ValueError("has to be 1, 3 or 5: of an even number no more may fail than of the one below")
+        return value
 
     @field_validator("cache_dir")
     @classmethod
@@ -308,14 +401,38 @@ class Settings(BaseModel):
         return bool(self.l2_server)
 
     @classmethod
-    def read(cls) -> Settings:
-        """Read the environment.
+    def read(cls, service: str = "") -> Settings:
+        """Read the environment, for a service or for what belongs to none.
 
         Raises:
             ConfigurationError: names every variable that is wrong.
         """
+        settings, problems = cls.examine(os.environ, service)
+        config_rules.refuse(problems)
+        return settings
+
+    @classmethod
+    def examine(cls, environment: Mapping[str, str], service: str = "") -> tuple[Settings, list[Problem]]:
+        """Return the settings of a service with all that is to be told of them; a value that cannot be is left out."""
+        given, problems = with_secrets(environment, SECRETS)
+        problems += misspelt(environment, known())
+        shown = config_rules.shown(given, SECRETS)
+        wrong: dict[str, dict[str, Problem]] = {}
         try:
-            return cls.model_validate(dict(os.environ))
+            settings = cls.model_validate(given)
         except ValidationError as error:
-            lines = [f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in error.errors()]
-            raise ConfigurationError("; ".join(lines)) from error
+            fields = {field.alias: field for field in cls.model_fields.values()}
+            for each in error.errors():
+                name = str(each["loc"][0])
+                problem = config_rules.explain(each, fields[name], shown.get(name))
+                wrong.setdefault(name, {})[str(problem)] = problem
+            settings = cls.model_validate({name: value for name, value in given.items() if name not in wrong})
+        problems += [problem for told in wrong.values() for problem in told.values()]
+        doubtful = {name.removesuffix(BY_FILE) for problem in problems for name in problem.names}
+        return settings, problems + config_rules.broken(settings, service, doubtful)
+
+
+def known() -> list[str]:
+    """Return the names of all variables that begin like ours, or that a service reads."""
+    aliases = [field.alias for field in Settings.model_fields.values() if field.alias]
+    return [*aliases, *(name + BY_FILE for name in SECRETS), *ELSEWHERE]

@@ -296,6 +296,10 @@ class TokenExpiredError(ArtdagError):
     """The token's time is over. Sign in again."""
 
 
+class TokenNotFoundError(ArtdagError):
+    """No token of yours has this id, or it counts no more. List yours with ``GET /auth/tokens``."""
+
+
 class GrantNotFoundError(ArtdagError):
     """No program waits with this code: mistyped, over after ten minutes, or used. Look at the program's screen."""
 
@@ -408,6 +412,11 @@ class LetterNotResendableError(ArtdagError):
 
 class ConfigurationError(ArtdagError):
     """An environment variable or option has a value that cannot work; the message names all of them."""
+
+
+class SchemaVersionError(ArtdagError):
+    """The database is of a newer version than the service, or of an older one that the service may not change. Upgrade
+    the service, or bring the database up to date; the message says which."""
 
 
 class BackingServerError(ArtdagError):

@@ -12,13 +12,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from artdag_common.addresses import LOOPBACK
 from artdag_common.connections import ConnectionLimits, GuardedHttp
 from artdag_common.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 GRACE_SECONDS = 5
 KEPT_DESCRIPTORS = 256

@@ -12,9 +12,11 @@ from artdag_common.eventstore import postgres
 from artdag_common.federation.l2 import L2
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.commands import CommandConsumer
+from artdag_common.messaging.presence import Announcement
 from artdag_common.messaging.relay import Relay
 from artdag_common.messaging.subjects import RELAY
 from artdag_common.people import People
+from artdag_common.probing import Parts, backing
 from artdag_common.process import Close, cleanup
 from services.auth.answering import Answering
 from services.auth.audit import Trail
@@ -27,20 +29,21 @@ from services.auth.revocation import Revocation
 from services.auth.verification import Verification
 
 
-async def relaying(settings: Settings, close: Callable[[Close], object]) -> None:
+async def relaying(settings: Settings, close: Callable[[Close], object]) -> Relay:
     """Be a candidate for the relay, under its accounts: they are given to this service, and to no other."""
-    bus = await Bus.connect(settings.nats_url, RELAY, settings.relay_nats_seed)
+    bus = await Bus.connect(settings.nats_url, RELAY, settings.relay_nats_seed, settings.nats_replicas)
     close(bus.close)
     relay = Relay(settings.relay_database_url or settings.database_url, bus)
     await relay.start()
     close(relay.stop)
+    return relay
 
 
 @asynccontextmanager
-async def auth(settings: Settings) -> AsyncIterator[None]:
+async def auth(settings: Settings) -> AsyncIterator[Parts]:
     """The auth service, from connected to closed. Also a candidate for the relay."""
     async with cleanup() as close:
-        await relaying(settings, close)
+        relay = await relaying(settings, close)
         bus = await Bus.connect(settings.nats_url, "auth", settings.nats_seed)
         close(bus.close)
         pool = await postgres.connect(settings.database_url, size=8)
@@ -70,5 +73,11 @@ async def auth(settings: Settings) -> AsyncIterator[None]:
         forgetting = Forgetting(pool)
         await forgetting.start()
         close(forgetting.stop)
+        here = Announcement(bus, "auth", duties=lambda: [RELAY] if relay.leading else [])
+        await here.start()
+        close(here.stop)
         await bus.answer_pings("auth")
-        yield
+        yield Parts(
+            ready={**backing(bus, pool), "commands": lambda: commands.pulling},
+            live={"commands": lambda: commands.turning, "relay": lambda: relay.turning},
+        )

@@ -16,6 +16,7 @@ from typing import Protocol
 import structlog
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from artdag_common import tracing
 from artdag_common.application import ATTEMPTS, Application, decode, rebuild
 from artdag_common.commands import Command, SettleActivity
 from artdag_common.domain.content import Object
@@ -94,7 +95,9 @@ class Deliverer(Sender[Sending]):
                 return
             body = await self._queue.keep(sending, encode(in_context(document)))
         try:
-            answer = await self._registry.deliver(body, self._identity.key, self._identity.documents.key_id)
+            with tracing.span("tell registry", {"attempt": sending.attempt + 1}, kind="client", above="") as span:
+                answer = await self._registry.deliver(body, self._identity.key, self._identity.documents.key_id)
+                span.set(taken=answer.taken)
         except L2UnavailableError as error:
             await self._again(sending, error)
             return

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from artdag_common.application import ATTEMPTS, Application, event_id
+from artdag_common.blobs.absence import absent
 from artdag_common.blobs.port import BlobStore
 from artdag_common.commands import Command, DescribeObject, ImportObject, PublishObject, UnpublishObject
 from artdag_common.domain.aggregate import DomainEvent
@@ -149,7 +150,7 @@ class Books:
         """Take uploaded bytes into the books, keep them for their owner, and give them the owner's name for them."""
         async with self.alone(command.cid):
             for _ in range(ATTEMPTS):
-                if not await self._blobs.present([command.cid]):
+                if await absent(self._blobs, [command.cid]):
                     raise ContentNotFoundError(f"no content {command.cid} is stored here", cid=command.cid)
                 content = await self._imported(command)
                 outcome = Outcome.of(cid=command.cid)
@@ -231,7 +232,7 @@ class Books:
         async with self.alone(command.cid):
             content = await self._wanted(command.cid)
             cids = [each for each in (command.cid, command.provenance_cid, command.recipe_cid) if each]
-            if missing := set(cids) - await self._blobs.present(cids):
+            if missing := await absent(self._blobs, cids):
                 cid = min(missing)
                 raise ContentNotFoundError(f"what is published has to be stored here, and {cid} is not", cid=cid)
             before = content.object_ids.get(command.owner, "")

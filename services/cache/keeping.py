@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable
 
 import asyncpg
 import structlog
 from nats.aio.msg import Msg
 
+from artdag_common import metrics
 from artdag_common.blobs.layered import LayeredBlobStore, Place
 from artdag_common.blobs.local import PRIVATE
+from artdag_common.cid import is_cid
 from artdag_common.errors import ArtdagError, CidMismatchError, ContentNotFoundError
 from artdag_common.eventstore.holds import Book, Holds
 from artdag_common.eventstore.postgres import LOST
@@ -28,6 +32,8 @@ from artdag_common.tasks import end
 SPAN = 5000
 """Positions of the log that are looked at in one query."""
 AT_ONCE = 4
+RECENT_SECONDS = 3600.0
+"""What was stored since then may have no place in the log yet."""
 LOOK_SECONDS = 5.0
 """What is told of new events may get lost."""
 DELAYS = (1.0, 5.0, 30.0, 60.0)
@@ -50,11 +56,11 @@ class Keeping:
         self._holds = Holds(pool)
         self._blobs = blobs
         self._place = place
-        self._name = place.name if place else "this node"
+        self.name = place.name if place else "this node"
         folder = blobs.folder / "kept"
         folder.mkdir(exist_ok=True, mode=PRIVATE)
         # A place that is set up later gets everything from the beginning on.
-        self._file = folder / hashlib.sha256(self._name.encode()).hexdigest()[:16]
+        self._file = folder / hashlib.sha256(self.name.encode()).hexdigest()[:16]
         self._grown = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -66,7 +72,7 @@ class Keeping:
 
         for kind in ("object", "effect"):
             await self._bus.nc.subscribe(subjects.event(f"{kind}-*", "*"), cb=grown)
-        self._task = asyncio.create_task(self._keep(), name=f"keep content: {self._name}")
+        self._task = asyncio.create_task(self._keep(), name=f"keep content: {self.name}")
 
     async def stop(self) -> None:
         """Stop; what was not done is done the next time."""
@@ -80,13 +86,33 @@ class Keeping:
                 while await self.go_on():
                     failures = 0
             except (ArtdagError, asyncpg.PostgresError, TimeoutError, *LOST) as error:
-                log.warning("content is kept later", place=self._name, reason=str(error) or type(error).__name__)
+                log.warning("content is kept later", place=self.name, reason=str(error) or type(error).__name__)
                 await asyncio.sleep(DELAYS[min(failures, len(DELAYS) - 1)])
                 failures += 1
                 continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._grown.wait()
+
+    async def finish(self) -> None:
+        """Stop, but first copy to the place what lies here and is not there, whether the log names it yet or not.
+
+        Raises:
+            ServiceUnavailableError: the place does not answer.
+            StorageRefusedError: it says no.
+        """
+        await end(self._task)
+        if self._place is None:
+            return
+        while await self.go_on():
+            pass
+        recent = await asyncio.to_thread(self._recent)
+        for start in range(0, len(recent), SPAN):
+            await self._copy(recent[start : start + SPAN], self._place)
+
+    def _recent(self) -> list[str]:
+        since = time.time_ns() - int(RECENT_SECONDS * 10**9)
+        return [cid for cid, _, stamp in self._blobs.local.files() if stamp > since and is_cid(cid)]
 
     async def go_on(self) -> bool:
         """Do what the next part of the log asks for; False: this was all of it.
@@ -126,7 +152,8 @@ class Keeping:
             with contextlib.suppress(ContentNotFoundError):  # given up in this very moment
                 async with self._blobs.held([cid]) as (path,):
                     where = await place.store.store(path, cid)
-                log.info("content was copied", place=self._name, cid=cid, where=where)
+                    metrics.CONTENT_STORED.of(place.kind).inc(path.stat().st_size)
+                log.info("content was copied", place=self.name, cid=cid, where=where)
 
         await _each(missing, copy)
         await _each(await self._gone(missing), place.store.remove)  # while it was on its way
@@ -158,6 +185,33 @@ class Keeping:
         partial = self._file.with_name(f"{self._file.name}.{secrets.token_hex(4)}")
         partial.write_text(str(position))
         partial.replace(self._file)
+
+
+async def drain(keepings: Iterable[Keeping], seconds: float) -> None:
+    """Finish what is to be copied, for some seconds at most; say so where that is not enough. 0: leave it.
+
+    This node may not come back, or not soon. What only it has would be missing then.
+    """
+    if not seconds:
+        return
+    try:
+        async with asyncio.timeout(seconds):
+            for keeping in keepings:
+                await _finished(keeping)
+    except TimeoutError:
+        log.warning("content that only this node has may be left", seconds=seconds)
+
+
+async def _finished(keeping: Keeping) -> None:
+    """Finish, however often it takes."""
+    for failures in itertools.count():
+        try:
+            await keeping.finish()
+        except (ArtdagError, asyncpg.PostgresError, TimeoutError, *LOST) as error:
+            log.warning("content is kept later", place=keeping.name, reason=str(error) or type(error).__name__)
+            await asyncio.sleep(DELAYS[min(failures, 1)])
+        else:
+            return
 
 
 async def _each(cids: Iterable[str], act: Callable[[str], Awaitable[object]]) -> None:

@@ -17,6 +17,7 @@ from typing import Protocol
 import asyncpg
 import structlog
 
+from artdag_common import metrics
 from artdag_common.application import Application
 from artdag_common.domain.aggregate import DomainEvent
 from artdag_common.domain.content import Object
@@ -275,6 +276,7 @@ class Replicator:
             place = await self._opening.of(storage)
             async with self._ticking(claimed, size_bytes):
                 location = await place.store(path, claimed.cid)
+            metrics.CONTENT_STORED.of("places").inc(size_bytes)
         except ServiceUnavailableError as error:
             await self._fail(claimed, error, again=True)
             failures = await self._queue.failures(storage.key) + 1

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
+from artdag_common import tracing
 from artdag_common.application import ATTEMPTS, Application
 from artdag_common.domain.aggregate import DomainEvent
 from artdag_common.domain.run import Run
@@ -79,9 +80,14 @@ class Teller(Sender[Telling]):
         if sending.over:
             await self._put_away(sending, sending.status, sending.last_error)
             return
-        reply = await self._caller.call(
-            sending.webhook_id, sending.url, sending.sealed, sending.notice_id, sending.body
-        )
+        told = {"attempt": sending.attempt + 1}
+        with tracing.span("tell webhook", told, kind="client", above=await self._trace_of(sending)) as span:
+            reply = await self._caller.call(
+                sending.webhook_id, sending.url, sending.sealed, sending.notice_id, sending.body
+            )
+            span.set(**{"http.response.status_code": reply.status})
+            if not reply.taken:
+                span.fail(str(reply.status) if reply.status else "no-answer")
         if reply.taken:
             await self._settle(sending, reply)
             await self._queue.drop(sending)
@@ -89,6 +95,14 @@ class Teller(Sender[Telling]):
             await self._give_up(sending, reply)
         else:
             await self._again(sending, reply)
+
+    async def _trace_of(self, sending: Telling) -> str:
+        """Return the trace of the run that is told of; empty: it has none, or nobody records it."""
+        if not tracing.recording() or (notice := await self._app.find(Notice, sending.notice_id)) is None:
+            return ""
+        first = (Run.stream(notice.run_id), 1)
+        requested = (await self._queue.events([first])).get(first)
+        return requested.traceparent if isinstance(requested, Run.Requested) else ""
 
     async def _again(self, sending: Telling, reply: Reply) -> None:
         log.info("a webhook does not take a notice", webhook=sending.webhook_id, reason=reply.reason)

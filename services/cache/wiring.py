@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -20,10 +20,13 @@ from artdag_common.eventstore.holds import Holds
 from artdag_common.federation.documents import Documents
 from artdag_common.federation.l2 import L2
 from artdag_common.federation.signatures import public_pem, read_key
+from artdag_common.measuring import Measured
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.commands import CommandConsumer
 from artdag_common.messaging.follower import Follower
+from artdag_common.messaging.presence import Announcement
 from artdag_common.people import People
+from artdag_common.probing import Check, Parts, backing
 from artdag_common.process import Close, cleanup
 from artdag_common.sealing import Sealer
 from artdag_common.serving import listen, serving
@@ -32,9 +35,10 @@ from services.cache.app import address, create_app
 from services.cache.deletion import Deletion
 from services.cache.delivery import Decisions, Deliverer, Identity
 from services.cache.delivery_queue import DeliveryQueue
+from services.cache.figures import Figures
 from services.cache.garbage import DAY, Garbage
 from services.cache.handlers import CONSUMER, FOLLOWED, Books
-from services.cache.keeping import Keeping
+from services.cache.keeping import Keeping, drain
 from services.cache.limit import Limit
 from services.cache.makers import makers
 from services.cache.neighbours import Neighbours
@@ -48,6 +52,8 @@ from services.cache.telling import Teller
 from services.cache.webhook_calls import Caller
 from services.cache.webhook_queue import WebhookQueue
 from services.cache.webhooks import Webhooks
+
+ALL = "all"
 
 
 def hosts(text: str, setting: str) -> Hosts:
@@ -80,7 +86,7 @@ async def neighbourhood(settings: Settings, bus: Bus, blobs: LayeredBlobStore) -
         return
     membership = Membership(settings.cluster_key)
     listener = listen(settings.content_host, settings.content_port, "ARTDAG_CONTENT_")
-    async with serving(create_app(blobs.local, membership), listener):
+    async with serving(Measured(create_app(blobs.local, membership)), listener):
         url = address(listener, settings.content_host, settings.content_url)
         neighbours = Neighbours(bus, blobs.local, node_id(blobs.folder), membership.cluster, url)
         await neighbours.start()
@@ -128,8 +134,8 @@ async def deliverer(
 
 async def webhooks(
     settings: Settings, app: Application, pool: asyncpg.Pool, bus: Bus, close: Callable[[Close], object]
-) -> Webhooks:
-    """What keeps webhooks, with what tells them running."""
+) -> tuple[Webhooks, Follower]:
+    """What keeps webhooks, with what tells them running; and what hears of what they are told."""
     queue = WebhookQueue(pool)
     caller = Caller(hosts(settings.webhook_hosts, webhook_calls.HOSTS_SETTING), Sealer(settings.secret_key))
 
@@ -145,11 +151,73 @@ async def webhooks(
     ended = Follower(bus, telling.FOLLOWER, telling.FOLLOWED, teller.note_ended)
     await ended.start()
     close(ended.stop)
-    return Webhooks(app, queue, caller, teller)
+    return Webhooks(app, queue, caller, teller), ended
+
+
+def watched(
+    servers: Mapping[str, Check], commands: CommandConsumer, followers: Sequence[Follower], figures: Figures
+) -> Parts:
+    """What probes look at, of a cache service with all duties."""
+    return Parts(
+        ready={
+            **servers,
+            "commands": lambda: commands.pulling,
+            "events": lambda: all(each.pulling for each in followers),
+        },
+        live={
+            "commands": lambda: commands.turning,
+            "events": lambda: all(each.turning for each in followers),
+        },
+        samples=(figures.show,),
+    )
+
+
+async def all_duties(
+    settings: Settings,
+    bus: Bus,
+    blobs: LayeredBlobStore,
+    store: postgres.PostgresEventStore,
+    pool: asyncpg.Pool,
+    garbage: Garbage,
+    close: Callable[[Close], object],
+) -> Parts:
+    """Do what is the whole system's: keep the books, and speak to users' storage, webhooks and the registry."""
+    app, holds = Application(store), Holds(pool)
+    people = People(pool, settings.l2_domain)
+    deliveries = await deliverer(settings, app, pool, blobs, people, close)
+
+    async def federated(owner: str) -> bool:
+        return deliveries is not None and bool(await people.actor(owner))
+
+    wake = deliveries.wake if deliveries else lambda: None
+    books = Books(app, blobs, holds, settings.quota_bytes, federated, wake)
+    deletion = Deletion(app, blobs, holds, books.alone)
+    old_logs = OldStepLogs(pool, settings.retention_days * DAY)
+    await old_logs.start()
+    close(old_logs.stop)
+    follower = Follower(bus, CONSUMER, FOLLOWED, books.note_arrivals)
+    await follower.start()
+    close(follower.stop)
+    queue, allowed = CopyQueue(pool), places(settings)
+    opening = Opening(allowed, queue, Sealer(settings.secret_key))
+    close(opening.close)
+    replicator = Replicator(app, queue, blobs, opening, bus.copy_tick)
+    await replicator.start()
+    close(replicator.stop)
+    owned = Follower(bus, replication.FOLLOWER, replication.FOLLOWED, replicator.note_owned)
+    await owned.start()
+    close(owned.stop)
+    providers = Providers(app, queue, allowed, opening, replicator.wake)
+    told, ended = await webhooks(settings, app, pool, bus, close)
+    handlers = [part.handlers() for part in (books, deletion, garbage, providers, Decisions(app), told)]
+    commands = CommandConsumer(bus, store, CONSUMER, {k: v for each in handlers for k, v in each.items()})
+    await commands.start()
+    close(commands.stop)
+    return watched(backing(bus, pool), commands, (follower, owned, ended), Figures(pool))
 
 
 @asynccontextmanager
-async def cache(settings: Settings) -> AsyncIterator[None]:
+async def cache(settings: Settings) -> AsyncIterator[Parts]:
     """The cache service, from connected to closed."""
     async with cleanup() as close:
         bus = await Bus.connect(settings.nats_url, "cache", settings.nats_seed)
@@ -159,43 +227,16 @@ async def cache(settings: Settings) -> AsyncIterator[None]:
         close(pool.close)
         store = postgres.PostgresEventStore(pool, bus.committed)
         close(store.close)
-        app = Application(store)
-        holds = Holds(pool)
-        people = People(pool, settings.l2_domain)
-        deliveries = await deliverer(settings, app, pool, blobs, people, close)
-
-        async def federated(owner: str) -> bool:
-            return deliveries is not None and bool(await people.actor(owner))
-
-        wake = deliveries.wake if deliveries else lambda: None
-        books = Books(app, blobs, holds, settings.quota_bytes, federated, wake)
-        deletion = Deletion(app, blobs, holds, books.alone)
-        garbage = Garbage(app, blobs.local, holds, settings.retention_days * DAY, blobs.local)
+        garbage = Garbage(Application(store), blobs.local, Holds(pool), settings.retention_days * DAY, blobs.local)
         await garbage.start()
         close(garbage.stop)
-        old_logs = OldStepLogs(pool, settings.retention_days * DAY)
-        await old_logs.start()
-        close(old_logs.stop)
-        follower = Follower(bus, CONSUMER, FOLLOWED, books.note_arrivals)
-        await follower.start()
-        close(follower.stop)
-        queue, allowed = CopyQueue(pool), places(settings)
-        opening = Opening(allowed, queue, Sealer(settings.secret_key))
-        close(opening.close)
-        replicator = Replicator(app, queue, blobs, opening, bus.copy_tick)
-        await replicator.start()
-        close(replicator.stop)
-        owned = Follower(bus, replication.FOLLOWER, replication.FOLLOWED, replicator.note_owned)
-        await owned.start()
-        close(owned.stop)
-        providers = Providers(app, queue, allowed, opening, replicator.wake)
-        told = await webhooks(settings, app, pool, bus, close)
-        handlers = [part.handlers() for part in (books, deletion, garbage, providers, Decisions(app), told)]
-        commands = CommandConsumer(bus, store, CONSUMER, {k: v for each in handlers for k, v in each.items()})
-        await commands.start()
-        close(commands.stop)
+        for_all = settings.cache_duties == ALL
+        parts = Parts(ready=backing(bus, pool))
+        if for_all:
+            parts = await all_duties(settings, bus, blobs, store, pool, garbage, close)
         complete = [place for place in lasting(blobs) if place.complete]
-        for keeping in (Keeping(bus, pool, blobs, place) for place in (None, *complete)):
+        keepings = [Keeping(bus, pool, blobs, place) for place in (None, *complete)]
+        for keeping in keepings:
             await keeping.start()
             close(keeping.stop)
         if settings.cache_limit:
@@ -203,5 +244,10 @@ async def cache(settings: Settings) -> AsyncIterator[None]:
             await limit.start()
             close(limit.stop)
         async with neighbourhood(settings, bus, blobs):
-            await bus.answer_pings("cache")
-            yield
+            here = Announcement(bus, "cache", folder=blobs.folder)
+            await here.start()
+            close(here.stop)
+            if for_all:
+                await bus.answer_pings("cache")
+            yield parts
+            await drain(keepings, settings.drain_seconds)

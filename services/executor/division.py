@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import nats
 import orjson
 from nats.aio.msg import Msg
 from nats.js.errors import APIError
 
+from artdag_common import tracing
 from artdag_common.application import Application, decode
 from artdag_common.blobs.port import BlobStore
 from artdag_common.commands import ExecuteStep, ExecuteSteps
@@ -57,6 +59,7 @@ def divided(command: ExecuteStep, film: Long) -> list[ExecuteStep]:
                 f"{front}.{what}[{place + 1}/{count}]",
                 command.inputs,
                 deliver=command.deliver,
+                traceparent=tracing.current(),
             )
         )
     return parts
@@ -151,9 +154,7 @@ class Division:
 
     async def _send(self, due: Sequence[tuple[ExecuteStep, int]], work_class: str) -> None:
         for part, version in due:
-            asked = ExecuteStep(
-                part.cache_id, part.step_type, part.config, part.label, part.inputs, version, part.deliver
-            )
+            asked = replace(part, version=version)
             await self._bus.dispatch(work_class, ExecuteSteps((asked,)))
 
     async def _look(

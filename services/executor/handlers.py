@@ -20,13 +20,14 @@ import structlog
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
+from artdag_common import metrics, tracing
 from artdag_common.application import Application
 from artdag_common.blobs.layered import LayeredBlobStore
 from artdag_common.blobs.port import Blob
 from artdag_common.codec import decode_command
 from artdag_common.commands import ExecuteStep, ExecuteSteps
 from artdag_common.domain.aggregate import Aggregate
-from artdag_common.domain.failure import kind_of
+from artdag_common.domain.failure import HANDED_BACK, POLICIES, kind_of
 from artdag_common.domain.step import Step
 from artdag_common.effects.named import have_effects
 from artdag_common.errors import (
@@ -45,6 +46,16 @@ from artdag_common.pb.commands_pb2 import StepLogText
 from artdag_common.pb.events_pb2 import StoredEvent
 from artdag_common.steps.registry import find_step_type
 from artdag_common.tasks import end
+from services.executor.counting import (
+    FAILED,
+    PASSED_ON,
+    TAKEN_OVER,
+    count_attempt,
+    count_end,
+    count_failure,
+    count_wait,
+    end_of,
+)
 from services.executor.division import JOIN, Division, divided
 from services.executor.failing import Broken, broken_by
 from services.executor.pool import MediaPool
@@ -108,6 +119,9 @@ class StepHandler:
         self._rendering: set[str] = set()
         self._dealing: set[asyncio.Task[None]] = set()
         self._freed: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        metrics.STEPS_RUNNING.of().set_function(lambda: float(len(self._running)))
+        for kind in POLICIES:
+            metrics.FAILURES.of(kind)
 
     async def stop(self, message: Msg) -> None:
         """Break a step off that nobody waits for any more."""
@@ -184,10 +198,11 @@ class StepHandler:
             await message.ack()
             return
         assert isinstance(work, ExecuteSteps)
+        work_class = message.subject.split(".")[1]
+        count_wait(message, work_class)
         beat = asyncio.create_task(self._stay_alive(message))
         try:
             left = await self._pass_on_at_once(work.steps)
-            work_class = message.subject.split(".")[1]
             results = await asyncio.gather(*(self._once(each, work_class) for each in left), return_exceptions=True)
             delays = [self._delay(command, result) for command, result in zip(left, results, strict=True)]
             again = [delay for delay in delays if delay is not None]
@@ -229,15 +244,31 @@ class StepHandler:
 
     async def _run(self, command: ExecuteStep, work_class: str) -> Result:
         """Execute a step."""
+        with tracing.span(
+            f"step {command.step_type}",
+            {"step_type": command.step_type, "work_class": work_class},
+            kind="consumer",
+            above=command.traceparent,
+            cache_id=command.cache_id,
+        ) as span:
+            result = await self._execute(command, work_class, span)
+            if isinstance(result, Again):
+                span.set(again_after_seconds=result.delay)
+            return result
+
+    async def _execute(self, command: ExecuteStep, work_class: str, span: tracing.Span) -> Result:
         try:
             passed = await self._passed_on(command)
         except Exception as error:
+            span.fail(broken_by(error).error)
             return await self._refuse(command, error)
         if passed:
             return await self._pass_on(command, passed)
         step = await self._attempt(command, lambda step: None)
         if step is None:
             return True
+        span.set(attempt=step.attempt)
+        began, ending = time.monotonic(), ""
         delay: float | None = None
         folder = self._blobs.temporary()
         with self._logged(command, step) as said:
@@ -247,22 +278,29 @@ class StepHandler:
                 self._rendering.add(command.cache_id)
                 folder.mkdir()
                 if broken := await self._render(command, step, folder, said, work_class):
+                    span.fail(broken.error)
                     delay = self._fail(step, broken, said)
-            except ExecutorStoppingError:
+            except ExecutorStoppingError as error:
+                span.fail(error.code)
                 said.say("given up: this executor is told to stop")
                 step.hand_back(self._app.clock())
-                delay = 0.0
+                delay, ending = 0.0, HANDED_BACK
             except asyncio.CancelledError:
                 if command.cache_id not in self._withdrawn:
                     raise
+                span.fail("cancelled")
                 step.cancel(self._app.clock())
                 said.say("broken off: nobody waits for it any more")
             except Exception as error:
-                delay = self._fail(step, broken_by(error), said)
+                broken = broken_by(error)
+                span.fail(broken.error)
+                delay = self._fail(step, broken, said)
             finally:
                 self._rendering.discard(command.cache_id)
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-            if not await self._end(command, step, said):
+            recorded = await self._end(command, step, said)
+            count_attempt(command.step_type, ending or end_of(step) if recorded else TAKEN_OVER, began)
+            if not recorded:
                 return False
         return True if delay is None else Again(delay)
 
@@ -305,10 +343,11 @@ class StepHandler:
     def _fail(self, step: Step, broken: Broken, said: StepLog) -> float | None:
         """Decide what a failed attempt leads to; return after how many seconds another follows, or None."""
         now = self._app.clock()
+        count_failure(kind_of(broken.error))
         said.say(f"failed: {broken.reason} ({broken.error}, kind {kind_of(broken.error)})")
         if broken.trace:
             said.say(broken.trace)
-            log.error("attempt at a step broke", cache_id=step.key, attempt=step.attempt, trace=broken.trace)
+            log.error("attempt at a step broke", attempt=step.attempt, trace=broken.trace)
         if broken.final:
             step.fail(broken.error, broken.reason, now)
             return None
@@ -348,8 +387,9 @@ class StepHandler:
         for command in commands:
             blob = None
             if command.version == 0:
-                with contextlib.suppress(ArtdagError):  # refused by itself, below
-                    blob = await self._passed_on(command)
+                with contextlib.suppress(ArtdagError), tracing.about(cache_id=command.cache_id) as about:
+                    about.join(command.traceparent)
+                    blob = await self._passed_on(command)  # what is refused is refused by itself, below
             if blob is None:
                 left.append(command)
                 continue
@@ -357,12 +397,21 @@ class StepHandler:
             step.complete(blob.cid, blob.size_bytes, "", 0, now)
             passed.append(command)
             decided.append((step, f"{self._name}/{command.cache_id}/{attempt}"))
+        if not passed:
+            return left
+        first, *others = dict.fromkeys(command.traceparent for command in passed)
         try:
-            results = await self._app.append_all(decided)
+            with tracing.span("pass on", {"steps": len(passed)}, kind="consumer", above=first, links=others):
+                results = await self._app.append_all(decided)
         except Exception as error:  # one by one it shows whose it is
             log.info("steps are ended one by one", error=repr(error))
             return list(commands)
-        return left + [c for c, result in zip(passed, results, strict=True) if result == "conflict"]
+        for command, result in zip(passed, results, strict=True):
+            if result == "conflict":
+                left.append(command)
+            else:
+                count_end(command.step_type, PASSED_ON)
+        return left
 
     async def _attempt(self, command: ExecuteStep, decide: Callable[[Step], Call | None]) -> Step | None:
         """Begin an attempt; None: the step ended since it was asked for, and whoever waits is told again.
@@ -391,6 +440,8 @@ class StepHandler:
                     step.fail(lost.code, lost.message, now)
                     if await self._app.append(step, cause) == "conflict":
                         continue
+                    count_failure(kind_of(lost.code))
+                    count_end(command.step_type, FAILED)
                     return None
             also = decide(step)
             if await self._app.append(step, cause, also=also) != "conflict":
@@ -409,7 +460,8 @@ class StepHandler:
         def complete(step: Step) -> None:
             step.complete(blob.cid, blob.size_bytes, "", 0, self._app.clock())
 
-        await self._attempt(command, complete)
+        if await self._attempt(command, complete):
+            count_end(command.step_type, PASSED_ON)
         return True
 
     async def _refuse(self, command: ExecuteStep, error: Exception) -> Result:
@@ -424,6 +476,8 @@ class StepHandler:
             return said.kept()
 
         step = await self._attempt(command, fail)
+        if step:
+            count_end(command.step_type, end_of(step))
         return True if step is None or delay is None else Again(delay)
 
     async def _render(
@@ -431,7 +485,10 @@ class StepHandler:
     ) -> Broken | None:
         """Do what the step is for. Broken: it gave nothing, and its end is still to be decided."""
         async with AsyncExitStack() as stack:
-            paths = await self._held(stack, command.inputs)
+            with tracing.span("inputs", {"inputs": len(command.inputs)}) as span:
+                paths = await self._held(stack, command.inputs)
+                if tracing.recording():
+                    span.set(bytes=sum(path.stat().st_size for path in dict.fromkeys(paths)))
             said.name(input_names(paths, command.inputs, folder))
             for path, cid in zip(paths, command.inputs, strict=True):
                 said.say(f"input {cid}, {path.stat().st_size} bytes")
@@ -467,14 +524,19 @@ class StepHandler:
             said.progress(progress.done, progress.total)
             await self._bus.tick(command.cache_id, progress.done, progress.total)
 
-        result = await self._pool.run(order, tick, said.hear)
+        with tracing.span("render", {"step_type": command.step_type}) as span:
+            result = await self._pool.run(order, tick, said.hear)
+            if isinstance(result, Broken):
+                span.fail(result.error)
         if isinstance(result, Long):
             said.say(f"{result.frames} frames, made in parts by all executors that have a hand free")
             result = await self._in_parts(command, order, result, tick, said, work_class)
         if isinstance(result, Broken):
             return result
         shelf = ANALYSIS_SHELF if command.step_type in ANALYSES else ""
-        blob = await self._blobs.adopt(Path(result.path), shelf)
+        with tracing.span("store") as span:
+            blob = await self._blobs.adopt(Path(result.path), shelf)
+            span.set(bytes=blob.size_bytes)
         elapsed = round((time.monotonic() - began) * 1000)
         step.complete(blob.cid, blob.size_bytes, result.media_type, elapsed, self._app.clock())
         said.say(f"completed: {blob.cid}, {blob.size_bytes} bytes of {result.media_type or 'data'}, {elapsed} ms")
@@ -486,14 +548,18 @@ class StepHandler:
         """Have the parts of a film made, and join them. Our hand is free meanwhile, for a part too."""
         if freed := self._freed.get(command.cache_id):
             freed.set()
-        made = await self._division.make(divided(command, film), tick, work_class)
-        if isinstance(made, Broken):
-            return made
+        parts = divided(command, film)
+        with tracing.span("parts", {"parts": len(parts), "frames": film.frames}) as span:
+            made = await self._division.make(parts, tick, work_class)
+            if isinstance(made, Broken):
+                span.fail(made.error)
+                return made
         async with AsyncExitStack() as stack:
             paths = await self._held(stack, made)
             inputs = (order.inputs[0], *map(str, paths))
             join = replace(order, step_type=JOIN, config="{}", inputs=inputs, divide=False)
-            result = await self._pool.run(join, tick, said.hear)
+            with tracing.span("render", {"step_type": JOIN}):
+                result = await self._pool.run(join, tick, said.hear)
         assert not isinstance(result, Long)
         return result
 

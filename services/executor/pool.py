@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
+from artdag_common import metrics
 from artdag_common.errors import (
     ArtdagError,
     ExecutorStoppingError,
@@ -36,6 +37,8 @@ class MediaPool:
         self._timeout = timeout
         self._running: set[ForkServerProcess] = set()
         self._closing = False
+        metrics.WORKERS.of().set(slots)
+        metrics.WORKERS_BUSY.of().set_function(lambda: float(len(self._running)))
 
     async def run(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +12,7 @@ from nats.aio.msg import Msg
 
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
+from artdag_common.messaging.presence import token
 from artdag_common.pb.commands_pb2 import ExecutorPresence, HeldWork
 from artdag_common.tasks import end
 
@@ -26,7 +26,7 @@ class Presence:
 
     def __init__(self, bus: Bus, executor: str) -> None:
         self._bus = bus
-        self._name = re.sub(r"[^0-9A-Za-z_-]", "-", executor)  # of a host, which has dots, into one part of a subject
+        self._name = token(executor)
         self._held: dict[int, str] = {}  # sequence on the stream → subject
         self._changed = asyncio.Event()
         self._telling: asyncio.Task[None] | None = None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -20,6 +18,8 @@ from artdag_common.eventstore import postgres
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.consumer import StandingPull
+from artdag_common.messaging.presence import Announcement, own_name
+from artdag_common.probing import Parts, backing
 from artdag_common.process import cleanup
 from services.executor.division import Division
 from services.executor.handlers import StepHandler
@@ -70,7 +70,7 @@ def consumer(work_class: str, ack_wait: float) -> ConsumerConfig:
 
 
 @asynccontextmanager
-async def executor(settings: Settings) -> AsyncIterator[None]:
+async def executor(settings: Settings) -> AsyncIterator[Parts]:
     """The executor, from connected to closed."""
     async with cleanup() as close:
         bus = await Bus.connect(settings.nats_url, "executor", settings.nats_seed)
@@ -83,7 +83,7 @@ async def executor(settings: Settings) -> AsyncIterator[None]:
         close(store.close)
         hands = settings.hands
         media = MediaPool(sum(hands.values()), settings.step_timeout)
-        name = f"{socket.gethostname()}-{os.getpid()}"
+        name = own_name()
         app = Application(store)
         division = Division(bus, app, blobs)
         presence = Presence(bus, name)
@@ -112,5 +112,11 @@ async def executor(settings: Settings) -> AsyncIterator[None]:
         await bus.nc.subscribe(subjects.ask_for_log("*"), cb=handler.answer_for_log)
         await presence.start()
         await asyncio.gather(*(pull.start() for pull in pulls))
+        here = Announcement(bus, "executor", folder=blobs.folder, hands=hands)
+        await here.start()
+        close(here.stop)
         await bus.answer_pings("executor")
-        yield
+        yield Parts(
+            ready={**backing(bus, pool), "work": lambda: all(pull.pulling for pull in pulls)},
+            live={"work": lambda: all(pull.turning for pull in pulls)},
+        )

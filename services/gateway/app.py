@@ -41,6 +41,7 @@ from services.gateway.api import (
     ipfs,
     media,
     metrics,
+    ops,
     pipeline,
     publishing,
     recipes,
@@ -49,6 +50,7 @@ from services.gateway.api import (
     steering,
     step_log,
     storage,
+    tokens,
     uploading,
     usage,
     webhooks,
@@ -123,6 +125,7 @@ STATUS: dict[type[ArtdagError], int] = {
     errors.UnauthenticatedError: 401,
     errors.TokenRevokedError: 401,
     errors.TokenExpiredError: 401,
+    errors.TokenNotFoundError: 404,
     errors.GrantNotFoundError: 404,
     errors.TooManyGuessesError: 429,
     errors.WrongScopeError: 401,
@@ -146,6 +149,7 @@ STATUS: dict[type[ArtdagError], int] = {
     errors.LetterNotFoundError: 404,
     errors.LetterNotResendableError: 409,
     errors.ConfigurationError: 500,
+    errors.SchemaVersionError: 500,
     errors.BackingServerError: 503,
 }
 """Every kind of error that a request can meet; a kind that is not listed has the status of the nearest above it."""
@@ -160,6 +164,7 @@ PLACEHOLDER = re.compile(r"{[^}]+}")
 DESCRIPTION = """Renders recipes: reusable DAGs of media steps, each result stored under its content id.
 
 Every write needs a token (`artdag token` prints the local owner's). Refusals are `application/problem+json` (RFC 9457).
+Answers name the request's trace in `Trace-Id`; a `traceparent` (W3C Trace Context) that comes with it is continued.
 An `Idempotency-Key` makes a write safe to repeat for 8 days: the same key and request have one effect and one answer
 (then with `Idempotent-Replayed: true`); with another request the key is refused (422). A write that is kept but not
 handled in time is answered with 202 and links to look at.
@@ -182,6 +187,8 @@ def create_app(gateway: Gateway, limiter: RateLimiter | None = None) -> FastAPI:
         title="Art DAG L1",
         version=VERSION,
         description=DESCRIPTION,
+        # Its own would tell of paths and of what users wrote, to whomever the environment names; see Observed.
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
     )
     app.state.gateway = gateway
     app.state.refused = Counter()  # refusals that metrics tell of: (status, code) → how many
@@ -192,6 +199,7 @@ def create_app(gateway: Gateway, limiter: RateLimiter | None = None) -> FastAPI:
         client,
         auth,
         revoking,
+        tokens,
         grants,
         runs,
         steering,
@@ -207,6 +215,7 @@ def create_app(gateway: Gateway, limiter: RateLimiter | None = None) -> FastAPI:
         audit,
         dlq,
         doctor,
+        ops,
         metrics,
         cache,
         derived,

@@ -15,8 +15,9 @@ from starlette.requests import Request
 from artdag_common import errors
 from artdag_common.commands import COMMANDS, Command
 from artdag_common.errors import ArtdagError
+from artdag_common.eventstore import schema
 from artdag_common.eventstore.port import EventStore
-from artdag_common.eventstore.postgres import OWN_SCHEMA
+from artdag_common.eventstore.postgres import GATEWAY_SCHEMA, OWN_SCHEMA
 from artdag_common.messaging.bus import Bus, Outcome
 from services.gateway import repeating
 
@@ -92,10 +93,8 @@ class Issuer:
 
     async def prepare(self) -> None:
         """Make the tables of used keys, and of who waits for a command."""
-        async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(OWN_SCHEMA)
-            await connection.execute(repeating.DDL)
-            await connection.execute(DDL)
+        async with self._pool.acquire() as connection, schema.alone(connection):
+            await schema.make(connection, repeating.DDL + DDL, OWN_SCHEMA, GATEWAY_SCHEMA)
 
     async def command_id(self, request: Request, owner: str, body: bytes) -> str:
         """Return the id of the command that a request leads to; with an ``Idempotency-Key`` its repeats are the same.

@@ -28,6 +28,7 @@ class HeadAsGet:
             return
 
         asked, told = False, asyncio.Event()
+        as_get = {**scope, "method": "GET"}
 
         async def receive_end() -> MutableMapping[str, Any]:
             """Nobody waits for more than the head, also of what never ends."""
@@ -40,11 +41,12 @@ class HeadAsGet:
 
         async def send_head(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
+                scope.update({name: as_get[name] for name in ("route",) if name in as_get})  # who counts looks there
                 await send(message)
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 told.set()
 
-        await self._app({**scope, "method": "GET"}, receive_end, send_head)
+        await self._app(as_get, receive_end, send_head)
 
     def _answered(self, scope: Scope) -> bool:
         return any(route.matches(scope)[0] is Match.FULL for route in self._routes())

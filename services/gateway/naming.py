@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 import orjson
 
+from artdag_common.blobs.absence import absent
 from artdag_common.blobs.port import BlobStore
 from artdag_common.cid import is_cid, parse_cid
 from artdag_common.domain.graph import Graph
@@ -184,7 +185,7 @@ class Names:
         """Refuse content and effects that are not there for the owner: to name them in a run is to read them."""
         wanted = content_of(graph, bound)
         seen = await seen_content(self._pool, owner, wanted, self._shared)
-        missing = sorted(wanted - (await self._blobs.present(seen) if seen else set()))
+        missing = sorted((wanted - seen) | await absent(self._blobs, seen))
         if missing:
             raise InvalidInputsError(
                 f"not stored here: {', '.join(missing)}; upload with POST /cache/upload first", missing=missing

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 import asyncpg
 import redis.asyncio
@@ -23,17 +23,28 @@ from services.gateway.access import COOKIE, Access, session_of
 from services.gateway.asking import AuthService
 from services.gateway.auditing import Auditing
 from services.gateway.copying import Copying
+from services.gateway.fresh import Fresh
 from services.gateway.issuing import Issuer
 from services.gateway.naming import Names
+from services.gateway.presence import Presence
 from services.gateway.projections.projector import Projector
 from services.gateway.sse import Hub
+from services.gateway.throughput import Throughput
 from services.gateway.ticks import Ticks
 from services.gateway.visibility import EVERYBODY
+
+OVERVIEW_SECONDS, REPORT_SECONDS = 0.5, 5.0
+"""For how long what operators look at is not looked for again, and what doctor says of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The gateway's parts, built by the wiring. ``l2``: the registry; None: there is none."""
+    """The gateway's parts, built by the wiring.
+
+    Attributes:
+        l2: the registry; None: there is none.
+        overview, report: what operators are shown, and doctor's part of it; the same for all who ask at once.
+    """
 
     settings: Settings
     pool: asyncpg.Pool
@@ -53,6 +64,10 @@ class Gateway:
     copying: Copying
     l2: L2 | None
     auditing: Auditing
+    presence: Presence
+    throughput: Throughput
+    overview: Fresh[dict[str, Any]] = field(default_factory=lambda: Fresh(OVERVIEW_SECONDS))
+    report: Fresh[dict[str, Any]] = field(default_factory=lambda: Fresh(REPORT_SECONDS))
 
 
 def _parts(request: Request) -> Gateway:

@@ -10,10 +10,11 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from artdag_common import tracing
 from artdag_common.errors import ArtdagError
 
 MEDIA_TYPE = "application/problem+json"
-RESERVED = frozenset({"type", "title", "status", "detail", "instance", "code", "hint"})
+RESERVED = frozenset({"type", "title", "status", "detail", "instance", "code", "hint", "trace_id"})
 
 
 class Json(Response):
@@ -51,6 +52,8 @@ def problem(
     }
     if hint:
         body["hint"] = hint
+    if trace := tracing.trace_id():
+        body["trace_id"] = trace
     body |= {name: value for name, value in (values or {}).items() if name not in RESERVED}
     return Response(orjson.dumps(body, default=str), status, media_type=MEDIA_TYPE, headers=headers)
 

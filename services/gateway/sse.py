@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from artdag_common import metrics
 from artdag_common.codec import ENVELOPE
 from artdag_common.domain.aggregate import DomainEvent
 from artdag_common.domain.run import Run
@@ -185,6 +186,11 @@ class Hub:
         self._needs: defaultdict[str, set[Channel]] = defaultdict(set)
         self._position = 0
         self.closed = False
+        metrics.SSE_CLIENTS.of().set_function(self.clients)
+
+    def clients(self) -> int:
+        """Return how many watch."""
+        return sum(channel.users for channel in self._channels.values())
 
     @property
     def position(self) -> int:

@@ -14,6 +14,7 @@ import structlog
 from artdag_common.errors import ArtdagError
 from artdag_common.eventstore.postgres import LOST
 from services.gateway.parts import Gateway
+from services.gateway.presence import Instance
 
 SERVICES = ("planner", "executor", "cache", "auth")
 ANSWER_SECONDS = 2.0
@@ -90,6 +91,7 @@ class Standing:
         bus: the answer of the auth service: ``letters`` by service, ``streams``, ``consumers``, ``depth``; None: none.
         running: whether events reach the read models.
         passed_over: events that this gateway's version does not know, by type.
+        instances: processes of services, as they tell of themselves.
         runs: how many go on, by status.
         repaired: how often the reconciler ever put something back, by what it was.
         recent: the same for the last days: what, how often, when last.
@@ -101,6 +103,7 @@ class Standing:
     running: bool = False
     passed_over: Mapping[str, int] = field(default_factory=dict)
     relaying: Relaying | None = None
+    instances: Sequence[Instance] = ()
     runs: Mapping[str, int] = field(default_factory=dict)
     still: Sequence[Still] = ()
     repaired: Mapping[str, int] = field(default_factory=dict)
@@ -114,7 +117,11 @@ async def look(parts: Gateway, closely: bool = True) -> Standing:
     Args:
         closely: also at single runs and repairs.
     """
-    found = Standing(running=parts.projector.running, passed_over=dict(parts.projector.passed_over))
+    found = Standing(
+        running=parts.projector.running,
+        passed_over=dict(parts.projector.passed_over),
+        instances=parts.presence.instances(),
+    )
     pings = asyncio.gather(*(parts.bus.ping(service, ANSWER_SECONDS) for service in SERVICES))
     answers, found.bus = await asyncio.gather(pings, _bus(parts))
     found.answering = dict(zip(SERVICES, answers, strict=True))

@@ -37,6 +37,7 @@ class Ticks:
         self._cache = cache
         self._hub = hub
         self._newest: dict[str, StepTick] = {}
+        self._done: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._more = asyncio.Event()
         self._places: OrderedDict[str, list[tuple[str, int, str]]] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
@@ -53,6 +54,10 @@ class Ticks:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
+    def done(self, cache_id: str) -> tuple[int, int] | None:
+        """Return how many frames of a running step are done, and of how many (0: unknown); None: nothing was heard."""
+        return self._done.get(cache_id)
+
     async def frames(self, run_id: str) -> dict[int, dict[str, int]]:
         """Return how far the steps of a run are, by step; empty where nothing is known."""
         try:
@@ -68,6 +73,10 @@ class Ticks:
         except DecodeError:
             return
         self._newest[tick.cache_id] = tick
+        self._done[tick.cache_id] = tick.done, tick.total
+        self._done.move_to_end(tick.cache_id)
+        if len(self._done) > KNOWN:
+            self._done.popitem(last=False)
         self._more.set()
 
     async def _work(self) -> None:

@@ -17,8 +17,12 @@ from artdag_common.eventstore import postgres
 from artdag_common.eventstore.holds import Holds
 from artdag_common.federation.l2 import L2
 from artdag_common.federation.redis import RedisReplays
+from artdag_common.measuring import Measured
 from artdag_common.messaging.bus import Bus
+from artdag_common.messaging.presence import Announcement
+from artdag_common.observability import is_pretty
 from artdag_common.people import People
+from artdag_common.probing import Parts, backing
 from artdag_common.process import cleanup
 from artdag_common.sealing import Sealer
 from artdag_common.serving import listen, serving
@@ -30,11 +34,14 @@ from services.gateway.copying import Copying
 from services.gateway.issuing import Issuer
 from services.gateway.limits import CountedAccess, RateLimiter
 from services.gateway.naming import Names
+from services.gateway.observing import Observed
 from services.gateway.parts import Gateway
+from services.gateway.presence import Presence
 from services.gateway.projections.projector import Projector
 from services.gateway.revoked import Revoked
 from services.gateway.sessions import Sessions
 from services.gateway.sse import Hub
+from services.gateway.throughput import Throughput
 from services.gateway.ticks import Ticks
 
 POOL = 12
@@ -44,7 +51,7 @@ thread; at Python's own 5 ms each answer of Postgres would wait so long, and the
 
 
 @asynccontextmanager
-async def gateway(settings: Settings) -> AsyncIterator[None]:
+async def gateway(settings: Settings) -> AsyncIterator[Parts]:
     """The gateway, from connected to closed."""
     sys.setswitchinterval(SWITCH_SECONDS)
     async with cleanup() as close:
@@ -64,7 +71,8 @@ async def gateway(settings: Settings) -> AsyncIterator[None]:
         revoked.on_revoked(hub.sign_out)
         close(revoked.stop)
         await revoked.listen(bus)
-        projector = Projector(bus, pool, (revoked.follow, hub.publish))
+        throughput = Throughput()
+        projector = Projector(bus, pool, (revoked.follow, hub.publish, throughput.follow))
         await projector.start()
         close(projector.stop)
         hub.begin(projector.position)
@@ -76,6 +84,8 @@ async def gateway(settings: Settings) -> AsyncIterator[None]:
         close(auditing.stop)
         copying = Copying(bus)
         await copying.start()
+        presence = Presence(bus)
+        await presence.start()
         l2 = None
         if settings.shared:
             l2 = L2(settings.l2_server, settings.public_url, settings.l2_domain, RedisReplays(cache))
@@ -104,8 +114,17 @@ async def gateway(settings: Settings) -> AsyncIterator[None]:
             copying=copying,
             l2=l2,
             auditing=auditing,
+            presence=presence,
+            throughput=throughput,
         )
         limits = ConnectionLimits(unlimited=(*LOOPBACK, *settings.trusted_proxies))
         listener = listen(settings.host, settings.port)
-        async with serving(create_app(parts, limiter), listener, hub.close, limits):
-            yield
+        here = Announcement(bus, "gateway", folder=blobs.folder)
+        close(here.stop)
+        app = Measured(Observed(create_app(parts, limiter), is_pretty(settings)))
+        async with serving(app, listener, hub.close, limits):
+            await here.start()
+            yield Parts(
+                ready={**backing(bus, pool), "read_models": lambda: projector.running},
+                live={"read_models": lambda: projector.turning},
+            )

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from artdag_common import metrics
 from artdag_common.commands import ExecuteStep, ExecuteSteps
 from artdag_common.errors import ArtdagError
 from services.planner.scheduling import Turn, Turns, Wish
@@ -126,6 +127,14 @@ class Dispatcher:
     def known(self) -> list[str]:
         """Return the cache ids of the steps that are outstanding or wait for room."""
         return [*self._out, *self._steps]
+
+    async def show(self) -> None:
+        """Set the metrics that tell how many steps wait and are out."""
+        waiting = Counter(work_class for work_class, _ in self._steps.values())
+        out = Counter(work_class for work_class, _ in self._out.values())
+        for work_class in {*self._turns, *self._room, *waiting, *out}:
+            metrics.STEPS_WAITING.of(work_class).set(waiting[work_class])
+            metrics.STEPS_OUT.of(work_class).set(out[work_class])
 
     async def settle(self, cache_ids: Iterable[str]) -> None:
         """Note that steps have ended, whoever sent them, and fill the room they leave."""

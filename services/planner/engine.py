@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ import asyncpg
 import orjson
 import structlog
 
+from artdag_common import metrics, tracing
 from artdag_common.application import ATTEMPTS, Application, decode
 from artdag_common.blobs.port import BlobStore
 from artdag_common.commands import ExecuteStep
@@ -112,6 +114,9 @@ class Engine:
         # run → content that was given up while the run was to need it
         self._lost: dict[str, set[str]] = {}
         self._runs: OrderedDict[str, Run] = OrderedDict()
+        metrics.RUNS_KEPT.of().set_function(lambda: float(len(self._runs)))
+        for how in ("cached", "needed", "forced"):
+            metrics.PLANNED.of(how)
         self._over: OrderedDict[str, None] = OrderedDict()
         # run → cache id → version of the step's stream, of steps that were tried before the run wants them
         self._heads: dict[str, dict[str, int]] = {}
@@ -144,6 +149,22 @@ class Engine:
             InvalidInputsError: what a new run needs was deleted in this moment.
             VersionConflictError: others were faster time and again.
         """
+        with tracing.about(run_id=run_id) as about:
+            return await self._change(run_id, decide, cause, about, create, consumer, outcome, doubt, needs)
+
+    async def _change(
+        self,
+        run_id: str,
+        decide: Decision,
+        cause: str,
+        about: tracing.About,
+        create: Callable[[], Run] | None,
+        consumer: str,
+        outcome: Callable[[Run], Outcome] | None,
+        doubt: bool,
+        needs: Sequence[Need],
+    ) -> Run:
+        """See :meth:`change`. ``about``: joins the trace of the run."""
         async with self._locks.setdefault(run_id, asyncio.Lock()):
             for _ in range(ATTEMPTS):
                 kept = run_id in self._runs
@@ -152,6 +173,7 @@ class Engine:
                     run = create()
                 if run is None or run.deleted:
                     raise RunNotFoundError(f"no run {run_id}", run=run_id)
+                about.join(run.traceparent)
                 try:
                     version = run.version - len(run.pending_events)
                     try:
@@ -326,7 +348,11 @@ class Engine:
         now = self._app.clock()
         try:
             if run.executing and not run.planned:
-                await self._plan(run)
+                began = time.perf_counter()
+                with tracing.span("plan") as span:
+                    await self._plan(run)
+                    span.set(steps=len(run.steps), complete=run.planned)
+                metrics.PLAN_SECONDS.of().observe(time.perf_counter() - began)
             if run.executing:
                 run.schedule(now, self._heads_of(run), self._of_a_run())
             if run.executing and run.planned and not run.unsatisfied:
@@ -337,7 +363,7 @@ class Engine:
         except ArtdagError as error:
             if error.retryable:
                 raise
-            log.info("run fails", run=run.key, error=error.code, reason=error.message)
+            log.info("run fails", error=error.code, reason=error.message)
             run.fail(-1, error.code, error.message, now)
 
     async def _plan(self, run: Run) -> None:
@@ -374,6 +400,9 @@ class Engine:
         found = await self._completed(
             [step.cache_id for step in steps], again, self._heads_of(run), self._lost.get(run.key)
         )
+        metrics.PLANNED.of("cached").inc(len([s for s in steps if s.cache_id in found]))
+        metrics.PLANNED.of("forced").inc(len([s for s in steps if s.forced]))
+        metrics.PLANNED.of("needed").inc(len([s for s in steps if s.cache_id not in found and not s.forced]))
         return [replace(s, output_cid=found[s.cache_id]) if s.cache_id in found else s for s in steps]
 
     def _compile(self, graph: Graph, run: Run, analyses: Mapping[str, Any] | None = None) -> Compiled:
@@ -390,7 +419,7 @@ class Engine:
         except ArtdagError:
             raise
         except Exception as error:
-            log.error("planning broke", run=run.key, exc_info=error)
+            log.error("planning broke", exc_info=error)
             raise StepConfigError(f"the recipe cannot be planned: {type(error).__name__}: {error}") from error
 
     async def _completed(
@@ -578,6 +607,7 @@ def _command(run: Run, index: int) -> ExecuteStep:
         version=run.after.get(index, 0),
         deliver=step.deliver,
         forced=run.forces(step.cache_id),
+        traceparent=run.traceparent,
     )
 
 

@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig
 
+from artdag_common import metrics
 from artdag_common.codec import decode_event
 from artdag_common.domain.step import Step
 from artdag_common.errors import ArtdagError, RunNotFoundError
@@ -25,6 +26,7 @@ from artdag_common.messaging.consumer import QuickPull
 from artdag_common.messaging.follower import Unreadable, read_event
 from artdag_common.pb.events_pb2 import EventBatch
 from artdag_common.tasks import end
+from artdag_common.turning import Turns, runs
 from services.planner.engine import Ended, Engine
 from services.planner.repairs import Repairs
 
@@ -33,6 +35,9 @@ RECONCILE_EVERY = 2.0
 
 CLOCK_EVERY = 1.0
 """Seconds between two looks at the runs that the clock can end."""
+
+LOOPS = 3
+"""Tasks that never end by themselves; the one after them only begins to pull."""
 
 AT_ONCE = 1000
 RETRY_DELAY = 1.0
@@ -65,6 +70,9 @@ class Following:
         )
         self._pull = QuickPull(bus, subjects.EVENTS, config, self._from_stream, batch=AT_ONCE)
         self._taking = False
+        self._turns = Turns()
+        self._handled = metrics.FOLLOWED.of("planner", "handled")
+        self._postponed = metrics.FOLLOWED.of("planner", "later")
         if repairs:
             self._pull.on_made_again = repairs.consumer_made
             repairs.busy = lambda: self._taking or bool(self._hinted or self._delivered)
@@ -84,6 +92,16 @@ class Following:
             asyncio.create_task(self._watch_the_clock(), name="watch the clock"),
         ]
         self._tasks.append(asyncio.create_task(self._pull.start(), name="begin to pull"))
+
+    @property
+    def pulling(self) -> bool:
+        """Whether events are asked for."""
+        return self._pull.pulling
+
+    @property
+    def turning(self) -> bool:
+        """Whether events, the clock and what was lost are still looked at, and nothing for too long."""
+        return bool(self._tasks) and all(runs(task) for task in self._tasks[:LOOPS]) and not self._turns.stuck
 
     async def stop(self) -> None:
         """Stop; what was not acknowledged comes again."""
@@ -112,16 +130,21 @@ class Following:
             self._heard.clear()
             while self._hinted or self._delivered or self._broken_off:
                 self._taking = True
-                broken_off, self._broken_off = self._broken_off, []
-                for cache_id in broken_off:  # who asked in the very moment when it was broken off
-                    await _works(self._engine.repeat(cache_id))
-                hinted, self._hinted = self._hinted, []
-                if hinted and not await _works(self._take_hinted(hinted)):
-                    self._due.set()  # nobody repeats a hint
-                delivered, self._delivered = self._delivered[:AT_ONCE], self._delivered[AT_ONCE:]
-                if delivered:
-                    await _works(self._take_delivered(delivered))  # what was not acknowledged comes again
+                with self._turns.turn():
+                    await self._take()
             self._taking = False
+
+    async def _take(self) -> None:
+        """Deal with what has come."""
+        broken_off, self._broken_off = self._broken_off, []
+        for cache_id in broken_off:  # who asked in the very moment when it was broken off
+            await _works(self._engine.repeat(cache_id))
+        hinted, self._hinted = self._hinted, []
+        if hinted and not await _works(self._take_hinted(hinted)):
+            self._due.set()  # nobody repeats a hint
+        delivered, self._delivered = self._delivered[:AT_ONCE], self._delivered[AT_ONCE:]
+        if delivered:
+            await _works(self._take_delivered(delivered))  # what was not acknowledged comes again
 
     async def _take_hinted(self, events: Sequence[Ended]) -> None:
         ended = _newest(events)
@@ -139,6 +162,8 @@ class Following:
                 later[message.reply] = RETRY_DELAY
         if steps:
             later |= await self._take_steps(steps)
+        self._postponed.inc(len(later))
+        self._handled.inc(len(messages) - len(later))
         with contextlib.suppress(nats.errors.Error):  # the bus is away: they come again and change nothing
             await self._bus.nc.send(acknowledgement(message) for message in messages if message.reply not in later)
             for message in messages:

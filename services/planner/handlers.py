@@ -9,7 +9,9 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
+from artdag_common import tracing
 from artdag_common.application import Application
+from artdag_common.blobs.absence import absent
 from artdag_common.blobs.port import BlobStore
 from artdag_common.commands import (
     CancelRun,
@@ -110,6 +112,7 @@ class Commands:
                 deadline_us=command.deadline_us,
                 wait_timeout_ms=command.wait_timeout_ms,
                 step_timeout_ms=command.step_timeout_ms,
+                traceparent=tracing.current(),
             )
 
         await self._engine.change(
@@ -122,7 +125,7 @@ class Commands:
         """Return the content that is bound to the recipe's inputs."""
         bound = bind(graph, command.inputs)
         wanted = {cid for node in graph.nodes for cid in fixed_cids(node)}.union(*bound.values())
-        missing = sorted(wanted - await self._blobs.present(wanted))
+        missing = sorted(await absent(self._blobs, wanted))
         if missing:
             raise InvalidInputsError(
                 f"not stored here: {', '.join(missing)}; upload with POST /cache/upload first", missing=missing
@@ -210,9 +213,8 @@ class Commands:
 
     async def register_recipe(self, command: RegisterRecipe, command_id: str) -> Outcome:
         """Put a recipe on a user's list; the same one again changes nothing."""
-        for cid in (command.recipe_cid, command.source_cid):
-            if not await self._blobs.present([cid]):
-                raise ContentNotFoundError(f"the recipe's content {cid} is not stored here", cid=cid)
+        for cid in await absent(self._blobs, (command.recipe_cid, command.source_cid)):
+            raise ContentNotFoundError(f"the recipe's content {cid} is not stored here", cid=cid)
         graph = await read_recipe(self._blobs, command.recipe_cid)
         now = self._app.clock()
         recipe = await self._app.find(Recipe, command.recipe_cid)
@@ -243,7 +245,7 @@ class Commands:
 
     async def register_effect(self, command: RegisterEffect, command_id: str) -> Outcome:
         """Put an effect on a user's list; the same bytes again change nothing."""
-        if not await self._blobs.present([command.effect_cid]):
+        if await absent(self._blobs, [command.effect_cid]):
             raise ContentNotFoundError(f"the effect's file {command.effect_cid} is not stored here")
         await self._blobs.path(command.effect_cid)  # it may have come to another node
         found = await asyncio.to_thread(uploaded.find, command.effect_cid)

@@ -19,11 +19,13 @@ import structlog
 from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 
+from artdag_common import metrics
 from artdag_common.errors import ServiceUnavailableError
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.pb.commands_pb2 import ExecutorPresence
 from artdag_common.tasks import end
+from artdag_common.turning import runs
 
 UNHEARD_SECONDS = 1.5
 """How long an executor may be silent before it is asked."""
@@ -66,6 +68,7 @@ class Executors:
         self._queue = queue
         self._clock = clock
         self._known: dict[str, Known] = {}
+        metrics.EXECUTORS_HEARD.of().set_function(lambda: float(len(self._known)))
         self.on_given: Callable[[str, str], None] = lambda executor, subject: None
         """Called with who is gone, and the subject of what was given to others."""
 
@@ -134,6 +137,11 @@ class Presence:
         await self._bus.nc.subscribe(subjects.here("*"), cb=self._hear)
         self._bus.on_reconnect(self._back)
         self._watching = asyncio.create_task(self._watch(), name="watch executors")
+
+    @property
+    def turning(self) -> bool:
+        """Whether executors are still watched."""
+        return runs(self._watching)
 
     async def stop(self) -> None:
         """Watch no more."""

@@ -103,7 +103,7 @@ class Repairs:
     def note(self, what: str, run_id: str = "", cache_id: str = "", detail: str = "") -> None:
         """Note that something was put back."""
         repair = Repair(what, run_id, cache_id, detail[:DETAIL_CHARACTERS], datetime.now(UTC))
-        log.warning("repaired", what=what, run=run_id, cache_id=cache_id, detail=detail)
+        log.warning("repaired", what=what, run_id=run_id, cache_id=cache_id, detail=detail)
         if len(self._noted) < MOST_WAITING:
             self._noted.append(repair)
         self._some.set()

@@ -20,7 +20,9 @@ from artdag_common.eventstore import postgres
 from artdag_common.eventstore.holds import Holds, Need
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.commands import CommandConsumer
+from artdag_common.messaging.presence import Announcement
 from artdag_common.people import People
+from artdag_common.probing import Parts, backing
 from artdag_common.process import cleanup
 from artdag_common.version import VERSION
 from services.planner.classes import Classes
@@ -57,7 +59,7 @@ async def keep_described(holds: Holds, blobs: BlobStore, infrastructure: Infrast
 
 
 @asynccontextmanager
-async def planner(settings: Settings) -> AsyncIterator[None]:
+async def planner(settings: Settings) -> AsyncIterator[Parts]:
     """The planner, from connected to closed."""
     async with cleanup() as close:
         bus = await Bus.connect(settings.nats_url, "planner", settings.nats_seed)
@@ -116,5 +118,20 @@ async def planner(settings: Settings) -> AsyncIterator[None]:
         presence = Presence(bus, repairs.given_to_others)
         await presence.start()
         close(presence.stop)
+        here = Announcement(bus, "planner", folder=blobs.folder)
+        await here.start()
+        close(here.stop)
         await bus.answer_pings("planner")
-        yield
+        yield Parts(
+            ready={
+                **backing(bus, pool),
+                "commands": lambda: commands.pulling,
+                "events": lambda: following.pulling,
+            },
+            live={
+                "commands": lambda: commands.turning,
+                "events": lambda: following.turning,
+                "executors": lambda: presence.turning,
+            },
+            samples=(dispatcher.show,),
+        )

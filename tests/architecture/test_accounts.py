@@ -12,8 +12,8 @@ import pytest
 from artdag_common.commands import COMMANDS, Command
 from artdag_common.domain.aggregate import AGGREGATES
 from artdag_common.eventstore import roles
-from artdag_common.eventstore.postgres import schema_text
 from artdag_common.eventstore.roles import ROLES
+from artdag_common.eventstore.schema import schema_text
 from artdag_common.messaging import permissions, subjects
 from artdag_common.messaging.bus import STREAMS
 from artdag_common.messaging.permissions import ACCOUNTS, SERVICES

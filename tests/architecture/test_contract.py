@@ -200,6 +200,7 @@ def test_every_subject_is_in_the_document(asyncapi: dict[str, Any]) -> None:
         subjects.TAKE_GRANT,
         subjects.tick("abc"),
         subjects.copy_tick("abc"),
+        subjects.alive("planner", "host-1"),
         subjects.ping("planner"),
         subjects.dead_letter("planner", "StartRun"),
         subjects.work("cpu", "abc"),

@@ -28,6 +28,7 @@ from artdag_cli.system import ROOT, System
 from artdag_common.codec import encode_command
 from artdag_common.commands import CancelRun
 from artdag_common.config import Settings
+from artdag_common.domain.access import hash_token
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.dead_letters import COMMAND_ID, FROM, TRIED
@@ -305,6 +306,18 @@ async def effect_of(person: Person) -> str:
     return str((await good(person.api.post("/effects/upload", content=effect_text())))["cid"])
 
 
+async def token_of(person: Person) -> str:
+    """Sign a program in, and return the id of its token."""
+    codes = await good(person.api.post("/auth/device", json={"client_id": "a program"}))
+    await good(person.api.post("/auth/device/confirm", json={"user_code": codes["user_code"], "decision": "allow"}))
+    given = await good(person.api.post("/auth/device/token", json={"device_code": codes["device_code"]}))
+    token_id = hash_token(given["access_token"])[:16]
+    async with asyncio.timeout(SECONDS):
+        while token_id not in (await person.api.get("/auth/tokens")).text:
+            await asyncio.sleep(0.02)
+    return token_id
+
+
 CASES: dict[str, Case] = {
     "POST /runs": start,
     "POST /runs/{run_id}/cancel": cancel,
@@ -345,6 +358,7 @@ CASES: dict[str, Case] = {
     "DELETE /webhooks/{webhook_id}": one(webhook_of, "/webhooks/{}"),
     "POST /webhooks/{webhook_id}/test": one(webhook_of, "/webhooks/{}/test"),
     "POST /webhooks/{webhook_id}/deliveries/{delivery_id}/retry": deliver_again,
+    "DELETE /auth/tokens/{token_id}": one(token_of, "/auth/tokens/{}"),
     "POST /api/dlq/{letter_id}/retry": lambda world: letter(world, drop=False),
     "DELETE /api/dlq/{letter_id}": lambda world: letter(world, drop=True),
 }

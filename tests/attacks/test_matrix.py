@@ -147,6 +147,7 @@ RULES: dict[Rule, tuple[str, ...]] = {
         "GET /storage",
         "POST /webhooks",
         "GET /webhooks",
+        "GET /auth/tokens",
         "GET /api/usage",
         "GET /api/audit",
     ),
@@ -161,6 +162,7 @@ RULES: dict[Rule, tuple[str, ...]] = {
         "POST /api/dlq/{letter_id}/retry",
         "DELETE /api/dlq/{letter_id}",
         "GET /api/doctor",
+        "GET /api/ops",
     ),
     Rule.ENTRANCE: (
         "GET /auth",
@@ -174,6 +176,7 @@ RULES: dict[Rule, tuple[str, ...]] = {
         "GET /auth/device",
         "POST /auth/device/token",
         "POST /auth/device/confirm",
+        "DELETE /auth/tokens/{token_id}",
         "POST /actor/inbox",
     ),
 }
@@ -194,6 +197,7 @@ UNKNOWN: dict[str, str] = {
     "command_id": "00000000-0000-4000-8000-000000000000",
     "user_id": "u-aaaaaaaaaaaaaaaaaaaaaaaaaa",
     "letter_id": "999999999",
+    "token_id": "0000000000000000",
 }
 """Ids of nothing."""
 
@@ -257,6 +261,7 @@ async def made_by(person: Person, *, publish: bool) -> Things:
             "command_id": kept.json().get("command_id", "") or "none",
             "user_id": person.user,
             "letter_id": UNKNOWN["letter_id"],
+            "token_id": UNKNOWN["token_id"],
             "type": "s3",
             "step": "1",
             "activity_id": UNKNOWN["run_id"],
@@ -350,9 +355,13 @@ def request_of(route: str, ids: dict[str, str]) -> tuple[str, str, dict[str, Any
     return method, path, more | bodies.get(route, {})
 
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+
+
 async def ask(client: httpx.AsyncClient, route: str, ids: dict[str, str]) -> httpx.Response:
-    """Send a request; of an answer that goes on, only the beginning is read."""
+    """Send a request, all in one trace, which answers name; of an answer that goes on, only the beginning is read."""
     method, path, more = request_of(route, ids)
+    more["headers"] = {**more.get("headers", {}), "traceparent": TRACE}
     if path.endswith("/events"):
         async with client.stream(method, path, **more) as answer:
             if answer.status_code != 200:

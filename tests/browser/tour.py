@@ -90,6 +90,7 @@ PLACES = (
     Place("storage-edit", "/storage/{storage}/edit"),
     Place("garbage", "/cache/gc"),
     *(Place(f"storage-{kind}", f"/storage/type/{kind}") for kind in ("local", "s3", "ipfs", "pinning")),
+    Place("ops", "/ops"),
     Place("auth", "/auth"),
     Place("auth-revoke", "/auth/revoke"),
     Place("device", "/auth/device"),
@@ -98,6 +99,7 @@ PLACES = (
     Place("stranger-home", "/", signed_in=False),
     Place("stranger-auth", "/auth", signed_in=False),
     Place("stranger-storage", "/storage", status=401, signed_in=False),
+    Place("stranger-ops", "/ops", status=401, signed_in=False),
 )
 
 

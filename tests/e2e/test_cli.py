@@ -161,11 +161,14 @@ async def test_every_command_knows_the_state_of_the_environment(
     ("arguments", "code", "sentence"),
     [
         (["status", "--state", "{empty}"], 3, "no system runs on {empty}"),
-        (["render", "dog", "cat", "--state", "{empty}"], 1, "artdag: no system runs on {empty}"),
+        (["render", "dog", "cat", "--state", "{empty}"], 5, "artdag: no system runs on {empty}"),
+        (["runs", "--server", "https://l1.example.org", "--state", "{empty}"], 4, "sign in with `artdag login"),
+        (["download", "no-such-content", "--state", "{live}"], 3, "no content is called 'no-such-content'"),
+        (["cache", "put", "{file}/below", "--state", "{live}"], 2, "does not exist"),
         (["down", "--state", "{empty}"], 0, "no system runs on {empty}"),
         (["replay", "no-such-run", "--state", "{live}"], 1, "no events of a run no-such-run"),
-        (["render", "no-such-recipe", "cat", "--state", "{live}"], 1, "no-such-recipe"),
-        (["render", "dog", "no-such-content", "--state", "{live}"], 1, "no-such-content"),
+        (["render", "no-such-recipe", "cat", "--state", "{live}"], 3, "no-such-recipe"),
+        (["render", "dog", "no-such-content", "--state", "{live}"], 3, "no-such-content"),
         (["up", "--state", "{file}"], 2, "is a file"),
         (["token", "--state", "{file}/below"], 1, "cannot be made"),
         (["up", "--port", "eighty"], 2, "'--port'"),
@@ -266,6 +269,71 @@ async def test_render_takes_files_and_prints_json(cli: Cli, live: System, tmp_pa
     assert done.document["status"] == "completed"
     assert done.document["output_cid"] == cid_of(file.read_bytes()), "identity gives back what it was given"
     assert done.document["output_name"] == "copy"
+
+
+async def test_a_newcomer_goes_all_the_way_from_the_shell(cli: Cli, live: System, tmp_path: Path) -> None:
+    """Each with ``--json``, which is all that is on standard output, and most of them without."""
+    file, name = tmp_path / "note.bin", f"note-{uuid4().hex[:8]}"
+    file.write_bytes(b"\0" + uuid4().bytes)
+    recipe = tmp_path / "two-steps.yaml"
+    recipe.write_text(chain().replace("two-steps", name))
+    home = ("--state", live.state)
+
+    async def told(*arguments: str | Path) -> Any:
+        done = await cli(*arguments, "--json", *home)
+        assert done.code == 0, done.err
+        return done.document
+
+    async def said(*arguments: str | Path) -> str:
+        done = await cli(*arguments, *home)
+        assert done.code == 0, done.err
+        return done.out
+
+    assert (await told("whoami"))["user"] == "owner"
+    (uploaded,) = (await told("upload", file, "--name", name))["uploaded"]
+    cid = uploaded["cid"]
+    assert cid == cid_of(file.read_bytes())
+    assert (await told("recipe", "check", recipe))["problems"] == []
+    recipe_id = (await told("recipe", "upload", recipe))["recipe_id"]
+    assert recipe_id in await said("recipe", "list", "--name", name)
+    assert "media  any  anything" in await said("recipe", "show", recipe_id)
+    assert await said("recipe", "show", recipe_id, "--source") == recipe.read_text()
+
+    run = await told("run", name, "--input", f"media={name}", "--watch", "-o", tmp_path / "out.bin")
+    assert (run["status"], run["output_cid"], run["file"]) == ("completed", cid, str(tmp_path / "out.bin"))
+    run_id = run["run_id"]
+    assert run_id in await said("runs", "--mine", "--status", "completed", "--limit", "200")
+    assert run_id in {each["run_id"] for each in (await told("runs", "-n", "200"))["runs"]}
+    assert f"output: {cid}" in await said("run", "show", run_id)
+    assert [step["node"] for step in (await told("run", "plan", run_id))["steps"]] == ["media", "one", "two"]
+    assert len((await told("run", "artifacts", run_id))["artifacts"]) == 3
+    assert (await told("run", "provenance", run_id))["output"]["cid"] == cid
+    assert cid in await said("watch", run_id)
+    saved = await said("download", run_id, "-o", tmp_path / "again.bin")
+    assert saved == f"{tmp_path / 'again.bin'}\n"
+    assert (tmp_path / "again.bin").read_bytes() == file.read_bytes()
+    assert (await cli("cache", "get", cid, "-o", tmp_path / "again.bin", *home)).code == 6, "it is there already"
+
+    assert (await told("cache", "meta", cid, "--tag", "a", "--tag", "b"))["tags"] == ["a", "b"]
+    assert f"{cid}  " in await said("cache", "list", "--name", name)
+    assert f"used by run {run_id}" in await said("cache", "show", name)
+    assert (await told("cache", "publish", cid, "--name", "A note"))["published"]["name"] == "A note"
+    refused = await cli("cache", "delete", cid, *home)
+    assert (refused.code, refused.out) == (3, "")
+    assert "published" in refused.err
+    assert (await told("cache", "unpublish", cid))["state"] == "unpublished"
+    assert (await told("run", "delete", run_id))["deleted"] is True
+    assert (await cli("run", "show", run_id, *home)).code == 3
+    assert (await told("recipe", "delete", recipe_id))["deleted"] is True
+
+    made = (await told("token", "create", "a test"))["token"]
+    assert made.startswith("adt_")
+    assert any(each["current"] for each in (await told("token", "list"))["tokens"])
+    assert (await cli("token", "revoke", "0" * 16, *home)).code == 3
+    assert "path" in await said("storage", "form", "local")
+    assert (await told("storage", "list")).keys() == {"storage", "total"}
+    assert "invert  built in" in await said("effect", "list", "--name", "invert")
+    assert "intensity" in await said("effect", "show", "invert")
 
 
 async def test_a_render_that_fails_exits_with_1(cli: Cli, live: System, text: str) -> None:

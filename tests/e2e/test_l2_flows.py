@@ -203,7 +203,7 @@ async def test_the_command_line_is_signed_in_by_a_code_that_somebody_confirms(
     await told(federation, ada)
     refused = await artdag(*bring)
     _, err = await refused.communicate()
-    assert refused.returncode == 1
+    assert refused.returncode == 4, "sign in first"
     assert b"revoked" in err
 
 

@@ -302,15 +302,15 @@ async def test_the_command_line_steers(cli: Callable[..., Awaitable[tuple[int, s
     assert await cli("pause", run_id) == (0, f"{run_id}  paused\n", "")
     assert (await cli("resume", run_id))[:2] == (0, f"{run_id}  running\n")
     code, _, said = await cli("resume", run_id)
-    assert (code, "not paused" in said) == (1, True)
+    assert (code, "not paused" in said) == (3, True)
     step = (await ann.steps(run_id))["slow0"]["index"]
     code, out, _ = await cli("cancel", run_id, "--step", str(step), "--reason", "too loud", "--json")
     assert (code, json.loads(out)["step"]["error"]) == (0, "too loud")
     code, _, said = await cli("retry", run_id)
-    assert (code, "still goes on" in said) == (1, True)
+    assert (code, "still goes on" in said) == (3, True)
     assert (await cli("cancel", run_id))[:2] == (0, f"{run_id}  cancelled\n")
     code, _, said = await cli("cancel", run_id)
-    assert (code, "already cancelled" in said) == (1, True)
+    assert (code, "already cancelled" in said) == (3, True)
     code, _, said = await cli("retry", run_id, "--watch", "--step-timeout", "1")
     assert (code, "step-overdue" in said, "artdag retry" in said) == (1, True, True)
     settings = [f"--set=slow{i}.params.pause=0" for i in range(2)]
@@ -319,12 +319,12 @@ async def test_the_command_line_steers(cli: Callable[..., Awaitable[tuple[int, s
     assert "/cache/" in out
     assert 'slow0.params: {"number": 0, "pause": 600.0} → {"number": 0, "pause": 0.0}' in said
     code, _, said = await cli("rerun", run_id, "--set", "slow0.efect=dog")
-    assert (code, "did you mean 'effect'?" in said) == (1, True)
+    assert (code, "did you mean 'effect'?" in said) == (3, True)
     assert (await cli("rerun", run_id, "--set", "slow0"))[0] == 2
     code, out, _ = await cli("rerun", run_id, "--input", f"film={ann.film}", *settings, "--force", "slow1", "--json")
     assert (code, json.loads(out)["forced"]) == (0, ["slow1"])
     assert (await ann.ended(json.loads(out)["run_id"]))["progress"]["completed"] == 2, "slow1, and all"
-    assert (await cli("pause", "no-such-run"))[0] == 1
+    assert (await cli("pause", "no-such-run"))[0] == 3
 
 
 async def test_ctrl_c_leaves_the_run_alone_and_says_how_to_stop_it(live: System, ann: Somebody) -> None:

@@ -12,18 +12,9 @@ from pathlib import Path
 
 import asyncpg
 
+from artdag_cli.backing.identity import NOBODY, ordinary_identity
 from artdag_cli.backing.launch import Launch, guarded, kept, kept_port, package
 from artdag_common.errors import BackingServerError
-
-NOBODY = "nobody"
-
-
-def ordinary_identity() -> str:
-    """Return the identity under which Postgres, which refuses to run as root, can run here (see :mod:`guard`)."""
-    if os.geteuid() != 0:
-        return "same"
-    probe = subprocess.run([*guarded("namespace"), "/bin/true"], capture_output=True, check=False)
-    return "namespace" if probe.returncode == 0 else NOBODY
 
 
 def _postgres_install(state: Path, identity: str) -> Path:

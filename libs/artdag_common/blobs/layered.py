@@ -20,6 +20,7 @@ from typing import Protocol, Self
 
 import structlog
 
+from artdag_common import metrics, tracing
 from artdag_common.blobs.lease import lease, note_use
 from artdag_common.blobs.local import PRIVATE, UNKNOWN_STAMP, First, LocalBlobStore, LocalWriter
 from artdag_common.blobs.port import Blob
@@ -82,6 +83,10 @@ class Layer(Protocol):
     def name(self) -> str:
         """For people."""
 
+    @property
+    def kind(self) -> str:
+        """For metrics: nodes, s3, ipfs."""
+
     async def holders(self, cids: Iterable[str], *, sure: bool) -> Holders:
         """Return who has the content. ``sure``: rather wait than leave somebody out.
 
@@ -97,9 +102,10 @@ class Layer(Protocol):
 class Place:
     """A layer of one far place, which is its only source too."""
 
-    def __init__(self, name: str, store: RemoteStore, *, complete: bool = False) -> None:
+    def __init__(self, name: str, store: RemoteStore, *, complete: bool = False, kind: str = "place") -> None:
         """``complete``: it is to have all content."""
         self.name = name
+        self.kind = kind
         self.store = store
         self.complete = complete
 
@@ -182,6 +188,12 @@ class LayeredBlobStore:
         self._seen = Memory(SEEN_SECONDS, clock)
         self._wrong = Memory(WRONG_SECONDS, clock)
         self._away = Memory(AWAY_SECONDS, clock)
+        self._found_here = metrics.CONTENT_READS.of("local")
+        for found in ("missing", "unavailable", "wrong"):
+            metrics.CONTENT_READS.of(found)
+        for layer in self.layers:
+            metrics.CONTENT_READS.of(layer.kind)
+            metrics.CONTENT_WRONG.of(layer.kind)
 
     @property
     def folder(self) -> Path:
@@ -234,6 +246,7 @@ class LayeredBlobStore:
         async with self._uploads:
             try:
                 await self.primary.store.store(path, cid)
+                metrics.CONTENT_STORED.of(self.primary.kind).inc(path.stat().st_size)
             except StorageRefusedError as error:
                 raise _unavailable(f"{self.primary.name} refuses content: {error.message}") from error
             except ServiceUnavailableError as error:
@@ -300,8 +313,11 @@ class LayeredBlobStore:
             path = await self.local.path(cid)
         except ContentNotFoundError:
             if not self.layers:
+                metrics.CONTENT_READS.of("missing").inc()
                 raise
             path = await self._fetched(cid)
+        else:
+            self._found_here.inc()
         note_use(path)
         return path
 
@@ -412,9 +428,13 @@ class LayeredBlobStore:
                 if (source.name, cid) in self._wrong:
                     wrong.append(source.name)
                     continue
+                began = time.perf_counter()
                 try:
-                    blob = await self._take(source, cid, holders.stamps.get(cid, 0))
+                    with tracing.span("fetch", {"layer": layer.kind, "source": source.name}, kind="client") as span:
+                        blob = await self._take(source, cid, holders.stamps.get(cid, 0))
+                        span.set(bytes=blob.size_bytes)
                 except CidMismatchError as error:
+                    metrics.CONTENT_WRONG.of(layer.kind).inc()
                     log.error("source gave wrong bytes", source=source.name, cid=cid, reason=error.message)
                     self._wrong.note((source.name, cid))
                     wrong.append(source.name)
@@ -425,9 +445,13 @@ class LayeredBlobStore:
                     silent.append(source.name)
                     why.append(error)
                 else:
+                    metrics.CONTENT_READS.of(layer.kind).inc()
+                    metrics.CONTENT_FETCHED.of(layer.kind).inc(blob.size_bytes)
+                    metrics.CONTENT_FETCH_SECONDS.of(layer.kind).observe(time.perf_counter() - began)
                     log.info("content was fetched", source=source.name, cid=cid, size_bytes=blob.size_bytes)
                     return await self.local.path(cid)
             self._seen.forget((layer.name, cid))
+        metrics.CONTENT_READS.of("unavailable" if silent else "wrong" if wrong else "missing").inc()
         if silent:
             raise _unavailable(f"content {cid} is not here, and {', '.join(silent)} cannot be asked now", *why)
         if wrong:

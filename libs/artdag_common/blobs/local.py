@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 from uuid import uuid4
 
+from artdag_common import metrics
 from artdag_common.blobs.durable import full_disk_is_named, make_durable
 from artdag_common.blobs.port import Blob
 from artdag_common.cid import CidHasher, cid_of, cid_of_file, is_cid, parse_cid
@@ -49,6 +50,7 @@ class LocalBlobStore:
             each.mkdir(exist_ok=True, mode=PRIVATE)
         self._remove_leftovers()
         self._writer = self._sign_in()
+        self._written = metrics.CONTENT_STORED.of("local")
         self.announce: Announce | None = None
         """Told of content before anybody can see it here, by those who take it in for people."""
 
@@ -179,6 +181,7 @@ class LocalBlobStore:
             with _lock(place.parent, fcntl.LOCK_SH):
                 _restamp(temporary, stamp)
                 if stamp is None or not place.exists():
+                    self._written.inc(temporary.stat().st_size)
                     temporary.replace(place)
             make_durable(place.parent)
 

@@ -37,16 +37,22 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Known:
-    """A node: where it serves content, and when it was heard of last."""
+    """A node: where it serves content, when it was heard of last, and whether it said then that it stops.
+
+    One that stops may be back in a moment, as a new process of the same node. Till it is forgotten nobody waits for its
+    answer, and nothing is taken for lost that it may have.
+    """
 
     url: str
     heard: float
+    stops: bool = False
 
 
 class Peers:
     """All nodes but this one."""
 
     name = "the other nodes"
+    kind = "nodes"
 
     def __init__(
         self, bus: Bus, node: str, membership: Membership, clock: Callable[[], float] = time.monotonic
@@ -73,7 +79,7 @@ class Peers:
 
     def known(self) -> dict[str, str]:
         """Return where the nodes serve content that are known of, by node."""
-        return {node: known.url for node, known in self._known.items()}
+        return {node: known.url for node, known in self._known.items() if not known.stops}
 
     async def _look_around(self) -> None:
         """Ask who is there, and wait for as long as an answer may take: nobody knows how many there will be."""
@@ -87,7 +93,8 @@ class Peers:
         stamps: dict[str, int] = {}
         silent: set[str] = set()
         for start in range(0, len(wanted), CIDS_AT_ONCE):
-            expected = set(self._known)
+            expected = {node for node, known in self._known.items() if not known.stops}
+            silent |= self._known.keys() - expected
             if not expected:
                 break
             part = wanted[start : start + CIDS_AT_ONCE]
@@ -160,8 +167,8 @@ class Peers:
             return None
         if answer.url:
             self._known[answer.node] = Known(answer.url, self._clock())
-        else:  # it said good-bye
-            self._known.pop(answer.node, None)
+        elif known := self._known.get(answer.node):
+            known.heard, known.stops = self._clock(), True
         return answer
 
 

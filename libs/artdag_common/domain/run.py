@@ -118,6 +118,7 @@ class Run(Aggregate, created_event_name="Requested"):
             rerun_of: the run that this one repeats.
             deadline_us: microseconds since 1970-01-01T00:00:00Z by which it has to be over; 0: none.
             wait_timeout_ms, step_timeout_ms: how long a step may wait for an executor, and run; 0: as long as it takes.
+            traceparent: the trace that all that is done for it belongs to; empty: none.
         """
 
         TOPIC: ClassVar[str] = "run.requested"
@@ -134,6 +135,7 @@ class Run(Aggregate, created_event_name="Requested"):
         deadline_us: int = 0
         wait_timeout_ms: int = 0
         step_timeout_ms: int = 0
+        traceparent: str = ""
 
     class StepsPlanned(Event):
         """Steps joined the run: those that analyse its inputs first, later all others. Large plans take several."""
@@ -291,6 +293,7 @@ class Run(Aggregate, created_event_name="Requested"):
         deadline_us: int = 0,
         wait_timeout_ms: int = 0,
         step_timeout_ms: int = 0,
+        traceparent: str = "",
     ) -> None:
         self.recipe_cid = recipe_cid
         self.recipe_name = recipe_name
@@ -305,6 +308,7 @@ class Run(Aggregate, created_event_name="Requested"):
         self.deadline_us = deadline_us
         self.wait_timeout_ms = wait_timeout_ms
         self.step_timeout_ms = step_timeout_ms
+        self.traceparent = traceparent
         self.status = "requested"
         self.steps: list[PlannedStep] = []
         self.states: list[str] = []

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from importlib.resources import files
+from contextvars import Context
 from typing import Any
 
 import asyncpg
 import orjson
 import structlog
 
+from artdag_common import metrics
 from artdag_common.errors import AppendRefusedError, ServiceUnavailableError
 from artdag_common.eventstore.port import Append, AppendResult, Call, Recorded
+from artdag_common.eventstore.schema import settle
 from artdag_common.tasks import end
 
 LOST = (
@@ -40,11 +44,6 @@ ITS_EVENT = """CROSS JOIN LATERAL (
 """Joins the few rows of a limited query to their events one by one: a hash join would read every event there is, and
 without statistics the planner takes it for the cheaper one."""
 
-SCHEMA_LOCK = 74_120_000
-OURS = (
-    "SELECT coalesce((SELECT pg_has_role(relowner, 'MEMBER') FROM pg_class WHERE oid = to_regclass('es_events')), true)"
-)
-"""Whether the tables are ours, or are still to be made: not so for a role of a service's own."""
 GATEWAY_SCHEMA = "gateway"
 OWN_SCHEMA = f"""SELECT set_config('search_path', '{GATEWAY_SCHEMA}, ' || current_setting('search_path'), true)
 WHERE to_regnamespace('{GATEWAY_SCHEMA}') IS NOT NULL"""
@@ -67,29 +66,23 @@ async def connect(url: str, size: int = 8) -> asyncpg.Pool:
     """Open a pool, and bring the schema up to date where the tables are ours.
 
     Raises:
+        SchemaVersionError: this version cannot work with the database.
         ServiceUnavailableError: Postgres cannot be reached.
     """
     try:
         pool = await asyncpg.create_pool(url, min_size=2, max_size=size, command_timeout=60, reset=_leave)
-        async with pool.acquire() as connection, connection.transaction():
-            if await connection.fetchval(OURS):
-                await connection.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
-                await apply_schema(connection)
+        try:
+            async with pool.acquire() as connection:
+                await settle(connection)
+        except BaseException:
+            pool.terminate()
+            raise
     except LOST as error:
         raise ServiceUnavailableError(f"Postgres cannot be reached: {error}") from error
+    metrics.POSTGRES_MOST.of().set(pool.get_max_size())
+    metrics.POSTGRES_OPEN.of().set_function(pool.get_size)
+    metrics.POSTGRES_BUSY.of().set_function(lambda: pool.get_size() - pool.get_idle_size())
     return pool
-
-
-def schema_text() -> str:
-    """Return the statements of the schema."""
-    return files("artdag_common.eventstore").joinpath("schema.sql").read_text()
-
-
-async def apply_schema(connection: Any) -> None:
-    """Make what is missing of the tables, and the functions anew; in a transaction, under :data:`SCHEMA_LOCK`."""
-    # The functions that run as their owner keep this path: no table of somebody else's comes before the right one.
-    await connection.execute("SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)")
-    await connection.execute(schema_text())
 
 
 async def _leave(_: object) -> None:
@@ -127,6 +120,17 @@ def _columns(batch: Sequence[Append]) -> list[list[Any]]:
     return columns
 
 
+def _count(batch: Sequence[Append], results: Sequence[AppendResult]) -> None:
+    """Count what came of appends, and the events that are new."""
+    if not metrics.counting():
+        return
+    for result, times in Counter(results).items():
+        metrics.APPENDS.of(result).inc(times)
+    new = (append.events for append, result in zip(batch, results, strict=True) if result == "appended")
+    for kind, times in Counter(event.type for events in new for event in events).items():
+        metrics.EVENTS.of(kind).inc(times)
+
+
 def _append_and(also: Call) -> str:
     """Return the statement that appends and then, if that was done, makes the call: one round trip, one transaction."""
     arguments = ", ".join(f"${place}::{sql_type}" for place, (_, sql_type) in enumerate(also.args, 12))
@@ -147,6 +151,9 @@ class PostgresEventStore:
         self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._going: list[tuple[Append, asyncio.Future[AppendResult]]] = []
+        self._commit_seconds = metrics.COMMIT_SECONDS.of()
+        for why in ("lost", "raced"):
+            metrics.COMMIT_RETRIES.of(why)
 
     async def append(self, append: Append) -> AppendResult:
         """See :class:`EventStore`."""
@@ -162,7 +169,8 @@ class PostgresEventStore:
     def _enqueue(self, append: Append) -> asyncio.Future[AppendResult]:
         assert not append.also
         if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write(), name="group commit")
+            # Of all who append, and so in nobody's trace, though somebody's append begins it.
+            self._writer = asyncio.create_task(self._write(), name="group commit", context=Context())
         future: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
         self._waiting.append((append, future))
         self._wake.set()
@@ -213,25 +221,32 @@ class PostgresEventStore:
         columns = _columns(batch)
         deadline = asyncio.get_running_loop().time() + PATIENCE
         races = 0
+        results: list[AppendResult]
         while True:
             try:
                 async with self._pool.acquire() as connection:
+                    began = time.perf_counter()
                     results = await self._attempt(connection, batch, columns)
+                    self._commit_seconds.observe(time.perf_counter() - began)
                 break
             except RACED as error:
                 races += 1
+                metrics.COMMIT_RETRIES.of("raced").inc()
                 if len(batch) == 1 and races > 1 and getattr(error, "constraint_name", "") == EVENT_IDS_UNIQUE:
                     # Not a race: events with these ids are stored at other versions, so the message was handled.
-                    return ["duplicate"]
+                    results = ["duplicate"]
+                    break
                 if len(batch) > 1 or races > 5:
                     raise
             except LOST as error:
                 if asyncio.get_running_loop().time() > deadline:
                     raise ServiceUnavailableError(f"Postgres does not answer: {error}") from error
+                metrics.COMMIT_RETRIES.of("lost").inc()
                 log.warning("append is asked again", error=str(error))
                 await asyncio.sleep(0.1)
             except asyncpg.PostgresError as error:
                 raise refusal(error) or error from None
+        _count(batch, results)
         done = [a for a, result in zip(batch, results, strict=True) if result in ("appended", "replayed") and a.events]
         if done and self._committed is not None:
             await self._committed(done)

@@ -22,7 +22,8 @@ import asyncpg
 import structlog
 
 from artdag_common.errors import ServiceUnavailableError
-from artdag_common.eventstore.postgres import GATEWAY_SCHEMA, LOST, SCHEMA_LOCK, apply_schema, schema_text
+from artdag_common.eventstore.postgres import GATEWAY_SCHEMA, LOST
+from artdag_common.eventstore.schema import SCHEMA, alone, briefly, schema_text, settle
 
 READ = "SELECT"
 WRITE = "SELECT, INSERT, UPDATE, DELETE"
@@ -54,7 +55,7 @@ class Role:
     sees: tuple[str, ...] = ()
 
 
-EVENTS = {"es_events": READ, "es_log": READ}
+EVENTS = {"es_schema": READ, "es_events": READ, "es_log": READ}
 HANDLED = {"es_inbox": READ}
 CONTENT = {"content_books": READ, "content_holds": READ}
 PEOPLE = {"auth_people": READ}
@@ -222,6 +223,7 @@ async def prepare(url: str) -> dict[str, str] | None:
         make roles or has no password to derive theirs from, or since they are not let in.
 
     Raises:
+        SchemaVersionError: this version cannot work with the database.
         ServiceUnavailableError: Postgres cannot be reached.
     """
     own = urls(url)
@@ -229,12 +231,12 @@ async def prepare(url: str) -> dict[str, str] | None:
     try:
         connection = await asyncpg.connect(url)
         try:
-            async with connection.transaction():
-                await connection.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
-                if not await _may_make_roles(connection, url, names):
-                    await apply_schema(connection)
-                    return None
-                await _make(connection, names, unquote(urlsplit(url).password or ""))
+            before = await settle(connection)
+            if not await _may_make_roles(connection, url, names):
+                return None
+            if before.version <= SCHEMA:  # else a newer version made them, for its services too
+                async with alone(connection):
+                    await _make(connection, names, unquote(urlsplit(url).password or ""))
         finally:
             await connection.close()
         opened = await asyncpg.connect(own["relay"])
@@ -263,31 +265,58 @@ async def _make(connection: Any, names: Mapping[str, str], secret: str) -> None:
     }
     schema = await connection.fetchval("SELECT quote_ident(current_schema())")
     grants = list(_grants(names, schema))
-    made_for = hashlib.sha256("\n".join((schema_text(), *grants, *verifiers.values())).encode()).hexdigest()
+    sees = [f"{service}: {role.sees}" for service, role in ROLES.items()]
+    made_for = hashlib.sha256("\n".join((schema_text(), *grants, *sees, *verifiers.values())).encode()).hexdigest()
     known = await connection.fetchval("SELECT to_regclass('es_roles')") and await connection.fetchval(
         "SELECT min(made_for) FROM es_roles WHERE role = ANY ($1::text[])", list(names.values())
     )
     if known != made_for:
-        await apply_schema(connection)
-        superuser = await connection.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
-        there = [each[0] for each in await connection.fetch("SELECT rolname FROM pg_roles")]
-        for name, kept in verifiers.items():
-            verb = "ALTER" if name in there else "CREATE"
-            await connection.execute(f"{verb} ROLE {quoted(name)} LOGIN PASSWORD '{kept}'")
-            if not superuser:  # who hands tables over has to be a member of whom they go to
-                await connection.execute(f"GRANT {quoted(name)} TO CURRENT_USER")
-        for statement in grants:
-            await connection.execute(statement)
-        await connection.execute("DELETE FROM es_roles WHERE role = ANY ($1::text[])", list(names.values()))
-        await connection.executemany(
-            "INSERT INTO es_roles (role, streams, holders, consumer, made_for) VALUES ($1, $2, $3, $4, $5)",
-            [
-                (names[service], list(role.streams), list(role.holders), role.consumer, made_for)
-                for service, role in ROLES.items()
-            ],
-        )
-    for statement in await _hand_over(connection, names["gateway"]):
-        await connection.execute(statement)
+        async with connection.transaction():
+            superuser = await connection.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+            there = [each[0] for each in await connection.fetch("SELECT rolname FROM pg_roles")]
+            for name, kept in verifiers.items():
+                verb = "ALTER" if name in there else "CREATE"
+                await connection.execute(f"{verb} ROLE {quoted(name)} LOGIN PASSWORD '{kept}'")
+                if not superuser:  # who hands tables over has to be a member of whom they go to
+                    await connection.execute(f"GRANT {quoted(name)} TO CURRENT_USER")
+        if statements := await _policies(connection, names):
+            await briefly(connection, statements, "es_events")
+        async with connection.transaction():
+            for statement in grants:
+                await connection.execute(statement)
+            await connection.execute("DELETE FROM es_roles WHERE role = ANY ($1::text[])", list(names.values()))
+            await connection.executemany(
+                "INSERT INTO es_roles (role, streams, holders, consumer, made_for) VALUES ($1, $2, $3, $4, $5)",
+                [
+                    (names[service], list(role.streams), list(role.holders), role.consumer, made_for)
+                    for service, role in ROLES.items()
+                ],
+            )
+    if handed := await _hand_over(connection, names["gateway"]):
+        await briefly(connection, handed, "rm_position")
+
+
+async def _policies(connection: Any, names: Mapping[str, str]) -> list[str]:
+    """Return the statements that let each role see the events that it may: nothing, where it is so already, since they
+    need the table of all events for themselves."""
+    # Not es_log too: it holds names only, and COPY cannot write to a table with policies.
+    statements = []
+    if not await connection.fetchval("SELECT relrowsecurity FROM pg_class WHERE oid = 'es_events'::regclass"):
+        statements.append("ALTER TABLE es_events ENABLE ROW LEVEL SECURITY")
+    rows = await connection.fetch(
+        "SELECT policyname, roles::text[] AS roles, qual FROM pg_policies"
+        " WHERE schemaname = current_schema() AND tablename = 'es_events' AND cmd = 'SELECT'"
+    )
+    there = {row["policyname"]: (row["roles"], row["qual"]) for row in rows}
+    for service, role in ROLES.items():
+        # As Postgres itself writes it.
+        kinds = " OR ".join(f"(stream ~~ '{kind}-%'::text)" for kind in role.sees)
+        condition = f"({kinds})" if len(role.sees) > 1 else kinds or "true"
+        if there.get(service) != ([names[service]], condition):
+            statements.append(f"DROP POLICY IF EXISTS {service} ON es_events")
+            to = quoted(names[service])
+            statements.append(f"CREATE POLICY {service} ON es_events FOR SELECT TO {to} USING ({condition})")
+    return statements
 
 
 def _grants(names: Mapping[str, str], schema: str) -> Iterator[str]:
@@ -306,12 +335,6 @@ def _grants(names: Mapping[str, str], schema: str) -> Iterator[str]:
             yield f"GRANT {privileges} ON {table} TO {quoted(names[service])}"
         if role.calls:
             yield f"GRANT EXECUTE ON FUNCTION {', '.join(role.calls)} TO {quoted(names[service])}"
-    # Not es_log too: it holds names only, and COPY cannot write to a table with policies.
-    yield "ALTER TABLE es_events ENABLE ROW LEVEL SECURITY"
-    for service, role in ROLES.items():
-        kinds = " OR ".join(f"stream LIKE '{kind}-%'" for kind in role.sees) or "true"
-        yield f"DROP POLICY IF EXISTS {service} ON es_events"
-        yield f"CREATE POLICY {service} ON es_events FOR SELECT TO {quoted(names[service])} USING ({kinds})"
 
 
 async def _hand_over(connection: Any, gateway: str) -> list[str]:

@@ -1,5 +1,15 @@
 -- The event store. Postgres is the truth; the bus and Redis hold copies.
--- Applied at start under an advisory lock; every statement may run again.
+-- What is missing of this is made while services use the rest: see schema.py, which also says what may stand here.
+
+-- Versions that this schema had, the present one last. least: the oldest whose services can work with it. made_for: hash
+-- of the statements that it was made by.
+CREATE TABLE IF NOT EXISTS es_schema (
+    version  integer     PRIMARY KEY,
+    least    integer     NOT NULL,
+    made_for text        NOT NULL,
+    by       text        NOT NULL,
+    at       timestamptz NOT NULL DEFAULT now()
+);
 
 CREATE TABLE IF NOT EXISTS es_events (
     stream      text        NOT NULL,

@@ -6,18 +6,20 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 import nats
 import orjson
 import structlog
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import APIError, BadRequestError, NotFoundError
+from nats.js.api import DiscardPolicy, PubAck, RetentionPolicy, StorageType, StreamConfig, StreamInfo
+from nats.js.errors import APIError, BadRequestError, NoStreamResponseError, NotFoundError, ServerError
 
+from artdag_common import metrics, tracing
 from artdag_common.codec import decode_command, encode_command
 from artdag_common.commands import Command, ExecuteSteps
 from artdag_common.errors import (
@@ -28,7 +30,7 @@ from artdag_common.errors import (
     ServiceUnavailableError,
 )
 from artdag_common.eventstore.port import Append
-from artdag_common.messaging import subjects
+from artdag_common.messaging import servers, subjects
 from artdag_common.messaging.client import QuickClient
 from artdag_common.pb.commands_pb2 import CommandOutcome, CopyTick, StepLogText, StepTick
 from artdag_common.pb.events_pb2 import EventBatch, StoredEvent
@@ -37,6 +39,31 @@ DAY = 86_400.0
 TOO_MANY_PER_SUBJECT = 10_077
 MOST_REPEATED = 10_000
 CONNECT_SECONDS = 10.0
+
+NO_CLUSTER, OTHER_CONFIGURATION = 10_074, 10_058
+LEADERLESS = (10_008, 10_009)
+"""Errors of JetStream that end with an election: nobody leads, or not the one who was asked."""
+
+PASSING = (
+    NoStreamResponseError,
+    TimeoutError,
+    OSError,
+    nats.errors.OutboundBufferLimitError,  # between two servers
+    nats.errors.ConnectionReconnectingError,
+    nats.errors.StaleConnectionError,
+)
+
+ELECTION_SECONDS = 15.0
+"""How long a message is sent again to a stream of a cluster that has no leader. Where its server was killed, the others
+elect one after 4 to 9 s, each group for itself; not all at the first try."""
+
+ELECTION_PAUSE = 0.25
+
+PATIENCE_SECONDS, SOON_SECONDS = 5.0, 2.0
+"""How long JetStream may take to answer, and how long in a cluster: what was asked of a server that is gone, or of
+nobody, can be asked of another there."""
+
+REPLICATE_AGAIN_SECONDS = 10.0
 
 STREAMS = (
     StreamConfig(
@@ -122,11 +149,14 @@ class Outcome:
 class Bus:
     """One process's connection. Reconnects for ever; what was not acknowledged was not sent."""
 
-    def __init__(self, nc: QuickClient, makes_streams: bool = True) -> None:
-        """``makes_streams``: of those that are missing; False: somebody else does."""
+    def __init__(self, nc: QuickClient, makes_streams: bool = True, replicas: int = 0) -> None:
+        """See :meth:`connect`. ``makes_streams``: of those that are missing; False: somebody else does."""
         self.nc = nc
         self._makes_streams = makes_streams
-        self.js: JetStreamContext = nc.jetstream(timeout=5)
+        self._replicas = replicas
+        self._replicate_at = 0.0  # not before, since it could not be done
+        self.patience = SOON_SECONDS if nc.is_clustered else PATIENCE_SECONDS
+        self.js: JetStreamContext = nc.jetstream(timeout=self.patience)
         self._receipts = nc.new_inbox()
         self._repeats = nc.new_inbox()
         self._numbers = count()
@@ -136,15 +166,18 @@ class Bus:
         self._following_up: asyncio.Task[None] | None = None
 
     @classmethod
-    async def connect(cls, url: str, name: str, seed: str = "") -> Bus:
+    async def connect(cls, url: str, name: str, seed: str = "", replicas: int = 0) -> Bus:
         """Connect, and make sure that the streams exist, where that is ours to do.
 
         Args:
+            url: of a server, or of several of one cluster; see :mod:`servers`.
+            replicas: servers on which each stream is to be kept; one that is there already is changed while it is used.
+                0: as they are, new ones on one server.
             seed: nkey seed of the account called ``name`` (see :mod:`permissions`); empty: the account that the URL
                 names may do anything. Of the accounts, the relay's makes the streams, and the others wait for them.
 
         Raises:
-            ConfigurationError: the seed is none.
+            ConfigurationError: the seed is none; or there are to be replicas, and the server is in no cluster.
             ServiceUnavailableError: NATS cannot be reached.
         """
 
@@ -155,16 +188,20 @@ class Bus:
 
         async def reconnected() -> None:
             # In a task of its own: the client takes an error raised here for a reconnection that failed.
+            metrics.NATS_RECONNECTIONS.of(name).inc()
             if bus is not None:
                 if bus._following_up:
                     bus._following_up.cancel()
                 bus._following_up = asyncio.create_task(bus._reconnected(), name="after reconnection")
 
         nc = QuickClient()
-        own = {"nkeys_seed_str": _checked(seed, name), "inbox_prefix": subjects.inbox(name)} if seed else {}
+        if seed:
+            own = {"nkeys_seed_str": _checked(seed, name), "inbox_prefix": subjects.inbox(name)}
+        else:
+            own = servers.account(url)
         try:
             connecting = nc.connect(
-                url,
+                servers.addresses(url),
                 name=name,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=0.2,  # type: ignore[arg-type]  # seconds; fractions work
@@ -178,25 +215,84 @@ class Bus:
             await asyncio.wait_for(connecting, CONNECT_SECONDS)  # it would try for ever, at the first time too
         except (OSError, nats.errors.Error, TimeoutError) as error:
             await nc.close()  # an attempt that failed half way holds a socket
-            place = url.rpartition("@")[2].removeprefix("nats://")
+            place = servers.named(url)
             raise ServiceUnavailableError(f"NATS cannot be reached at {place}: {str(error) or 'no answer'}") from error
-        bus = cls(nc, makes_streams=not seed or name == subjects.RELAY)
+        bus = cls(nc, not seed or name == subjects.RELAY, replicas)
+        metrics.NATS_RECONNECTIONS.of(name)
+        metrics.NATS_CONNECTED.of(name).set_function(lambda: float(nc.is_connected))
         await nc.subscribe(bus._receipts, cb=_note_dispatch)
         await nc.subscribe(f"{bus._repeats}.*", cb=bus._note_repeat)
-        await bus.ensure_streams()
+        try:
+            await bus._begin_streams()
+        except BaseException:
+            await nc.close()
+            raise
         return bus
+
+    async def _begin_streams(self) -> None:
+        """As :meth:`ensure_streams`; a cluster that is just starting is given time to find its leaders."""
+        until = asyncio.get_running_loop().time() + ELECTION_SECONDS
+        while True:
+            try:
+                await self.ensure_streams()
+                return
+            except (nats.errors.Error, TimeoutError) as error:
+                if not self.nc.is_clustered:
+                    raise
+                if asyncio.get_running_loop().time() > until:
+                    raise ServiceUnavailableError(f"NATS does not make the streams: {error or 'no answer'}") from error
+                log.info("streams cannot be made yet", error=str(error) or type(error).__name__)
+                await asyncio.sleep(ELECTION_PAUSE)
 
     async def ensure_streams(self) -> None:
         """Make the streams that are missing, where that is ours to do."""
         for config in STREAMS if self._makes_streams else ():
-            if config.name == subjects.EVENTS:
-                continue  # the relay's own: made, and made again after a loss, by it alone
-            try:
-                await self.js.add_stream(config)
-            except BadRequestError as error:
-                if error.err_code != 10_058:  # in use with another configuration
-                    raise
-                await self.js.update_stream(config)
+            if config.name != subjects.EVENTS:  # the relay's own: made, and made again after a loss, by it alone
+                await self.ensure_stream(config)
+
+    async def ensure_stream(self, config: StreamConfig) -> StreamInfo:
+        """Make a stream if it is missing, or bring the one that is there up to date.
+
+        Raises:
+            ConfigurationError: there are to be replicas, and the server is in no cluster.
+        """
+        try:
+            return await self.js.add_stream(replace(config, num_replicas=self._replicas or 1))
+        except BadRequestError as error:
+            if error.err_code != OTHER_CONFIGURATION:
+                raise
+        except ServerError as error:
+            if error.err_code == NO_CLUSTER:
+                raise ConfigurationError(
+                    f"ARTDAG_NATS_REPLICAS is {self._replicas}, and the NATS server is in no cluster: it has to be 1"
+                ) from error
+            raise
+        there = await self.js.stream_info(str(config.name))
+        info = await self.js.update_stream(replace(config, num_replicas=there.config.num_replicas))
+        return await self.replicate(info)
+
+    async def replicate(self, info: StreamInfo) -> StreamInfo:
+        """Keep a stream on as many servers as it is to be on; return how it stands.
+
+        It stays as it is where that cannot be done: servers are missing. After a while this may be called again.
+        """
+        now = asyncio.get_running_loop().time()
+        if not self._replicas or info.config.num_replicas == self._replicas or now < self._replicate_at:
+            return info
+        try:
+            changed = await self.js.update_stream(replace(info.config, num_replicas=self._replicas))
+        except (nats.errors.Error, TimeoutError) as error:
+            self._replicate_at = now + REPLICATE_AGAIN_SECONDS
+            log.warning(
+                "stream cannot be kept on so many servers now",
+                stream=info.config.name,
+                wanted=self._replicas,
+                has=info.config.num_replicas,
+                error=str(error) or type(error).__name__,
+            )
+            return info
+        log.info("stream is kept on more or fewer servers", stream=info.config.name, replicas=self._replicas)
+        return changed
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Call ``callback`` after each reconnection: memory streams and pull requests may be gone."""
@@ -208,7 +304,7 @@ class Bus:
             try:
                 await self.ensure_streams()
                 break
-            except (nats.errors.Error, TimeoutError) as error:  # JetStream may still be reading its files
+            except (nats.errors.Error, ConfigurationError, TimeoutError) as error:  # it may still be reading its files
                 log.warning("streams cannot be checked", error=str(error))
                 await asyncio.sleep(0.2)
         for result in await asyncio.gather(*(callback() for callback in self._on_reconnect), return_exceptions=True):
@@ -258,15 +354,14 @@ class Bus:
         name = type(command).__name__
         if not subjects.KEY.fullmatch(command.key):
             raise InvalidRequestError(f"{command.key[:80]!r} is nothing's id: letters, digits, - and _ make one")
-        headers = {"Nats-Msg-Id": command_id, "Command-Id": command_id}
+        headers = {"Nats-Msg-Id": command_id, "Command-Id": command_id, **tracing.headers()}
         if reply_to:
             # A repeated command is not stored twice, but whoever repeats it waits at another address.
             headers["Nats-Msg-Id"] = f"{command_id}/{reply_to}"
             headers["Reply-To"] = reply_to
+        subject = subjects.command(command.SERVICE, name, command.key)
         try:
-            await self.js.publish(
-                subjects.command(command.SERVICE, name, command.key), encode_command(command), headers=headers
-            )
+            await self._store(subject, encode_command(command), headers)
         except (nats.errors.Error, APIError, OSError, TimeoutError) as error:
             raise ServiceUnavailableError(f"the bus did not take {name}: {error}", retry_after=2) from error
 
@@ -279,11 +374,31 @@ class Bus:
         Raises:
             ServiceUnavailableError: the bus did not take it.
         """
-        headers = {"Nats-Msg-Id": f"{command_id}/{occasion}", "Command-Id": command_id}
+        headers = {"Nats-Msg-Id": f"{command_id}/{occasion}", "Command-Id": command_id, **tracing.headers()}
         try:
-            await self.js.publish(subject, data, headers=headers)
+            await self._store(subject, data, headers)
         except (nats.errors.Error, APIError, OSError, TimeoutError) as error:
             raise ServiceUnavailableError(f"the bus did not take {subject}: {error}", retry_after=2) from error
+
+    async def _store(self, subject: str, data: bytes, headers: dict[str, str]) -> PubAck:
+        """Publish to a stream, and wait until it is stored.
+
+        In a cluster it is sent again until the others have elected a leader in the place of one that is gone, or a
+        server is reached in the place of ours. By ``Nats-Msg-Id`` it is stored once, whatever was lost of it.
+        """
+        until = asyncio.get_running_loop().time() + ELECTION_SECONDS
+        told = False
+        while True:
+            try:
+                return await self.js.publish(subject, data, headers=headers)
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                late = asyncio.get_running_loop().time() > until
+                if late or not self.nc.is_clustered or not _passes(error):
+                    raise
+                if not told:
+                    log.info("stream takes nothing just now; it is sent again", subject=subject, error=repr(error))
+                told = True
+            await asyncio.sleep(ELECTION_PAUSE)
 
     async def answer(self, reply_to: str, outcome: Outcome) -> None:
         """Tell the asker, if there is one, what became of its command.
@@ -452,7 +567,8 @@ class Bus:
             headers: see :func:`dead_letters.history`.
         """
         told = " ".join(reason.split())[:1000] or "unknown"
-        await self.js.publish(subjects.dead_letter(service, name), data, headers={**headers, "Reason": told})
+        identified = {"Nats-Msg-Id": uuid4().hex, **headers, "Reason": told}
+        await self._store(subjects.dead_letter(service, name), data, identified)
 
 
 def _checked(seed: str, name: str) -> str:
@@ -465,6 +581,11 @@ def _checked(seed: str, name: str) -> str:
             f"the seed of the NATS account {name!r} is none: nkey seeds of users begin with SU and have 58 characters"
         ) from error
     return seed
+
+
+def _passes(error: Exception) -> bool:
+    """Return whether a stream that did not take a message may take it after an election, or at another server."""
+    return isinstance(error, PASSING) or (isinstance(error, APIError) and error.err_code in LEADERLESS)
 
 
 async def _note_dispatch(receipt: Msg) -> None:

@@ -11,6 +11,7 @@ subject that was subscribed to is dropped, and an address that is no inbox is no
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -69,6 +70,11 @@ class QuickClient(Client):
         self._takes: dict[int, Take] = {}
         self._heard: dict[int, re.Pattern[bytes]] = {}  # what each subscription is to, but for those to inboxes
 
+    @property
+    def is_clustered(self) -> bool:
+        """Whether the server is one of several: what it does not do another may, after an election."""
+        return bool(self._server_info.get("cluster"))
+
     async def listen(self, subject: str, take: Take) -> Subscription:
         """Call ``take`` with each message, right where its bytes are read: it may only put the message somewhere."""
 
@@ -95,6 +101,23 @@ class QuickClient(Client):
         await self._send_command(b"".join(messages))
         if self._flush_queue is not None and self._flush_queue.empty():
             await self._flush_pending()
+
+    async def answers(self, seconds: float) -> bool:
+        """Return whether the server answers in time.
+
+        ``flush`` asks the same, and where nothing comes in time it spoils the connection: the pong that does come is
+        given to a future that was cancelled.
+        """
+        if not self.is_connected:
+            return False
+        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._send_ping(pong)
+        except (OSError, errors.Error):  # TimeoutError is the former
+            return False
+        done, _ = await asyncio.wait({pong}, timeout=seconds)
+        return bool(done)
 
     def _is_meant(self, sid: int, subject: bytes) -> bool:
         """Return whether a message was sent to what was subscribed to; to an inbox comes what was pulled."""

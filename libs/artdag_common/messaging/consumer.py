@@ -17,13 +17,24 @@ from nats.aio.subscription import Subscription
 from nats.js.api import ConsumerConfig
 from nats.js.errors import NotFoundError
 
+from artdag_common import metrics
 from artdag_common.messaging.bus import Bus
 from artdag_common.tasks import end
+from artdag_common.turning import runs
 
 EXPIRES = 20.0
 PAUSE = 0.05
 DRAIN = 2.0
 PENDING = "Nats-Pending-Messages"
+FIRST = "1"
+HEARTBEAT = "100"
+
+HEARTBEAT_SECONDS = 2.0
+"""How often a server of a cluster tells that a request is still there. It goes with the server that leads the consumer,
+and nobody tells: ours is still connected."""
+
+SILENT_SECONDS = 5.0
+"""After how long without one a request counts as lost."""
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +59,8 @@ class StandingPull:
         self._watch: asyncio.Task[None] | None = None
         self._stopped = False
         self._made_at: datetime | None = None
+        self._messages = metrics.MESSAGES.of(config.durable_name)
+        self._redeliveries = metrics.REDELIVERIES.of(config.durable_name)
         self.on_made_again: Callable[[str], None] = lambda name: None
         """Called with the consumer's name where it was lost, and made again."""
 
@@ -57,6 +70,16 @@ class StandingPull:
         self._bus.on_reconnect(self._renew)
         if not self._stopped:
             self._watch = asyncio.create_task(self._keep_pulling(), name=f"pull {self._config.durable_name}")
+
+    @property
+    def pulling(self) -> bool:
+        """Whether the consumer is there, as far as is known here, and what it has is asked for."""
+        return self._made_at is not None and bool(self._subscriptions) and not self._stopped
+
+    @property
+    def turning(self) -> bool:
+        """Whether what looks after it has not ended."""
+        return runs(self._watch)
 
     async def stop(self) -> None:
         """Ask for no more; what came already is still handed on."""
@@ -113,8 +136,11 @@ class StandingPull:
         count = self._batch - self._left
         if self._stopped or inbox != self._inbox or 2 * count < self._batch:
             return
+        if not self._left:
+            self._heard_at = asyncio.get_running_loop().time()  # till now there was nothing to hear
         self._left += count
-        request = b'{"batch":%d,"expires":%d}' % (count, int(EXPIRES * 1e9))
+        heartbeat = b',"idle_heartbeat":%d' % int(HEARTBEAT_SECONDS * 1e9) if self._bus.nc.is_clustered else b""
+        request = b'{"batch":%d,"expires":%d%s}' % (count, int(EXPIRES * 1e9), heartbeat)
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._config.durable_name}"
         try:
             await self._bus.nc.publish(subject, request, reply=inbox)
@@ -127,21 +153,29 @@ class StandingPull:
         ours = inbox == self._inbox
         if message.reply:
             self._left -= ours
+            self._messages.inc()
+            if _deliveries(message.reply) != FIRST:
+                self._redeliveries.inc()
             return True
-        pending = (message.headers or {}).get(PENDING)
-        if ours and pending is not None:
+        headers = message.headers or {}
+        pending = headers.get(PENDING)
+        if headers.get("Status") == HEARTBEAT:
+            pass
+        elif ours and pending is not None:
             self._left -= int(pending)  # the request expired; this much of it had not come
         elif ours:  # no such stream or consumer, or it was deleted, or the server refuses
             self._lost.set()
         return False
 
     async def _keep_pulling(self) -> None:
-        """Begin again when a request failed, or when not even its expiry was heard: the server lost it."""
-        silence = EXPIRES + 5
+        """Begin again when a request failed, or when not even its heartbeat or expiry was heard: a server lost it."""
+        now = asyncio.get_running_loop().time
         while True:
+            silence = SILENT_SECONDS if self._bus.nc.is_clustered else EXPIRES + 5
+            left = self._heard_at + silence - now() if self._left else silence
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._lost.wait(), silence)
-            silent = self._left and asyncio.get_running_loop().time() >= self._heard_at + silence
+                await asyncio.wait_for(self._lost.wait(), max(left, PAUSE))
+            silent = self._left and now() >= self._heard_at + silence
             if not self._lost.is_set() and not silent:
                 continue
             log.info("pull is renewed", consumer=self._config.durable_name)
@@ -151,6 +185,16 @@ class StandingPull:
                 await self._renew()
             except nats.errors.Error as error:  # the connection went meanwhile; the reconnection renews
                 log.info("pull is renewed later", consumer=self._config.durable_name, error=str(error))
+
+
+def _deliveries(reply: str) -> str:
+    """Return how often a message was delivered, by the address at which it is acknowledged.
+
+    ``$JS.ACK.<stream>.<consumer>.<delivered>.…``, with the domain and the account's hash before the stream where
+    there are such (NATS ADR-15).
+    """
+    parts = reply.split(".")
+    return parts[4 if len(parts) < 11 else 6] if len(parts) > 8 else FIRST
 
 
 class QuickPull(StandingPull):

@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 from nats.js.errors import APIError
 
+from artdag_common import metrics
 from artdag_common.codec import decode_event
 from artdag_common.domain.aggregate import DomainEvent
 from artdag_common.errors import ArtdagError
@@ -21,6 +22,7 @@ from artdag_common.messaging.client import acknowledgement
 from artdag_common.messaging.consumer import QuickPull
 from artdag_common.messaging.dead_letters import history
 from artdag_common.tasks import end
+from artdag_common.turning import Turns, runs
 
 AT_ONCE = 1000
 RETRY_DELAY = 1.0
@@ -81,6 +83,9 @@ class Follower:
         self._unreadable = Unreadable(bus, durable)
         self._waiting: asyncio.Queue[Msg] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
+        self._turns = Turns()
+        self._handled = metrics.FOLLOWED.of(durable, "handled")
+        self._postponed = metrics.FOLLOWED.of(durable, "later")
         config = ConsumerConfig(
             durable_name=durable,
             filter_subjects=list(filters),
@@ -93,6 +98,16 @@ class Follower:
     async def start(self) -> None:
         """Run in the background. The stream may not exist yet."""
         self._task = asyncio.create_task(self._work(), name=f"follow {self._durable}")
+
+    @property
+    def pulling(self) -> bool:
+        """Whether events are asked for."""
+        return self._pull.pulling
+
+    @property
+    def turning(self) -> bool:
+        """Whether events are still dealt with, and none for too long."""
+        return runs(self._task) and not self._turns.stuck
 
     async def stop(self) -> None:
         """Stop; what was not acknowledged comes again."""
@@ -107,7 +122,8 @@ class Follower:
                 batch.append(self._waiting.get_nowait())
             events, messages = await self._read(batch)
             try:
-                await self._handle(events)
+                with self._turns.turn():
+                    await self._handle(events)
             except ArtdagError as error:
                 log.warning("events are handled later", durable=self._durable, error=error.message)
                 await self._later(messages)
@@ -115,6 +131,7 @@ class Follower:
                 log.error("events cannot be handled", durable=self._durable, error=repr(error), exc_info=error)
                 await self._later(messages)
             else:
+                self._handled.inc(len(messages))
                 with contextlib.suppress(nats.errors.Error):  # the bus is down: they come again and change nothing
                     await self._bus.nc.send(map(acknowledgement, messages))
 
@@ -131,6 +148,7 @@ class Follower:
         return events, messages
 
     async def _later(self, messages: Sequence[Msg], delay: float | None = None) -> None:
+        self._postponed.inc(len(messages))
         with contextlib.suppress(nats.errors.Error):  # the bus is down: they come again after their wait
             for message in messages:
                 await message.nak(delay=RETRY_DELAY if delay is None else delay)

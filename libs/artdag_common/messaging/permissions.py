@@ -133,7 +133,7 @@ ACCOUNTS: Mapping[str, Account] = {
             "EraseUser",
             "NoteRefusals",
         ),
-        says=(*PINGS, *ASK_FOR_CONTENT, *ASK_AUTH, subjects.ask_for_log("*")),
+        says=(*PINGS, *ASK_FOR_CONTENT, *ASK_AUTH, subjects.ask_for_log("*"), subjects.alive("gateway", "*")),
         hears=(
             subjects.EVERY_EVENT,
             subjects.REVOKED_HINTS,
@@ -141,6 +141,8 @@ ACCOUNTS: Mapping[str, Account] = {
             *COPY_TICKS,
             *HEAR_OF_NODES,
             subjects.step_log("*"),
+            subjects.here("*"),
+            subjects.alive("*", "*"),
         ),
     ),
     "planner": Account(
@@ -150,6 +152,7 @@ ACCOUNTS: Mapping[str, Account] = {
             subjects.WAKE_RELAY,
             *ASK_FOR_CONTENT,
             subjects.ask_if_here("*"),
+            subjects.alive("planner", "*"),
         ),
         hears=(subjects.STEP_HINTS, *HEAR_OF_NODES, subjects.here("*")),
         reads=(subjects.WORK,),
@@ -168,6 +171,7 @@ ACCOUNTS: Mapping[str, Account] = {
             *ASK_FOR_CONTENT,
             subjects.step_log("*"),
             subjects.here("*"),
+            subjects.alive("executor", "*"),
         ),
         hears=(
             subjects.stop("*"),
@@ -182,7 +186,7 @@ ACCOUNTS: Mapping[str, Account] = {
         purges=(subjects.WORK,),
     ),
     "cache": Account(
-        says=(subjects.WAKE_RELAY, *COPY_TICKS, *ASK_FOR_CONTENT, *HEAR_OF_NODES),
+        says=(subjects.WAKE_RELAY, *COPY_TICKS, *ASK_FOR_CONTENT, *HEAR_OF_NODES, subjects.alive("cache", "*")),
         hears=(subjects.event("object-*", "*"), subjects.event("effect-*", "*"), *ASK_FOR_CONTENT, *HEAR_OF_NODES),
         durables=(
             _commands_of("cache"),
@@ -193,7 +197,7 @@ ACCOUNTS: Mapping[str, Account] = {
         answers=READERS,
     ),
     "auth": Account(
-        says=(subjects.WAKE_RELAY, subjects.REVOKED_HINTS),
+        says=(subjects.WAKE_RELAY, subjects.REVOKED_HINTS, subjects.alive("auth", "*")),
         hears=ASK_AUTH,
         # It keeps the dead letters, and the gateway asks it: whoever may ask JetStream anything can have the answer
         # sent to any subject, and so into the stream of events, whose sequences then are no positions any more.

@@ -21,12 +21,15 @@ import orjson
 import structlog
 from nats.js.errors import APIError, NotFoundError
 
+from artdag_common import metrics
+from artdag_common.errors import ConfigurationError
 from artdag_common.eventstore.chain import GENESIS, link
 from artdag_common.eventstore.postgres import ITS_EVENT, LOST
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import STREAMS, Bus
 from artdag_common.messaging.client import header_lines, message
 from artdag_common.tasks import end
+from artdag_common.turning import Turns, runs
 
 LEADER_LOCK = 74_120_001
 POLL = 0.05
@@ -50,6 +53,14 @@ SEQUENCED = "DELETE FROM es_outbox WHERE (tx, n) <= ($1::text::xid8, $2)"
 UNPUBLISHED = f"""SELECT l.position, l.stream, l.version, l.hash, e.event_id, e.type, e.data, e.recorded_at
 FROM (SELECT * FROM es_log WHERE position > $1 ORDER BY position LIMIT $2) l
 {ITS_EVENT.format("l")} ORDER BY l.position"""
+
+HORIZON_AGE = f"""SELECT coalesce(extract(epoch FROM clock_timestamp() - min(e.recorded_at)), 0)::float8
+FROM (
+    SELECT stream, version FROM es_outbox
+    WHERE tx >= pg_snapshot_xmin(pg_current_snapshot()) ORDER BY tx, n LIMIT 1
+) o {ITS_EVENT.format("o")}"""
+
+FAILURES = ("refused", "away", "postgres")
 
 NOTE_MADE = """WITH added AS (
     INSERT INTO planner_repairs (at, planner, run_id, cache_id, what, detail)
@@ -103,6 +114,16 @@ class Relay:
         self._task: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._made: list[str] = []  # streams made again that were lost
+        self._turns = Turns()
+        self._looked = 0.0  # at the horizon
+        self._sequenced_count = metrics.RELAY_SEQUENCED.of()
+        self._published_count = metrics.RELAY_PUBLISHED.of()
+        self._publish_seconds = metrics.RELAY_PUBLISH_SECONDS.of()
+        self._horizon = metrics.RELAY_HORIZON.of()
+        for why in FAILURES:
+            metrics.RELAY_FAILURES.of(why)
+        metrics.RELAY_LEADS.of().set_function(lambda: float(self.leading))
+        self.leading = False
 
     async def start(self) -> None:
         """Run in the background until :meth:`stop`."""
@@ -115,36 +136,41 @@ class Relay:
         self._task = asyncio.create_task(self._run(), name="relay")
         self._keeping = asyncio.create_task(self._keep_streams(), name="keep streams")
 
+    @property
+    def turning(self) -> bool:
+        """Whether it still leads, or waits to, and is not at one thing for too long."""
+        return runs(self._task) and runs(self._keeping) and not self._turns.stuck
+
     async def stop(self) -> None:
         """Give up the lead."""
         await end(self._task)
         await end(self._keeping)
 
     async def _keep_streams(self) -> None:
-        """Make streams again that were lost while the server was there. Nobody tells of it: they are looked at."""
+        """Make streams again that were lost while the server was there. Nobody tells of it: they are looked at.
+
+        One that is kept on other than so many servers, since some were missing, is looked after here too.
+        """
         while True:
             await asyncio.sleep(STANDBY)
             try:
                 for config in STREAMS:
-                    if config.name != subjects.EVENTS and not await self._is_there(str(config.name)):
+                    if config.name == subjects.EVENTS:
+                        continue
+                    try:
+                        await self._bus.replicate(await self._bus.js.stream_info(str(config.name)))
+                    except NotFoundError:
                         log.error("stream was lost; it is made again", stream=config.name)
-                        await self._bus.js.add_stream(config)
+                        await self._bus.ensure_stream(config)
                         self._made.append(str(config.name))
                         self._wake.set()
-            except (nats.errors.Error, APIError, TimeoutError) as error:
+            except (nats.errors.Error, ConfigurationError, TimeoutError) as error:
                 log.warning("streams cannot be checked", error=str(error) or type(error).__name__)
 
     async def _note_made(self, connection: Any) -> None:
         """Put the streams that were made again among what the reconciler did."""
         made, self._made = self._made, []
         await connection.execute(NOTE_MADE, made, socket.gethostname())
-
-    async def _is_there(self, stream: str) -> bool:
-        try:
-            await self._bus.js.stream_info(stream)
-        except NotFoundError:
-            return False
-        return True
 
     async def _look_again(self) -> None:
         """The server was away: what it holds of the stream may be less than it acknowledged, or nothing."""
@@ -162,18 +188,21 @@ class Relay:
             try:
                 await self._lead(connection)
             except (*LOST, asyncpg.PostgresError) as error:
+                metrics.RELAY_FAILURES.of("postgres").inc()
                 log.warning("relay begins again", error=str(error))
                 await asyncio.sleep(POLL)
             except Exception as error:  # whatever it is: without a relay the whole system stands still
                 log.error("relay begins again", exc_info=error)
                 await asyncio.sleep(STANDBY)
             finally:
+                self.leading = False
                 connection.terminate()
 
     async def _lead(self, connection: Any) -> None:
         while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LEADER_LOCK):
             await asyncio.sleep(STANDBY)
         log.info("relay leads")
+        self.leading = True
         self._published = None
         loop = asyncio.get_running_loop()
         while True:
@@ -181,8 +210,10 @@ class Relay:
             began = loop.time()
             if self._made:
                 await self._note_made(connection)
-            moved = await self.sequence(connection)
-            moved += await self._publish_safely(connection)
+            with self._turns.turn():
+                moved = await self.sequence(connection)
+                moved += await self._publish_safely(connection)
+                await self._look_at_horizon(connection)
             if not moved:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), POLL)
@@ -212,12 +243,21 @@ class Relay:
             )
             await connection.execute(SEQUENCED, rows[-1]["tx"], rows[-1]["n"])
         self._fresh = positioned
+        self._sequenced_count.inc(len(rows))
         return len(rows)
+
+    async def _look_at_horizon(self, connection: Any) -> None:
+        """Show now and then, to metrics, for how long committed events have waited for older transactions."""
+        now = asyncio.get_running_loop().time()
+        if metrics.counting() and now > self._looked + RECHECK:
+            self._looked = now
+            self._horizon.set(await connection.fetchval(HORIZON_AGE))
 
     async def _publish_safely(self, connection: Any) -> int:
         try:
             return await self.publish(connection)
         except (nats.errors.Error, APIError, TimeoutError) as error:
+            metrics.RELAY_FAILURES.of("away").inc()
             log.warning("relay cannot publish", error=str(error) or type(error).__name__)
             self._published = None
             await asyncio.sleep(POLL)
@@ -232,7 +272,7 @@ class Relay:
             if asyncio.get_running_loop().time() > self._asked + RECHECK:
                 self._published = None  # nobody tells us that the stream was lost: ask now and then
             return 0
-        batch_id = uuid4().hex
+        batch_id, began = uuid4().hex, asyncio.get_running_loop().time()
         messages = []
         for place, event in enumerate(events, 1):
             headers = event.headers() | {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(place)}
@@ -244,12 +284,15 @@ class Relay:
             else:
                 headers["Nats-Batch-Commit"] = "1"
                 await self._bus.nc.send(messages)
-                reply = await self._bus.nc.request(subject, event.data, headers=headers, timeout=5)
+                reply = await self._bus.nc.request(subject, event.data, headers=headers, timeout=self._bus.patience)
         answer = orjson.loads(reply.data)
         if "error" in answer:
+            metrics.RELAY_FAILURES.of("refused").inc()
             log.warning("relay was refused", error=answer["error"].get("description"))
             self._published = None
             return 0
+        self._publish_seconds.observe(asyncio.get_running_loop().time() - began)
+        self._published_count.inc(len(events))
         self._published = int(answer["seq"])
         return len(events)
 
@@ -269,9 +312,9 @@ class Relay:
         config = next(c for c in STREAMS if c.name == subjects.EVENTS)
         self._asked = asyncio.get_running_loop().time()
         try:
-            info = await self._bus.js.stream_info(subjects.EVENTS)
+            info = await self._bus.replicate(await self._bus.js.stream_info(subjects.EVENTS))
         except NotFoundError:  # new, or lost: published again from position 1, so that position stays = sequence
-            info = await self._bus.js.add_stream(config)
+            info = await self._bus.ensure_stream(config)
             if await connection.fetchval("SELECT EXISTS (SELECT FROM es_log)"):
                 self._made.append(subjects.EVENTS)
         known = await connection.fetchval("SELECT coalesce(max(position), 0) FROM es_log")

@@ -85,6 +85,11 @@ def here(executor: str) -> str:
     return f"here.executor.{executor}"
 
 
+def alive(service: str, instance: str) -> str:
+    """Subject on which a process of a service tells that it is there."""
+    return f"alive.{service}.{instance}"
+
+
 def ask_if_here(executor: str) -> str:
     """Subject on which an executor is asked whether it is there."""
     return f"rpc.here.{executor}"

@@ -432,7 +432,7 @@ class NoteRefusals(_message.Message):
     def __init__(self, hour: _Optional[str] = ..., refusals: _Optional[_Iterable[_Union[_events_pb2.Refusal, _Mapping]]] = ...) -> None: ...
 
 class ExecuteStep(_message.Message):
-    __slots__ = ("cache_id", "step_type", "config", "label", "inputs", "version", "deliver", "forced")
+    __slots__ = ("cache_id", "step_type", "config", "label", "inputs", "version", "deliver", "forced", "traceparent")
     CACHE_ID_FIELD_NUMBER: _ClassVar[int]
     STEP_TYPE_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
@@ -441,6 +441,7 @@ class ExecuteStep(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DELIVER_FIELD_NUMBER: _ClassVar[int]
     FORCED_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     cache_id: str
     step_type: str
     config: str
@@ -449,7 +450,8 @@ class ExecuteStep(_message.Message):
     version: int
     deliver: bool
     forced: bool
-    def __init__(self, cache_id: _Optional[str] = ..., step_type: _Optional[str] = ..., config: _Optional[str] = ..., label: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., version: _Optional[int] = ..., deliver: _Optional[bool] = ..., forced: _Optional[bool] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, cache_id: _Optional[str] = ..., step_type: _Optional[str] = ..., config: _Optional[str] = ..., label: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., version: _Optional[int] = ..., deliver: _Optional[bool] = ..., forced: _Optional[bool] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class ExecuteSteps(_message.Message):
     __slots__ = ("steps",)
@@ -522,6 +524,40 @@ class HeldWork(_message.Message):
     subject: str
     sequence: int
     def __init__(self, subject: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class InstancePresence(_message.Message):
+    __slots__ = ("host", "pid", "version", "since_us", "told_us", "node", "disk_free_bytes", "disk_total_bytes", "hands", "duties", "leaving")
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SINCE_US_FIELD_NUMBER: _ClassVar[int]
+    TOLD_US_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    DISK_FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DISK_TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    HANDS_FIELD_NUMBER: _ClassVar[int]
+    DUTIES_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
+    host: str
+    pid: int
+    version: str
+    since_us: int
+    told_us: int
+    node: str
+    disk_free_bytes: int
+    disk_total_bytes: int
+    hands: _containers.RepeatedCompositeFieldContainer[ClassHands]
+    duties: _containers.RepeatedScalarFieldContainer[str]
+    leaving: bool
+    def __init__(self, host: _Optional[str] = ..., pid: _Optional[int] = ..., version: _Optional[str] = ..., since_us: _Optional[int] = ..., told_us: _Optional[int] = ..., node: _Optional[str] = ..., disk_free_bytes: _Optional[int] = ..., disk_total_bytes: _Optional[int] = ..., hands: _Optional[_Iterable[_Union[ClassHands, _Mapping]]] = ..., duties: _Optional[_Iterable[str]] = ..., leaving: _Optional[bool] = ...) -> None: ...
+
+class ClassHands(_message.Message):
+    __slots__ = ("work_class", "hands")
+    WORK_CLASS_FIELD_NUMBER: _ClassVar[int]
+    HANDS_FIELD_NUMBER: _ClassVar[int]
+    work_class: str
+    hands: int
+    def __init__(self, work_class: _Optional[str] = ..., hands: _Optional[int] = ...) -> None: ...
 
 class TokenQuestion(_message.Message):
     __slots__ = ("token", "attach")

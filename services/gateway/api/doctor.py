@@ -21,6 +21,11 @@ router = APIRouter(tags=["server"])
 
 LAG_EVENTS = 5000
 LAG_SECONDS = 10.0
+APART_SECONDS, FAR_APART_SECONDS = 5.0, 20.0
+"""How far clocks may be apart, of which one is seen only as exactly as the bus is quick."""
+
+LITTLE_BYTES, LITTLE = 5 * 2**30, 0.1
+NEARLY_NONE_BYTES, NEARLY_NONE = 500 * 2**20, 0.02
 FULL = 0.9
 """Part of a consumer's room that may be taken by messages which are not acknowledged."""
 
@@ -66,22 +71,24 @@ async def examine(parts: Parts, viewer: User) -> Response:
     """
     if viewer != OWNER:
         raise NotYoursError("only the operator of this system sees how it stands")
-    found = await look(parts)
+    return Json(report_of(await look(parts)))
+
+
+def report_of(found: Standing) -> dict[str, Any]:
+    """Return what doctor says of how the system stands, in JSON terms."""
     findings = [{"check": check.__name__, **asdict(finding)} for check in CHECKS for finding in check(found)]
-    return Json(
-        {
-            "well": not any(finding["wrong"] for finding in findings),
-            "checked": [check.__name__ for check in CHECKS],
-            "findings": findings,
-            "repairs": {
-                "counts": [
-                    {"what": each["what"], "count": each["count"], "last_at": time_view(each["last"])}
-                    for each in found.recent
-                ],
-                "last": [{**each, "at": time_view(each["at"])} for each in found.last],
-            },
-        }
-    )
+    return {
+        "well": not any(finding["wrong"] for finding in findings),
+        "checked": [check.__name__ for check in CHECKS],
+        "findings": findings,
+        "repairs": {
+            "counts": [
+                {"what": each["what"], "count": each["count"], "last_at": time_view(each["last"])}
+                for each in found.recent
+            ],
+            "last": [{**each, "at": time_view(each["at"])} for each in found.last],
+        },
+    }
 
 
 # --- checks: each looks at one thing, and yields what it finds ------------------------------------------------------
@@ -205,5 +212,43 @@ def runs(found: Standing) -> Iterator[Finding]:
                 )
 
 
-CHECKS: tuple[Check, ...] = (services, streams, lag, dead_letters, classes, runs)
+def versions(found: Standing) -> Iterator[Finding]:
+    """Services of several versions."""
+    there: dict[str, set[str]] = {}
+    for each in found.instances:
+        there.setdefault(each.version or "one that does not tell", set()).add(each.service)
+    if len(there) > 1:
+        told = "; ".join(f"{version}: {', '.join(sorted(names))}" for version, names in sorted(there.items()))
+        yield Finding(f"services of several versions are here: {told}", "go on with the upgrade, or go back", False)
+
+
+def clocks(found: Standing) -> Iterator[Finding]:
+    """Machines whose clocks are apart from the gateway's."""
+    worst: dict[str, float] = {}
+    for each in found.instances:
+        if each.version and abs(each.ahead_seconds) > abs(worst.get(each.host, 0.0)):
+            worst[each.host] = each.ahead_seconds
+    for host, ahead in sorted(worst.items()):
+        if abs(ahead) > APART_SECONDS:
+            yield Finding(
+                f"the clock of {host} is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the gateway's",
+                "have all machines keep time by NTP; proofs between nodes hold 60 s",
+                abs(ahead) > FAR_APART_SECONDS,
+            )
+
+
+def disks(found: Standing) -> Iterator[Finding]:
+    """Nodes whose disk for content is nearly full."""
+    nodes = {each.node: each for each in found.instances if each.node and each.disk_total_bytes}
+    for _, each in sorted(nodes.items()):
+        free, total = each.disk_free_bytes, each.disk_total_bytes
+        if free < LITTLE_BYTES and free < LITTLE * total:
+            yield Finding(
+                f"the disk with the content of {each.host} has {free / 2**20:.0f} MiB left of {total / 2**30:.0f} GiB",
+                "free space, set ARTDAG_CACHE_LIMIT (with S3 or IPFS), or give another disk",
+                free < NEARLY_NONE_BYTES or free < NEARLY_NONE * total,
+            )
+
+
+CHECKS: tuple[Check, ...] = (services, streams, lag, dead_letters, classes, runs, versions, clocks, disks)
 """What doctor looks at, in this order. A new check is a function here that yields what it finds."""

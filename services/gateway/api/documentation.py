@@ -24,6 +24,7 @@ PROBLEM_SCHEMA: dict[str, Any] = {
         "code": {"type": "string", "example": "run-not-found"},
         "hint": {"type": "string", "example": "No run has this id, or it was deleted."},
         "problems": {"type": "array", "items": {}, "description": "Every rule that is broken"},
+        "trace_id": {"type": "string", "description": "Names the request in the server's logs and traces"},
     },
 }
 

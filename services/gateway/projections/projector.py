@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -23,12 +24,16 @@ import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from artdag_common.errors import ArtdagError
+from artdag_common import metrics, tracing, turning
+from artdag_common.domain.run import Run
+from artdag_common.errors import ArtdagError, SchemaVersionError
+from artdag_common.eventstore import schema
 from artdag_common.eventstore.port import Recorded
-from artdag_common.eventstore.postgres import ITS_EVENT, LOST, OWN_SCHEMA, SCHEMA_LOCK
+from artdag_common.eventstore.postgres import GATEWAY_SCHEMA, ITS_EVENT, LOST, OWN_SCHEMA
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.tasks import end
+from artdag_common.version import VERSION
 from services.gateway.projections import (
     audit,
     effects,
@@ -63,12 +68,18 @@ AT_ONCE = 2000
 IDLE = 0.5
 RETRY = 0.2
 PACE = 0.015
+TELL_SECONDS = 0.1
+"""Between two batches that are told of in traces."""
+
+MOST_LINKS = 32
 
 POSITION = """CREATE TABLE IF NOT EXISTS rm_position (
     name     text    PRIMARY KEY,
     position bigint  NOT NULL,
     shape    integer NOT NULL
 )"""
+
+DDL = "\n".join(projection.DDL for projection in PROJECTIONS)
 
 READ = f"""SELECT e.stream, e.version, e.event_id, e.type, e.data, l.position, e.recorded_at
 FROM (SELECT * FROM es_log WHERE position > $1 ORDER BY position LIMIT $2) l
@@ -94,17 +105,25 @@ def tables() -> list[str]:
 
 
 async def prepare(pool: asyncpg.Pool) -> int:
-    """Make the tables, anew where they are of an older shape, and return the position they stand at."""
-    async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
-        await connection.execute(OWN_SCHEMA)
-        await connection.execute(POSITION)
+    """Make the tables, anew where they are of an older shape, and return the position they stand at.
+
+    Raises:
+        SchemaVersionError: they are of a newer shape: a gateway of that version shows them now.
+    """
+    async with pool.acquire() as connection, schema.alone(connection):
+        await schema.make(connection, POSITION, OWN_SCHEMA, GATEWAY_SCHEMA)
         shape = await connection.fetchval("SELECT shape FROM rm_position WHERE name = $1", NAME)
-        if shape is not None and shape != SHAPE:
-            await connection.execute(f"DROP TABLE IF EXISTS {', '.join(tables())}")
-            await connection.execute("DELETE FROM rm_position WHERE name = $1", NAME)
-        for projection in PROJECTIONS:
-            await connection.execute(projection.DDL)
+        if shape is not None and shape > SHAPE:
+            raise SchemaVersionError(
+                f"the read models are of shape {shape}, and this gateway, {VERSION}, keeps those of shape {SHAPE}:"
+                " upgrade it. The way back to it: stop the gateways of the other version, DELETE FROM rm_position",
+                database=shape,
+                code=SHAPE,
+            )
+        if shape != SHAPE:
+            gone = [OWN_SCHEMA, f"DROP TABLE IF EXISTS {', '.join(tables())}"]
+            await schema.briefly(connection, [*gone, f"DELETE FROM rm_position WHERE name = '{NAME}'"], "rm_position")
+        await schema.make(connection, DDL, OWN_SCHEMA, GATEWAY_SCHEMA)
         await connection.execute("INSERT INTO rm_position VALUES ($1, 0, $2) ON CONFLICT DO NOTHING", NAME, SHAPE)
         return int(await connection.fetchval("SELECT position FROM rm_position WHERE name = $1", NAME))
 
@@ -120,11 +139,17 @@ async def commit(pool: asyncpg.Pool, facts: Sequence[Fact]) -> int:
     Returns:
         The position that the read models stand at. Where it is lower than the last event's, events before the first
         one are missing and nothing was applied.
+
+    Raises:
+        SchemaVersionError: the read models are another version's by now.
     """
     async with pool.acquire() as connection, connection.transaction():
         # Rows and position are lost together if Postgres dies now, and made again from the events.
         await connection.execute("SET LOCAL synchronous_commit = off")
-        position = int(await connection.fetchval("SELECT position FROM rm_position WHERE name = $1 FOR UPDATE", NAME))
+        standing = await connection.fetchrow("SELECT position, shape FROM rm_position WHERE name = $1 FOR UPDATE", NAME)
+        if standing is None or standing["shape"] != SHAPE:
+            raise SchemaVersionError("a gateway of another version makes the read models now; this one has to end")
+        position = int(standing["position"])
         if position >= facts[-1].position or position + 1 < facts[0].position:
             return position
         new = [each for each in facts if each.position > position]
@@ -170,6 +195,18 @@ class Projector:
         """Events that this version does not know, by type, since it began: the read models lack what they tell."""
         self.steady = False
         self._took_at = 0.0
+        self._turns = turning.Turns()
+        self._projected = metrics.PROJECTED.of()
+        self._seconds = metrics.PROJECTOR_SECONDS.of()
+        self._delay = metrics.PROJECTOR_DELAY.of()
+        metrics.PROJECTOR_RUNNING.of().set_function(lambda: float(self.running))
+        metrics.PROJECTOR_WAITING.of().set_function(lambda: float(self._waiting.qsize()))
+        self._told_at = 0.0
+
+    @property
+    def turning(self) -> bool:
+        """False: a new start is needed."""
+        return turning.runs(self._task) and not self._turns.stuck
 
     @property
     def running(self) -> bool:
@@ -267,12 +304,32 @@ class Projector:
 
     async def _take(self, facts: Sequence[Fact]) -> None:
         """Apply events and tell of them, after any that the read models lack before these."""
-        while True:
-            position = await commit(self._pool, facts)
-            if position >= facts[-1].position:
-                break
-            missing = await read(self._pool, position, min(AT_ONCE, facts[0].position - position - 1))
-            await commit(self._pool, missing)
+        traces = self._traces(facts) if tracing.recording() else []
+        if traces:
+            with tracing.span("read models", {"events": len(facts)}, above=traces[0], links=traces[1:]):
+                await self._apply(facts)
+        else:
+            await self._apply(facts)
+
+    def _traces(self, facts: Sequence[Fact]) -> list[str]:
+        """Return the traces of the runs that begin among these events: of a few batches, not of each."""
+        now = asyncio.get_running_loop().time()
+        if now < self._told_at + TELL_SECONDS:
+            return []
+        begun = [each.event.traceparent for each in facts if isinstance(each.event, Run.Requested)]
+        traces = [each for each in dict.fromkeys(begun) if each][:MOST_LINKS]
+        if traces:
+            self._told_at = now
+        return traces
+
+    async def _apply(self, facts: Sequence[Fact]) -> None:
+        began = time.perf_counter()
+        with self._turns.turn():
+            await self._commit(facts)
+        self._seconds.observe(time.perf_counter() - began)
+        self._projected.inc(len(facts))
+        # The last one's alone: of a batch most would tell the same.
+        self._delay.observe(max(0.0, time.time() - facts[-1].recorded.recorded_at.timestamp()))
         self.position = facts[-1].position
         self.passed_over.update(each.recorded.type for each in facts if each.event is None)
         for listener in self._listeners:
@@ -280,6 +337,14 @@ class Projector:
         self._took_at = asyncio.get_running_loop().time()
         advanced, self._advanced = self._advanced, asyncio.Event()
         advanced.set()
+
+    async def _commit(self, facts: Sequence[Fact]) -> None:
+        while True:
+            position = await commit(self._pool, facts)
+            if position >= facts[-1].position:
+                return
+            missing = await read(self._pool, position, min(AT_ONCE, facts[0].position - position - 1))
+            await commit(self._pool, missing)
 
 
 def recorded_of(message: Msg) -> Recorded:

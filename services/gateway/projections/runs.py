@@ -60,6 +60,9 @@ CREATE TABLE IF NOT EXISTS rm_runs (
 CREATE INDEX IF NOT EXISTS rm_runs_own ON rm_runs (owner, position DESC) WHERE NOT deleted;
 CREATE INDEX IF NOT EXISTS rm_runs_published ON rm_runs (position DESC) WHERE published AND NOT deleted;
 CREATE INDEX IF NOT EXISTS rm_runs_plan ON rm_runs (plan_id);
+CREATE INDEX IF NOT EXISTS rm_runs_going ON rm_runs (position DESC)
+    WHERE NOT deleted AND status NOT IN ('completed', 'failed', 'cancelled');
+CREATE INDEX IF NOT EXISTS rm_runs_failed ON rm_runs (position DESC) WHERE NOT deleted AND status = 'failed';
 
 CREATE TABLE IF NOT EXISTS rm_run_steps (
     run_id      text    NOT NULL,

@@ -84,6 +84,34 @@ async def revoked_of(pool: asyncpg.Pool, holders: Collection[str]) -> list[str]:
     return [row["token_hash"] for row in rows]
 
 
+LIVE = "holder = $1 AND NOT revoked AND (expires_at = 0 OR expires_at > $2)"
+
+
+async def of_holder(pool: asyncpg.Pool, holder: str, now: datetime, limit: int) -> tuple[list[TokenRow], int]:
+    """Return the newest tokens that sign somebody in, and how many there are."""
+    rows = await pool.fetch(
+        f"SELECT *, count(*) OVER () AS total FROM rm_tokens WHERE {LIVE}"
+        " ORDER BY attached_at DESC, token_hash LIMIT $3",
+        holder,
+        int(now.timestamp()),
+        limit,
+    )
+    total = rows[0]["total"] if rows else 0
+    return [TokenRow(**{name: row[name] for name in COLUMNS}) for row in rows], total
+
+
+async def of_holder_by_id(pool: asyncpg.Pool, holder: str, token_id: str, now: datetime) -> TokenRow | None:
+    """Return a token that signs somebody in, known by the beginning of its hash."""
+    row = await pool.fetchrow(
+        f"SELECT * FROM rm_tokens WHERE {LIVE} AND left(token_hash, $3) = $4",
+        holder,
+        int(now.timestamp()),
+        len(token_id),
+        token_id,
+    )
+    return TokenRow(**row) if row else None
+
+
 async def find(pool: asyncpg.Pool, token_hash: str) -> TokenRow | None:
     """Return what is known of a token."""
     row = await pool.fetchrow("SELECT * FROM rm_tokens WHERE token_hash = $1", token_hash)

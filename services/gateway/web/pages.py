@@ -28,6 +28,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Match
 from starlette.types import Scope
 
+from artdag_common.domain.access import OWNER
 from artdag_common.errors import ArtdagError
 from artdag_common.eventstore.postgres import LOST
 from artdag_common.version import VERSION
@@ -69,10 +70,14 @@ PLACES = (
 )
 """The parts of the site: address, name, and with what the addresses of a part begin."""
 
+OPERATED = (("/ops", "Ops", ("/ops",)),)
+"""Those that are the operator's."""
+
 
 def place_of(path: str) -> str:
     """Return the address of the part of the site that an address belongs to; empty: to none."""
-    fitting = [(len(begin), there) for there, _, begins in PLACES for begin in begins if path.startswith(begin)]
+    places = (*PLACES, *OPERATED)
+    fitting = [(len(begin), there) for there, _, begins in places for begin in begins if path.startswith(begin)]
     return max(fitting, default=(0, ""))[1]
 
 
@@ -162,7 +167,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters |= words.FILTERS
-    environment.globals |= {"static": address, "version": VERSION, "places": PLACES}
+    environment.globals |= {"static": address, "version": VERSION}
     return environment
 
 
@@ -180,6 +185,7 @@ async def page(
     """
     parts: Gateway = request.app.state.gateway
     chosen = request.cookies.get(THEME, "")
+    me = await signed_in(request) if status_code < HTTPStatus.BAD_REQUEST else await _known(request, status_code)
     html = (
         _environment()
         .get_template(template)
@@ -187,7 +193,8 @@ async def page(
             path=request.url.path,
             current=place_of(request.url.path),
             back="/" if request.url.path in TOKEN_PATHS else here(request),
-            me=await signed_in(request) if status_code < HTTPStatus.BAD_REQUEST else await _known(request, status_code),
+            places=(*PLACES, *OPERATED) if me and await _operates(request) else PLACES,
+            me=me,
             shared=parts.settings.shared,
             theme=chosen if chosen in THEMES else "",
             **shown,
@@ -206,6 +213,14 @@ async def signed_in(request: Request) -> str:
         return await parts.people.handle(user) if user else ""
     except (ArtdagError, asyncpg.PostgresError, *LOST):
         return ""  # what is wrong is said by the page, or by whatever it asks
+
+
+async def _operates(request: Request) -> bool:
+    """Return whether it is the operator who is signed in."""
+    try:
+        return await who(request) == OWNER
+    except (ArtdagError, asyncpg.PostgresError, *LOST):
+        return False
 
 
 async def problem_page(request: Request, problem: dict[str, Any], headers: dict[str, str]) -> Response:

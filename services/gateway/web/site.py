@@ -14,6 +14,7 @@ from services.gateway.web import (
     home,
     item,
     media,
+    ops,
     recipe,
     recipes,
     run,
@@ -42,6 +43,8 @@ PARTS = (
     recipe.data,
     effects.router,
     effects.pictures,
+    ops.router,
+    ops.data,
 )
 
 router = APIRouter()

@@ -1,10 +1,15 @@
-"""The pages' scripts and styles, at addresses that name their content, so that browsers keep them for good."""
+"""The pages' scripts and styles, at addresses that name their content, so that browsers keep them for good.
+
+While gateways are replaced one by one, a page of one version may ask a gateway of another for its scripts. It gets
+those of that other version, which nobody is to keep: what is kept under an address is always what the address names.
+"""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import mimetypes
+import re
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +19,8 @@ from starlette.responses import FileResponse, Response
 
 FOLDER = Path(__file__).with_name("static")
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
+OF_ANOTHER_VERSION = {"Cache-Control": "no-store"}
+STATE = re.compile("[0-9a-f]{16}")
 PACKED = {".css", ".js", ".svg"}
 """Endings of files that gzip makes much smaller."""
 
@@ -56,14 +63,15 @@ def takes_gzip(accept_encoding: str) -> bool:
 
 @router.get("/static/{state}/{name:path}")
 async def static_file(request: Request, state: str, name: str) -> Response:
-    """A file of the pages. Of another state of them there is nothing here."""
+    """A file of the pages; where another state of them is asked for, as it is here, and not to be kept."""
     file = _files().get(name)
-    if file is None or state != digest():
+    if file is None or not STATE.fullmatch(state):
         raise HTTPException(404)
+    headers = IMMUTABLE if state == digest() else OF_ANOTHER_VERSION
     kind = mimetypes.guess_type(name)[0]
     if file.suffix not in PACKED:
-        return FileResponse(file, media_type=kind, headers=IMMUTABLE)
-    headers = IMMUTABLE | {"Vary": "Accept-Encoding"}
+        return FileResponse(file, media_type=kind, headers=headers)
+    headers = headers | {"Vary": "Accept-Encoding"}
     if not takes_gzip(request.headers.get("accept-encoding", "")):
         return FileResponse(file, media_type=kind, headers=headers)
     return Response(_packed(name), media_type=kind, headers=headers | {"Content-Encoding": "gzip"})

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from artdag_common.eventstore import postgres, roles
+from artdag_common.eventstore import postgres, roles, schema
 from artdag_common.messaging.bus import DAY, STREAMS
 from artdag_common.messaging.subjects import COMMANDS
 from services.auth.forgetting import Forgetting
@@ -82,4 +82,4 @@ def test_rows_outlive_commands_and_keys() -> None:
     (commands,) = (stream for stream in STREAMS if stream.name == COMMANDS)
     assert commands.max_age
     assert commands.max_age < DAYS * DAY
-    assert f"interval '{DAYS} days'" in postgres.schema_text()
+    assert f"interval '{DAYS} days'" in schema.schema_text()

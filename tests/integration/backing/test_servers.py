@@ -19,7 +19,7 @@ import nats.errors
 import pytest
 
 from artdag_cli import supervisor as module
-from artdag_cli.backing import postgres
+from artdag_cli.backing import identity
 from artdag_cli.supervisor import Child, Supervisor
 from artdag_cli.system import AlreadyUpError, PortInUseError, System, running, system
 from artdag_common.errors import BackingServerError
@@ -235,12 +235,12 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become 
 @pytest.fixture
 def no_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that does not allow user namespaces."""
-    guarded = postgres.guarded
+    guarded = identity.guarded
 
-    def without(identity: str = "same", stop_signal: int = signal.SIGTERM) -> list[str]:
-        return ["/bin/false"] if identity == "namespace" else guarded(identity, stop_signal)
+    def without(who: str = "same", stop_signal: int = signal.SIGTERM) -> list[str]:
+        return ["/bin/false"] if who == "namespace" else guarded(who, stop_signal)
 
-    monkeypatch.setattr(postgres, "guarded", without)
+    monkeypatch.setattr(identity, "guarded", without)
 
 
 @pytest.fixture

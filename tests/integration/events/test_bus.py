@@ -14,7 +14,7 @@ from artdag_common.application import new_events
 from artdag_common.commands import CancelRun, ExecuteStep, ExecuteSteps
 from artdag_common.domain.aggregate import DomainEvent
 from artdag_common.domain.step import Step
-from artdag_common.errors import RunNotFoundError, ServiceUnavailableError
+from artdag_common.errors import ConfigurationError, RunNotFoundError, ServiceUnavailableError
 from artdag_common.eventstore.port import Append
 from artdag_common.messaging import bus as bus_module
 from artdag_common.messaging import subjects
@@ -194,6 +194,14 @@ async def test_a_request_while_the_bus_is_down(own_nats: Server, bus: Bus) -> No
     assert await in_stream(bus, subjects.COMMANDS) == 0
     await answering(bus, Outcome.of(run_id="r"))
     assert await bus.request(CancelRun("r"), "c1") == Outcome.of(run_id="r")
+
+
+async def test_a_server_that_is_in_no_cluster_keeps_no_replicas(own_nats: Server, bus: Bus) -> None:
+    for missing in (False, True):
+        if missing:
+            await bus.js.delete_stream(subjects.COMMANDS)
+        with pytest.raises(ConfigurationError, match="ARTDAG_NATS_REPLICAS is 3"):
+            await Bus.connect(own_nats.url, "relay", replicas=3)
 
 
 async def test_a_full_command_stream_refuses(bus: Bus) -> None:

@@ -280,7 +280,7 @@ async def signed(database_with_roles: str) -> AsyncIterator[dict[str, asyncpg.Co
 @pytest.fixture
 async def people(signed: dict[str, asyncpg.Connection]) -> dict[str, asyncpg.Connection]:
     """A connection under each role of an empty database, and the owner's."""
-    kept = {"es_roles"}
+    kept = {"es_roles", "es_schema"}
     await signed["owner"].execute(f"TRUNCATE {', '.join(t for t in roles.defined()[0] if t not in kept)}")
     return signed
 
@@ -320,7 +320,7 @@ async def refused(connection: asyncpg.Connection, statement: str, *arguments: An
         await connection.execute(statement, *arguments)
 
 
-@pytest.mark.parametrize("table", ["es_events", "es_log", "es_inbox", "es_outbox", "es_roles"])
+@pytest.mark.parametrize("table", ["es_events", "es_log", "es_inbox", "es_outbox", "es_roles", "es_schema"])
 async def test_nobody_rewrites_history(
     people: dict[str, asyncpg.Connection], history: asyncpg.Connection, table: str
 ) -> None:

@@ -58,5 +58,7 @@ async def test_doctor_looks_at_everything_and_finds_every_service_well(api: http
         return {} if silent else report
 
     report = await eventually(answered, "every service")
-    assert report["checked"] == ["services", "streams", "lag", "dead_letters", "classes", "runs"]
+    assert report["checked"] == [
+        *("services", "streams", "lag", "dead_letters", "classes", "runs", "versions", "clocks", "disks")
+    ]
     assert report["well"] == (not any(each["wrong"] for each in report["findings"]))

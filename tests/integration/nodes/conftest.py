@@ -41,7 +41,7 @@ class Node:
         self.blobs = LocalBlobStore(settings.cache_dir)
 
     @asynccontextmanager
-    async def services(self, *those: Callable[[Settings], AbstractAsyncContextManager[None]]) -> AsyncIterator[None]:
+    async def services(self, *those: Callable[[Settings], AbstractAsyncContextManager[object]]) -> AsyncIterator[None]:
         """Run services in this process."""
         async with AsyncExitStack() as stack:
             for service in those:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from artdag_common.application import Application
 from artdag_common.blobs.layered import LayeredBlobStore
@@ -24,7 +25,7 @@ from artdag_common.eventstore.holds import Holds
 from artdag_common.eventstore.postgres import PostgresEventStore
 from artdag_common.messaging.bus import Bus
 from services.cache import keeping
-from services.cache.keeping import Keeping
+from services.cache.keeping import Keeping, drain
 from services.cache.limit import Limit
 from tests.contract.places import FakePlace, layer
 from tests.integration.events.appends import eventually, relaying
@@ -204,6 +205,50 @@ async def test_another_database_begins_anew(shelf: Shelf) -> None:
     shelf.place.contents.clear()
     await all_of_it(shelf.keeping(shelf.place))
     assert shelf.place.contents == {cid_of(b"one"): b"one"}
+
+
+# --- a node that ends ------------------------------------------------------------------------------------------------
+
+
+async def test_a_node_that_ends_leaves_nothing_behind_that_only_it_has(shelf: Shelf) -> None:
+    """Not even what the log does not name yet; but nothing that was given up."""
+    booked, deleted = await shelf.store(b"booked"), await shelf.store(b"deleted")
+    arriving = (await shelf.blobs.put(b"arriving")).cid
+    await shelf.give_up(deleted)
+    it = shelf.keeping(shelf.place)
+    await it.start()
+    await drain([shelf.keeping(None), it], 60)
+    assert shelf.place.contents == {booked: b"booked", arriving: b"arriving"}
+
+
+async def test_a_node_that_ends_waits_for_a_place_that_is_away(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "DELAYS", (0.01, 0.01))
+    cid = await shelf.store(b"one")
+    shelf.place.error = AWAY
+    ending = asyncio.create_task(drain([shelf.keeping(shelf.place)], 60))
+
+    async def tried_twice() -> bool:
+        return shelf.place.asked.count(cid) > 1
+
+    await eventually(tried_twice, "another attempt")
+    shelf.place.error = None
+    await ending
+    assert shelf.place.contents == {cid: b"one"}
+
+
+async def test_a_node_that_ends_does_not_wait_for_ever(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "DELAYS", (0.01, 0.01))
+    await shelf.store(b"one")
+    shelf.place.error = AWAY
+    with capture_logs() as said:
+        await drain([shelf.keeping(shelf.place)], 0.2)
+    assert "content that only this node has may be left" in [each["event"] for each in said]
+
+
+async def test_a_node_that_comes_back_leaves_it_for_then(shelf: Shelf) -> None:
+    await shelf.blobs.put(b"arriving")
+    await drain([shelf.keeping(shelf.place)], 0)
+    assert not shelf.place.asked
 
 
 # --- deletion -------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from artdag_cli.demo_media import make_cat
 from artdag_cli.effect_template import template
 from artdag_common.blobs import layered, peer
+from artdag_common.blobs.absence import absent
 from artdag_common.blobs.layered import LayeredBlobStore
 from artdag_common.blobs.node import Membership, node_id
 from artdag_common.blobs.peer import Peers
@@ -97,6 +98,31 @@ async def test_a_step_waits_for_an_input_that_is_out_of_reach(
             await happens("StepCompleted")
     types = [event.type for event in await cluster.store.load(f"step-{cache_id}")]
     assert "StepFailed" not in types
+
+
+async def test_a_cache_service_for_its_node_alone_serves_it_and_takes_no_commands(cluster: Cluster) -> None:
+    """It speaks to nobody outside either: with a registry it needs no key to sign with."""
+    own = {"ARTDAG_CACHE_DUTIES": "node", "L2_SERVER": "https://l2.example", "ARTDAG_ACTOR_KEY": ""}
+    a, b = cluster.node("a", **own), cluster.node("b")
+    await a.blobs.put(DATA)
+    async with a.services(cache), cluster.store_of(b) as there:
+        assert await there.read(CID) == DATA
+        assert not await cluster.bus.ping("cache", 0.2)
+        async with b.services(cache):  # of two that pull, either could get it
+            for number in range(4):
+                await cluster.upload(b, b"%d" % number)
+            assert await cluster.bus.ping("cache")
+
+
+async def test_a_node_that_ends_leaves_what_it_has_in_the_bucket(cluster: Cluster, own_s3: Server) -> None:
+    a = cluster.node("a", ARTDAG_S3_URL=own_s3.url, ARTDAG_CACHE_DUTIES="node", ARTDAG_DRAIN_SECONDS=60)
+    async with a.services(cache):
+        blob = await a.blobs.put(b"made in the last moment")
+    bucket = S3Store(S3Settings.from_url(own_s3.url))
+    try:
+        assert await bucket.present([blob.cid]) == {blob.cid}
+    finally:
+        await bucket.close()
 
 
 async def test_what_a_lost_node_had_is_in_the_bucket(cluster: Cluster, own_s3: Server) -> None:
@@ -205,6 +231,29 @@ async def test_nodes_that_come_and_go_are_heard_of(cluster: Cluster) -> None:
         async with a.services(cache):
             await heard_of(peers, 1)
         await heard_of(peers, 0)
+
+
+async def test_nothing_is_refused_for_good_while_a_node_is_being_replaced(cluster: Cluster) -> None:
+    a, b, clock = cluster.node("a"), cluster.node("b"), Clock()
+    await a.blobs.put(DATA)
+    nobodys = cid_of(b"what nobody has")
+    async with AsyncExitStack() as stack:
+        peers = await peers_of(cluster, b, stack, clock)
+        store = LayeredBlobStore(b.blobs, [peers], clock=clock)
+        async with a.services(cache):
+            await heard_of(peers, 1)
+            assert await absent(store, [nobodys]) == {nobodys}
+        await heard_of(peers, 0)
+        with pytest.raises(ServiceUnavailableError, match="cannot be asked now"):
+            await absent(store, [CID])
+        async with a.services(cache):
+            await heard_of(peers, 1)
+            assert await absent(store, [CID, nobodys]) == {nobodys}
+        await heard_of(peers, 0)
+        clock.now += peer.FORGET_SECONDS + 1
+        with pytest.raises(ServiceUnavailableError):
+            await store.path(nobodys)
+        assert await absent(store, [nobodys]) == {nobodys}
 
 
 async def test_a_node_that_is_silent_may_have_it_until_it_is_forgotten(

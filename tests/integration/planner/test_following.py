@@ -50,7 +50,7 @@ class Place:
         self.store = PostgresEventStore(pool)
 
     @asynccontextmanager
-    async def services(self, *those: Callable[[Settings], AbstractAsyncContextManager[None]]) -> AsyncIterator[None]:
+    async def services(self, *those: Callable[[Settings], AbstractAsyncContextManager[object]]) -> AsyncIterator[None]:
         """Run services in this process."""
         async with AsyncExitStack() as stack:
             for service in those:

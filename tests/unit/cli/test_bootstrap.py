@@ -118,6 +118,19 @@ def test_a_finished_environment_is_taken_as_it_is(
     assert bootstrap.environment(".venv", LOCKS) == str(root / ".venv" / "bin" / "python")
 
 
+def test_a_shell_that_asks_what_may_come_next_has_nothing_installed(
+    bootstrap: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_ARTDAG_COMPLETE", "complete_bash")
+    monkeypatch.setattr(bootstrap, "run", Programs(lambda _: pytest.fail("nothing has to be started")))
+    with pytest.raises(SystemExit) as end:
+        bootstrap.environment(".venv", LOCKS)
+    assert end.value.code == 0
+    assert capsys.readouterr() == ("", "")
+    finish(root / ".venv", LOCKS[0])
+    assert bootstrap.environment(".venv", LOCKS) == str(root / ".venv" / "bin" / "python")
+
+
 def test_the_tests_need_their_own_packages(bootstrap: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finish(root / ".venv", "requirements.lock")
     programs = Programs()

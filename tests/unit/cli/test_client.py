@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from artdag_cli import client as module
-from artdag_cli.client import Client, RequestFailedError, ServerEvent, _server_events
+from artdag_cli.client import Client, RequestFailedError
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -24,7 +24,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Handler], Clien
 
     def start(handler: Handler) -> Client:
         transport = httpx.MockTransport(handler)
-        monkeypatch.setattr(module.httpx, "HTTPTransport", lambda retries: transport)
+        monkeypatch.setattr(httpx, "HTTPTransport", lambda retries: transport)
         clients.append(Client("http://server", "secret"))
         return clients[-1]
 
@@ -36,26 +36,6 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Handler], Clien
 def frames(*events: tuple[int, str]) -> str:
     """A stream of events."""
     return "".join(f'id: {position}\nevent: {kind}\ndata: {{"n": {position}}}\n\n' for position, kind in events)
-
-
-@pytest.mark.parametrize(
-    ("stream", "expected"),
-    [
-        ("", []),
-        ("id: 7\nevent: RunPlanned\ndata: {}\n\n", [ServerEvent(7, "RunPlanned", {})]),
-        ("id:7\nevent:RunPlanned\ndata:{}\n\n", [ServerEvent(7, "RunPlanned", {})]),
-        ("event: progress\ndata: {}\n\n", [ServerEvent(0, "progress", {})]),
-        ("data: {}\n\n", [ServerEvent(0, "message", {})]),
-        (": ping\n\n: ping\n\n", []),
-        (": ping\n\nid: 1\n: among fields\nevent: a\ndata: {}\n\n", [ServerEvent(1, "a", {})]),
-        ('data: {"a":\ndata: [1,\ndata: 2]}\n\n', [ServerEvent(0, "message", {"a": [1, 2]})]),
-        ('data: {"a": "b: c"}\n\n', [ServerEvent(0, "message", {"a": "b: c"})]),
-        ("id: 1\nevent: whole\ndata: {}\n\nid: 2\nevent: cut off\ndata: {}\n", [ServerEvent(1, "whole", {})]),
-        ("id: 1\nevent: no data\n\ndata: {}\n\n", [ServerEvent(0, "message", {})]),
-    ],
-)
-def test_server_sent_events(stream: str, expected: list[ServerEvent]) -> None:
-    assert list(_server_events(iter(stream.splitlines()))) == expected
 
 
 def test_a_lost_stream_goes_on_where_it_was(serve: Callable[[Handler], Client]) -> None:

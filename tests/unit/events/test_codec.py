@@ -34,7 +34,8 @@ SCALARS = {
 TRAVELLERS = {
     *("CommandOutcome", "ContentAnswer", "ContentQuestion", "CopyTick", "EventBatch", "StepTick", "StoredEvent"),
     *("ExecutorPresence", "HeldWork", "LetterQuestion", "LetterSettling", "StandingQuestion", "StepLogText"),
-    *("GrantBeginning", "GrantPoll", "GrantQuestion", "NameQuestion", "RevokedHint", "TokenQuestion"),
+    *("GrantBeginning", "GrantPoll", "GrantQuestion", "InstancePresence", "NameQuestion", "RevokedHint"),
+    "TokenQuestion",
 }
 """Messages that are neither event nor command, nor part of one."""
 

@@ -9,6 +9,7 @@ import pytest
 
 from services.gateway.api.doctor import CHECKS, Finding
 from services.gateway.api.metrics import exposition
+from services.gateway.presence import Instance
 from services.gateway.standing import SERVICES, Relaying, Standing, Still
 
 SINCE = datetime(2026, 11, 22, 4, tzinfo=UTC)
@@ -41,6 +42,10 @@ def well(**changes: Any) -> Standing:
 
 def still(status: str, scheduled: int = 0, waiting: int = 0) -> Still:
     return Still("r1", "u-ada", status, SINCE, 1, 4, scheduled, waiting)
+
+
+def instance(service: str, **told: Any) -> Instance:
+    return Instance(service, f"{service}-1", 0.1, host="node-1", version=told.pop("version", "0.2.0"), **told)
 
 
 def found(standing: Standing) -> list[tuple[str, Finding]]:
@@ -78,6 +83,42 @@ UNSERVED = bus(depth={"cpu": 5, "gpu": 2})
         (well(still=[still("running", 3)]), "runs", "waits for its turn: 3 steps", False),
         (well(still=[still("running", 0, 2)]), "runs", "waits to try 2 steps again", False),
         (well(still=[still("running")]), "runs", "stands still since", True),
+        (
+            well(instances=[instance("planner"), *(instance(name, version="0.1.0") for name in ("cache", "auth"))]),
+            "versions",
+            "0.1.0: auth, cache; 0.2.0: planner",
+            False,
+        ),
+        (
+            well(instances=[instance("planner"), instance("executor", version="")]),
+            "versions",
+            "one that does not tell: executor",
+            False,
+        ),
+        (well(instances=[instance("planner", ahead_seconds=-7.0)]), "clocks", "of node-1 is 7 s behind", False),
+        (
+            well(instances=[instance("cache", ahead_seconds=7.0), instance("planner", ahead_seconds=61.0)]),
+            "clocks",
+            "of node-1 is 61 s ahead",
+            True,
+        ),
+        (
+            well(instances=[instance("cache", node="n", disk_free_bytes=2**30, disk_total_bytes=20 * 2**30)]),
+            "disks",
+            "node-1 has 1024 MiB left of 20 GiB",
+            False,
+        ),
+        (
+            well(
+                instances=[
+                    instance(name, node="n", disk_free_bytes=2**20, disk_total_bytes=20 * 2**30)
+                    for name in ("cache", "planner")  # of one node, whose disk is one
+                ]
+            ),
+            "disks",
+            "node-1 has 1 MiB left",
+            True,
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_what_to_do(standing: Standing, check: str, what: str, wrong: bool) -> None:
@@ -86,6 +127,12 @@ def test_what_is_wrong_is_told_with_what_to_do(standing: Standing, check: str, w
     assert what in finding.what
     assert finding.wrong is wrong
     assert len(finding.how) > 3
+
+
+def test_what_is_as_it_should_be_is_not_told() -> None:
+    near = instance("planner", ahead_seconds=-1.5)
+    roomy = instance("cache", node="n", disk_free_bytes=3 * 2**40, disk_total_bytes=100 * 2**40)
+    assert found(well(instances=[near, roomy])) == []
 
 
 def test_a_run_whose_class_nobody_serves_says_so() -> None:

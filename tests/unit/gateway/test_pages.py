@@ -356,11 +356,32 @@ def test_who_takes_gzip(header: str, takes: bool) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/static/0000000000000000/app.css", "/static/{}/none.css", "/static/{}/%2e%2e/words.py", "/static/{}/"],
+    [
+        "/static/any/app.css",
+        "/static/0000000000000000/none.css",
+        "/static/{}/none.css",
+        "/static/{}/%2e%2e/words.py",
+        "/static/{}/",
+    ],
 )
 async def test_nothing_else_is_given_out(site: httpx.AsyncClient, path: str) -> None:
     answer = await site.get(path.format(static_files.digest()))
     assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("packing", ["gzip", "identity"])
+@pytest.mark.parametrize("name", ["app.js", "icon.svg"])
+async def test_a_page_of_another_version_gets_what_is_here_and_nobody_keeps_it(
+    site: httpx.AsyncClient, name: str, packing: str
+) -> None:
+    wanted = {"accept-encoding": packing}
+    other = await site.get(f"/static/0123456789abcdef/{name}", headers=wanted)
+    own = await site.get(static_files.address(name), headers=wanted)
+    assert other.status_code == own.status_code == 200
+    assert other.content == own.content
+    assert other.headers["content-type"] == own.headers["content-type"]
+    assert other.headers["cache-control"] == "no-store", "a cache would give it to pages of the version it is not of"
+    assert own.headers["cache-control"] == "public, max-age=31536000, immutable"
 
 
 def test_the_address_names_the_content(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,13 +82,13 @@ def test_settings_are_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     ("setting", "value", "said"),
     [
         ("ARTDAG_CLASS_LIMITS", "cpu", "every entry is name=value"),
-        ("ARTDAG_CLASS_LIMITS", "cpu=0", "greater than or equal to 1"),
-        ("ARTDAG_CLASS_LIMITS", "cpu=many", "valid integer"),
+        ("ARTDAG_CLASS_LIMITS", "cpu=0", "cpu: has to be at least 1"),
+        ("ARTDAG_CLASS_LIMITS", "cpu=many", "cpu: has to be a whole number"),
         ("ARTDAG_CLASS_LIMITS", "cpu=1,cpu=2", "every name has one value; more often: cpu"),
         ("ARTDAG_USER_LIMITS", "inline=3", "inline, what takes no time, has no limit"),
-        ("ARTDAG_USER_LIMITS", "c.p.u=3", "should match pattern"),
-        ("ARTDAG_USER_WEIGHTS", "owner=0", "greater than or equal to 0.01"),
-        ("ARTDAG_STEP_CLASSES", "LAYER=G PU", "should match pattern"),
+        ("ARTDAG_USER_LIMITS", "c.p.u=3", "c.p.u: has to be a class: up to 32 lower case letters"),
+        ("ARTDAG_USER_WEIGHTS", "owner=0", "owner: has to be at least 0.01"),
+        ("ARTDAG_STEP_CLASSES", "LAYER=G PU", "LAYER: has to be a class: up to 32 lower case letters"),
     ],
 )
 def test_what_cannot_be_is_refused_by_its_setting(

@@ -1,0 +1,134 @@
+"""The client itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from artdag_client._async.connection import AsyncConnection
+from artdag_client._async.content import AsyncContents
+from artdag_client._async.operator import AsyncOperator
+from artdag_client._async.places import AsyncStorages, AsyncWebhooks
+from artdag_client._async.recipes import AsyncEffects, AsyncRecipes
+from artdag_client._async.runs import AsyncRuns
+from artdag_client._async.tokens import AsyncTokens
+from artdag_client.asking import Progress, Wishes, nothing, part
+from artdag_client.errors import BusyError
+from artdag_client.repeating import PATIENT, Patience
+from artdag_client.shapes import CommandOutcome, Info, Readiness, RunDetail
+
+
+class AsyncClient:
+    """An Art DAG server, as a program uses it. To be closed after use: it is a context manager.
+
+    Requests that were not answered are sent again for some seconds; a write has a key, so that it is done once.
+
+    Attributes:
+        content: bytes by their CID, in and out, and what is said of them.
+        recipes, effects: what runs are made of.
+        runs: renderings of recipes.
+        storage: places of yours that get copies.
+        webhooks: addresses that are told how your runs end.
+        tokens: who is signed in.
+        operator: what only the operator of the system may see and do.
+    """
+
+    def __init__(self, url: str, token: str = "", *, timeout: float = 600.0, patience: Patience = PATIENT) -> None:
+        """Connect to a server.
+
+        Args:
+            url: scheme, host and port.
+            token: signs you in; empty: you see what is published.
+            timeout: seconds without a byte of an answer.
+            patience: how long to try again.
+        """
+        self._connection = AsyncConnection(url, token, patience, timeout)
+        self.content = AsyncContents(self._connection)
+        self.recipes = AsyncRecipes(self._connection)
+        self.effects = AsyncEffects(self._connection)
+        self.runs = AsyncRuns(self._connection, self.content)
+        self.storage = AsyncStorages(self._connection)
+        self.webhooks = AsyncWebhooks(self._connection)
+        self.tokens = AsyncTokens(self._connection)
+        self.operator = AsyncOperator(self._connection)
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return self._connection.url
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._connection.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def upload(self, path: str | Path, name: str = "", progress: Progress = nothing) -> str:
+        """Upload a file and return its CID: ``content.upload``."""
+        return await self.content.upload(path, name, progress)
+
+    async def download(
+        self, cid: str, target: str | Path, progress: Progress = nothing, *, replace: bool = False
+    ) -> Path:
+        """Save content to a file, checked against its CID: ``content.download``."""
+        return await self.content.download(cid, target, progress, replace=replace)
+
+    async def render(
+        self,
+        recipe: str,
+        *inputs: str | Path,
+        save: str | Path | None = None,
+        output_name: str = "",
+        parameters: dict[str, dict[str, Any]] | None = None,
+        **wishes: Unpack[Wishes],
+    ) -> RunDetail:
+        """Render inputs through a recipe or an effect, wait for the end, and return the run.
+
+        Args:
+            inputs: in the order of the recipe's inputs: paths (``pathlib.Path``) are uploaded, texts are CIDs or names.
+            save: where to save the output; what is there is written over.
+
+        Raises:
+            RunFailedError: it gave nothing.
+        """
+        bound = [await self.upload(each) if isinstance(each, Path) else each for each in inputs]
+        begun = await self.runs.start(recipe, bound, output_name=output_name, parameters=parameters, **wishes)
+        run = await self.runs.result(begun["run_id"])
+        if save is not None and run["output_cid"]:
+            await self.download(run["output_cid"], save, replace=True)
+        return run
+
+    async def info(self) -> Info:
+        """Return what the server is."""
+        found: Info = await self._connection.ask("GET", "/", headers={"Accept": "application/json"})
+        return found
+
+    async def ready(self) -> Readiness:
+        """Return whether every part of the system can do work, part by part."""
+        try:
+            found: Readiness = await self._connection.ask("GET", "/ready")
+        except BusyError as error:
+            if "ready" not in error.values:
+                raise
+            found = {"ready": False, "parts": error.values["parts"]}
+        return found
+
+    async def command(self, command_id: str) -> CommandOutcome:
+        """Return what became of a command that a server kept for later (:class:`StillPendingError`)."""
+        found: CommandOutcome = await self._connection.ask("GET", f"/api/commands/{part(command_id)}")
+        return found
+
+    async def ask(self, method: str, path: str, **arguments: Any) -> Any:
+        """Return the JSON answer to any request of the API, which is repeated as all others are.
+
+        Args:
+            arguments: as httpx takes them: ``params``, ``json``, ``content``, ``headers`` …
+        """
+        return await self._connection.ask(method, path, **arguments)

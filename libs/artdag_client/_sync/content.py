@@ -1,0 +1,331 @@
+# Made of _async/content.py by artdag_client.make_sync. Change that one.
+"""Content: bytes by their CID, in and out, and what is said of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+
+from artdag_client._sync.connection import Connection
+from artdag_client.asking import (
+    BLOCK,
+    STREAM,
+    TUS,
+    Progress,
+    Rest,
+    body,
+    keyed,
+    nothing,
+    part,
+    query,
+    tus_metadata,
+)
+from artdag_client.cids import Verifier, canonical
+from artdag_client.clocks import pause
+from artdag_client.errors import (
+    ClientError,
+    ConflictError,
+    FileInTheWayError,
+    NoAnswerError,
+    RefusedError,
+    WrongContentError,
+)
+from artdag_client.repeating import UPLOAD_BUSY, new_key
+from artdag_client.shapes import (
+    Asset,
+    Content,
+    ContentDeleted,
+    ContentPage,
+    Media,
+    MediaPage,
+    Meta,
+    Published,
+    Standing,
+    Usage,
+)
+
+AT_ONCE = 4 * BLOCK
+"""What is sent together with the request that begins an upload."""
+
+PARTIAL = 206
+
+
+class Contents:
+    """``client.content``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def upload(self, path: str | Path, name: str = "", progress: Progress = nothing) -> str:
+        """Upload a file and return its CID. Where the connection breaks, it goes on from where it was (tus 1.0).
+
+        Args:
+            name: what you call it; empty: the file's name without its ending.
+            progress: is told bytes sent and in all.
+        """
+        path = Path(path)
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            return self._upload(file, size, path.name, name or path.stem, progress)
+
+    def upload_bytes(self, data: bytes, name: str = "", filename: str = "") -> str:
+        """Upload bytes and return their CID; see :meth:`upload`."""
+        return self._upload(BytesIO(data), len(data), filename or name, name, nothing)
+
+    def _upload(self, file: IO[bytes], size: int, filename: str, name: str, progress: Progress) -> str:
+        headers = {**TUS, "Upload-Length": str(size), "Upload-Metadata": tus_metadata(filename, name)}
+        if size <= AT_ONCE:
+            begun = self._connection.ask("POST", "/cache/uploads", headers={**headers, **STREAM}, content=file.read())
+        else:
+            begun = self._connection.ask("POST", "/cache/uploads", headers=headers)
+        place = f"/cache/uploads/{part(begun['upload_id'])}"
+        self._go_on(file, int(begun["offset"]), size, place, progress)
+        progress(size, size)
+        stored = begun if begun["cid"] else self._connection.ask("GET", place, headers=TUS)
+        return str(stored["cid"])
+
+    def _go_on(self, file: IO[bytes], offset: int, size: int, place: str, progress: Progress) -> None:
+        """Send what is left of a file, over lost connections."""
+        losses, lost = 0, False
+        while offset < size:
+            try:
+                if lost:
+                    said = self._connection.once("HEAD", place, headers=TUS)
+                else:
+                    headers = {**TUS, **STREAM, "Upload-Offset": str(offset), "Content-Length": str(size - offset)}
+                    rest = Rest(file, offset, size, progress)
+                    said = self._connection.once("PATCH", place, headers=headers, content=_blocks(rest))
+            except (NoAnswerError, RefusedError) as error:
+                losses, lost = losses + 1, True
+                if losses > self._connection.patience.losses or not _worth_it(error):
+                    raise
+                pause(getattr(error, "retry_after", None) or self._connection.patience.again_seconds)
+                continue
+            lost = False
+            here = int(said.headers["Upload-Offset"])
+            losses = 0 if here > offset else losses
+            offset = here
+
+    def download(
+        self,
+        cid: str,
+        target: str | Path,
+        progress: Progress = nothing,
+        *,
+        replace: bool = False,
+        verify: bool = True,
+    ) -> Path:
+        """Save content to a file, which is there only once all of it came and hashes to its CID.
+
+        Where the connection breaks, it goes on from where it was.
+
+        Args:
+            target: the file; of a folder, a file in it that is called by the CID.
+            progress: is told bytes done and in all.
+            replace: write over a file that is there.
+            verify: see that the bytes hash to the CID; not of content that other software cut into blocks its own way.
+
+        Raises:
+            WrongContentError: they do not.
+            FileInTheWayError: there is such a file.
+        """
+        path = Path(target)
+        path = path / cid if path.is_dir() else path
+        if path.exists() and not replace:
+            raise FileInTheWayError(f"{path} is there already")
+        temporary = path.with_name(f".{path.name[:100]}.{new_key()[:8]}")
+        try:
+            with temporary.open("xb") as file:
+                self._receive(cid, file, progress, verify)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return path
+
+    def read(self, cid: str) -> bytes:
+        """Return content, all of it; see :meth:`download`."""
+        file = BytesIO()
+        self._receive(cid, file, nothing, True)
+        return file.getvalue()
+
+    def _receive(self, cid: str, file: IO[bytes], progress: Progress, verify: bool) -> None:
+        path, losses, done, total = f"/cache/{part(cid)}/raw", 0, 0, -1
+        verifier = Verifier(cid)
+        while done != total:
+            headers = {"Range": f"bytes={done}-", "If-Range": f'"{canonical(cid)}"'} if done else {}
+            try:
+                with self._connection.stream(path, {"Accept": "*/*", **headers}) as response:
+                    if response.status_code != PARTIAL:
+                        file.seek(0)
+                        file.truncate()
+                        verifier, done = Verifier(cid), 0
+                    total = done + int(response.headers["Content-Length"])
+                    for block in response.iter_bytes():
+                        file.write(block)
+                        if verify:
+                            verifier.update(block)
+                        done += len(block)
+                        losses = 0
+                        progress(done, total)
+            except httpx.TransportError as error:
+                losses += 1
+                if losses > self._connection.patience.losses:
+                    raise NoAnswerError(f"GET {path}: {str(error) or type(error).__name__}") from error
+                pause(self._connection.patience.again_seconds)
+        if verify and not verifier.is_so():
+            raise WrongContentError(f"the {done} bytes that came for {cid} hash to something else")
+
+    def picture(self, cid: str, kind: str = "thumbnail", width: int | None = None) -> bytes:
+        """Return a picture of content: its ``thumbnail``, ``poster``, ``waveform`` or ``spectrogram``; or its ``mp4``.
+
+        Waits until it is made. Width: 160, 320, 640 or 1280 pixels.
+        """
+        while True:
+            response = self._connection.send("GET", f"/cache/{part(cid)}/{kind}", params=query(width=width))
+            if response.status_code != 202:
+                return response.content
+            pause(float(response.headers.get("Retry-After") or self._connection.patience.again_seconds))
+
+    def list(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002  (the name of the parameter)
+        name: str | None = None,
+        tag: str | None = None,
+        origin: str | None = None,
+        owner: str | None = None,
+        kept: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[Meta]:
+        """Yield content, newest first: yours and what is published.
+
+        Args:
+            type: media type, or its first half.
+            name: a part of one.
+            origin: ``upload``, ``import``, ``step`` …
+            owner: ``me``: only yours.
+            kept: only what came in, and what runs gave in the end.
+            limit: at most so many; None: all.
+        """
+        return self._connection.pages(
+            "/cache", "objects", limit, type=type, name=name, tag=tag, origin=origin, owner=owner, kept=kept
+        )
+
+    def page(self, *, cursor: str | None = None, limit: int | None = None, **chosen: Any) -> ContentPage:
+        """Return one page of :meth:`list`, whose parameters it takes too."""
+        found: ContentPage = self._connection.ask("GET", "/cache", params=query(cursor=cursor, limit=limit, **chosen))
+        return found
+
+    def media(
+        self,
+        *,
+        kind: str | None = None,
+        name: str | None = None,
+        tag: str | None = None,
+        owner: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Media]:
+        """Yield what can be seen or heard, newest first; ``kind``: ``image``, ``video`` or ``audio``."""
+        return self._connection.pages("/media", "media", limit, kind=kind, name=name, tag=tag, owner=owner)
+
+    def media_page(self, *, cursor: str | None = None, limit: int | None = None, **chosen: Any) -> MediaPage:
+        """Return one page of :meth:`media`."""
+        found: MediaPage = self._connection.ask("GET", "/media", params=query(cursor=cursor, limit=limit, **chosen))
+        return found
+
+    def assets(self, *, limit: int | None = None) -> Iterator[Asset]:
+        """Yield content by the names that recipes and runs may use instead of CIDs."""
+        return self._connection.pages("/assets", "assets", limit)
+
+    def get(self, cid: str) -> Content:
+        """Return all that is known of content: what it is and is called, what it holds, who uses it, where it is."""
+        found: Content = self._connection.ask("GET", f"/cache/{part(cid)}")
+        return found
+
+    def meta(self, cid: str) -> Meta:
+        """Return what is said of content."""
+        found: Meta = self._connection.ask("GET", f"/cache/{part(cid)}/meta")
+        return found
+
+    def describe(
+        self,
+        cid: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        key: str | None = None,
+    ) -> Meta:
+        """Say something of content; what is not given stays. An empty text, or no tags, takes away."""
+        given = {"name": name, "description": description, "tags": None if tags is None else [*tags]}
+        found: Meta = self._connection.ask(
+            "PATCH",
+            f"/cache/{part(cid)}/meta",
+            json={name: value for name, value in given.items() if value is not None},
+            headers=keyed(key),
+        )
+        return found
+
+    def import_path(self, path: str, name: str = "", key: str | None = None) -> dict[str, Any]:
+        """Store a file or folder that the server itself can see, below what its operator allowed.
+
+        Return ``{"files": […]}`` for a folder, else what is said of the file: ``cid``, ``name``, ``size_bytes`` …
+        """
+        found: dict[str, Any] = self._connection.ask(
+            "POST", "/cache/import", params=query(path=path, name=name), headers=keyed(key)
+        )
+        return found
+
+    def delete(self, cid: str, key: str | None = None) -> ContentDeleted:
+        """Delete content. Refused (:class:`ConflictError`) while it is published, or something of yours needs it."""
+        found: ContentDeleted = self._connection.ask("DELETE", f"/cache/{part(cid)}", headers=keyed(key))
+        return found
+
+    def publish(
+        self, cid: str, name: str | None = None, description: str | None = None, key: str | None = None
+    ) -> Published:
+        """Make content public in your name. The same again changes nothing; what is published cannot be deleted."""
+        found: Published = self._connection.ask(
+            "POST",
+            f"/cache/{part(cid)}/publish",
+            json=body(name=name, description=description),
+            headers=keyed(key),
+        )
+        return found
+
+    def publication(self, cid: str) -> Standing:
+        """Return under what content is public in your name, and what the registry made of it."""
+        found: Standing = self._connection.ask("GET", f"/cache/{part(cid)}/publish")
+        return found
+
+    def unpublish(self, cid: str, key: str | None = None) -> Standing:
+        """Make content public no longer in your name."""
+        found: Standing = self._connection.ask("DELETE", f"/cache/{part(cid)}/publish", headers=keyed(key))
+        return found
+
+    def usage(self) -> Usage:
+        """Return what your content takes, and how much may come."""
+        found: Usage = self._connection.ask("GET", "/api/usage")
+        return found
+
+    def ipfs_url(self, cid: str) -> str:
+        """Return where the content is found by its IPFS name: at a public gateway, or at this server."""
+        response = self._connection.once("GET", f"/ipfs/{part(cid)}")
+        return str(response.headers["Location"])
+
+
+def _blocks(rest: Rest) -> Iterator[bytes]:
+    while block := rest.next():
+        yield block
+
+
+def _worth_it(error: ClientError) -> bool:
+    """Return whether an upload may go on after this."""
+    if isinstance(error, NoAnswerError | ConflictError):
+        return True
+    return isinstance(error, RefusedError) and error.status in (UPLOAD_BUSY, 503)

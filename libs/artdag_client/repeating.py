@@ -1,0 +1,57 @@
+"""When a request is worth sending again, and after how long.
+
+A write carries a key by which the server knows it again (``Idempotency-Key``), so that whatever was lost on the way, it
+is done once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import uuid4
+
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+KEY = "Idempotency-Key"
+LATER = frozenset({409, 503})
+"""Statuses that a server may answer with ``Retry-After`` where the same request will be answered otherwise then."""
+
+UPLOAD_BUSY = 423
+"""The server has not noticed yet that the connection is lost by which an upload came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How much a client puts up with.
+
+    Attributes:
+        request_seconds: how long a request that was not answered is sent again.
+        again_seconds: between two attempts, where the server does not say.
+        losses: connections in a row that brought nothing, after which a stream or an upload is given up.
+        pending_seconds: how long a write that the server keeps for later is waited for.
+    """
+
+    request_seconds: float = 10.0
+    again_seconds: float = 0.5
+    losses: int = 20
+    pending_seconds: float = 120.0
+
+
+PATIENT = Patience()
+
+
+def new_key() -> str:
+    """Return a key for a write that nobody has used."""
+    return str(uuid4())
+
+
+def wait_after(status: int, headers: Mapping[str, str]) -> float | None:
+    """Return after how many seconds a request is worth sending again as it is; None: its answer is the last word."""
+    after = headers.get("Retry-After", "")
+    if status not in LATER or not after.isdigit():
+        return None
+    return float(after)
+
+
+def is_pending(status: int, answer: object) -> bool:
+    """Return whether an answer says that the write is kept, and not handled yet."""
+    return status == 202 and isinstance(answer, dict) and answer.get("status") == "pending"
