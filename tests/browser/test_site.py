@@ -122,3 +122,31 @@ async def test_times_are_in_the_zone_of_the_reader(new_page: NewPage, tour: Tour
     plain = await new_page(java_script_enabled=False)
     await plain.goto(f"/run/{tour['run']}")
     await expect(plain.locator("main time").first).to_have_attribute("title", re.compile(r"UTC$"))
+
+
+BROKEN_WORDS = """() => {
+  const broken = [];
+  for (const cell of document.querySelectorAll(".table th, .table td")) {
+    const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+      for (const word of walker.currentNode.data.matchAll(/[\\p{L}\\p{N}]+/gu)) {
+        const range = document.createRange();
+        range.setStart(walker.currentNode, word.index);
+        range.setEnd(walker.currentNode, word.index + word[0].length);
+        const lines = new Set([...range.getClientRects()].map((each) => Math.round(each.top)));
+        if (lines.size > 1) broken.push(word[0]);
+      }
+    }
+  }
+  return broken;
+}"""
+
+
+async def test_no_word_of_a_table_is_broken_on_a_phone(new_page: NewPage, tour: Tour) -> None:
+    page = await new_page(width=390, height=844)
+    for name in ("effect", "run-plan-table", "run-events", "compare"):
+        place = next(each for each in PLACES if each.name == name)
+        await page.goto(place.address.format(**tour))
+        await settled(page)
+        assert await page.locator(".table td").count(), name
+        assert await page.evaluate(BROKEN_WORDS) == [], name

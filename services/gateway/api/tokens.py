@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -64,7 +65,7 @@ async def revoke_token(request: Request, token_id: TokenId, parts: Parts, user: 
     """
     command_id = await parts.issuer.command_id(request, user, b"")
     row = await _wanted(parts, token_id, user)
-    if row.token_hash == parts.settings.owner_token_hash:
+    if hmac.compare_digest(row.token_hash, parts.settings.owner_token_hash):
         raise NotYoursError("the operator's own token stays good: the programs of this machine have it too")
     revoked = {"token_id": token_id, "revoked": True}
     await parts.issuer.keys.foretell(request, revoked)
@@ -97,5 +98,5 @@ def token_view(row: TokenRow, current: str) -> dict[str, Any]:
         "kind": row.kind,
         "attached_at": time_view(row.attached_at),
         "expires_at": time_view(datetime.fromtimestamp(row.expires_at, UTC)) if row.expires_at else None,
-        "current": row.token_hash == current,
+        "current": hmac.compare_digest(row.token_hash, current),
     }
