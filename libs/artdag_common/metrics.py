@@ -10,6 +10,7 @@ what is new after :data:`MOST` is counted as ``other``.
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -70,7 +71,7 @@ Child = TypeVar("Child", CounterChild, GaugeChild, HistogramChild)
 Kind = Literal["counter", "gauge", "histogram"]
 
 
-class Metric:
+class Metric(ABC):
     """A metric: a family of numbers that differ in the values of their labels."""
 
     kind: Kind
@@ -96,8 +97,9 @@ class Metric:
         self._family = None
         self._children = {}
 
+    @abstractmethod
     def _made(self, registry: CollectorRegistry) -> Any:
-        raise NotImplementedError
+        """Return the family of prometheus-client's."""
 
     def _child(self, values: tuple[str, ...]) -> Any:
         child = self._children.get(values)
