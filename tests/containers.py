@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -14,11 +15,16 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+
 from artdag_cli.system import ROOT
 from services import image, sbom
 
 COMPOSE, MONITORING, S3 = "docker-compose.yml", "docker-compose.monitoring.yml", "docker-compose.s3.yml"
 MOUNTED = "/run/secrets/"
+PYTHON = re.findall(r"^FROM python:([0-9.]+)-", (ROOT / "services" / "Dockerfile").read_text(), re.MULTILINE)[0]
+"""Version of the images' Python."""
+
 PACKAGES = Path(sysconfig.get_path("purelib"))
 
 
@@ -72,9 +78,21 @@ def built(service: str, folder: Path) -> dict[str, str]:
     (folder / "bin").mkdir(parents=True)
     image.lay_out(service, ROOT, folder)
     packages = folder / "packages"
-    _link(locked(service), packages)
+    _link([*locked(service), *_of_an_older_python()], packages)
     path = [folder / "app", folder / "app" / "libs", packages]
     return {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _of_an_older_python() -> list[str]:
+    """Return the packages that the images' Python can do without, and the one that runs these tests cannot."""
+    lines = [line.rstrip(" \\") for line in (ROOT / "requirements.lock").read_text().splitlines() if " ; " in line]
+    found = [Requirement(line) for line in lines]
+    of_images = {"python_full_version": PYTHON, "python_version": PYTHON.rpartition(".")[0]}
+    return [
+        sbom.normal(each.name)
+        for each in found
+        if each.marker and each.marker.evaluate() and not each.marker.evaluate(of_images)
+    ]
 
 
 def _link(names: Iterable[str], folder: Path) -> None:
