@@ -23,6 +23,9 @@ from tests.browser.tour import PLACES, Place, Tour, settled
 
 AXE = Axe()
 VIOLATIONS = {"resultTypes": ["violations"]}
+ROUNDS = 3
+"""A list goes on where its end comes into view, so there is more to reach than there was at first."""
+
 MEDIA_STOPS = 14
 """How many stops a player's own controls have at most."""
 
@@ -126,9 +129,12 @@ async def test_axe_finds_nothing(seen: Visit, theme: Literal["light", "dark"]) -
 
 
 async def test_every_action_is_reached_by_keyboard(seen: Visit) -> None:
-    stops, players = await seen.page.evaluate(ACTIONS)
-    for _ in range(stops + MEDIA_STOPS * players + 1):
-        await seen.page.keyboard.press("Tab")
+    for _ in range(ROUNDS):
+        stops, players = await seen.page.evaluate(ACTIONS)
+        for _ in range(stops + MEDIA_STOPS * players + 1):
+            await seen.page.keyboard.press("Tab")
+        if await seen.page.evaluate(MISSED) == []:
+            break
     assert await seen.page.evaluate(MISSED) == []
     assert await seen.page.evaluate("window.dim") == [], "the focus is not seen"
 

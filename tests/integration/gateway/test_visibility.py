@@ -342,6 +342,10 @@ def said(answer: httpx.Response, values: dict[str, str]) -> tuple[int, str]:
     return answer.status_code, re.sub(MEANT, "", text)
 
 
+IN_A_TRACE = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"}
+"""Answers name the trace of their request."""
+
+
 async def test_what_is_another_s_is_answered_as_what_is_not_there(ann, ben, anybody, operator):
     """Word for word, in every route, for every kind of thing, to all who are not its owner."""
     things = await things_of(ann)
@@ -363,7 +367,7 @@ async def test_what_is_another_s_is_answered_as_what_is_not_there(ann, ben, anyb
     async def asked(each: Person, ask: Ask, values: dict[str, str]) -> tuple[int, str]:
         method, path, body = ask
         sent = {"json": json.loads(filled(json.dumps(body), values))} if body is not None else {}
-        return said(await each.client.request(method, filled(path, values), **sent), values)
+        return said(await each.client.request(method, filled(path, values), headers=IN_A_TRACE, **sent), values)
 
     for ask in every:
         allowed = (307,) if ask[1] == "/ipfs/CID" else (404, 422)  # to a gateway, whatever it is
