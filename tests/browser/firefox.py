@@ -29,6 +29,9 @@ ANSWER_SECONDS = 60
 LOOK_SECONDS = 5
 LISTENS = re.compile(rb"WebDriver BiDi listening on (ws://\S+)")
 MESSAGE_BYTES = 64 << 20
+STREAM_LEFT = re.compile("(can’t establish a connection to the server at|The connection to) [^ ]*/(events|log)[?]")
+"""What it says of an event stream whose page is left, whether it had been opened by then or not."""
+
 EVENTS = ["log.entryAdded", "network.beforeRequestSent"]
 
 PREFERENCES = """\
@@ -100,8 +103,13 @@ class Firefox:
         return dict(said["result"])
 
     async def go(self, address: str) -> None:
-        """Go to a page, and wait until it is loaded."""
+        """Go to a page, and wait until it is loaded.
+
+        Firefox reports it as an error that this ends the event streams of the page that is left; it is none.
+        """
+        before = len(self.errors)
         await self.ask("browsingContext.navigate", context=self._tab, url=address, wait="complete")
+        self.errors[before:] = [each for each in self.errors[before:] if not STREAM_LEFT.search(each)]
 
     async def click(self, selector: str) -> None:
         """Click on the first element that a selector finds, in its middle, as people do."""
