@@ -8,12 +8,17 @@ content to the other nodes. Postgres and Redis outside, once.
 *changes*: runs of no-op steps and of media steps are started through both gateways without a pause, while an executor
 comes and goes, each service is told to stop and starts again, one after the other, a NATS server is killed and comes
 back, and an executor is killed. No run may fail, each output has to be that of an undisturbed run, nothing may give up,
-and no step may be begun once more than what was broken off.
+and no step may be begun once more than what was broken off: else this ends with an error.
 
 *rates*: steps a second with 1, 2 and 4 executors, of steps that wait (a quarter of a second, in a process of their own,
-as media), of cuts of a film, and of no-op steps; and the processor time of each kind of process for a step.
+as media), of cuts of a film, and of no-op steps; the processor time of each kind of process for a step; what waits
+meanwhile, on the queue, at the planners, in the outbox, at Postgres; and what keeps it from being more.
 
 *bytes*: what an event and a step take in Postgres and in the stream.
+
+Each part has its time, on a quiet machine some two or three minutes of it. One that takes longer is broken off, and the
+whole of it then: nothing takes more than ten minutes. On a slow machine fewer runs end between two changes, and fewer
+steps are measured; how many is told.
 
     ./artdag bench cluster [--only changes rates bytes] [--between 3] [--json]
 """
@@ -38,26 +43,50 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import namespaces
+import spending
 import waiting
+from runs import begin
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
     from artdag_cli.cluster import Cluster, Node
+    from artdag_common.messaging.bus import Bus
 
 NODES, SPARE = ("a", "b", "c"), "d"
 SERVICES = {"auth": "ab", "cache": "abc", "planner": "ab", "executor": "abc", "gateway": "ab"}
-PARTS = ("changes", "rates", "bytes")
+START_SECONDS = 60.0
+"""How long all services may take to start."""
+
+PARTS = {"changes": 255.0, "rates": 200.0, "bytes": 60.0}
+"""What there is to measure, and how long each may take, in seconds."""
+
 FILM_FRAMES = 60
 AWAY_SECONDS = 15.0
 """How long the NATS server stays away: longer than an election."""
 
 SLOTS = {"wait": 8, "cut": 1, "no-op": 1}
+CLASSES = {"wait": "cpu", "cut": "cpu", "no-op": "inline"}
 STEPS = {"wait": 160, "cut": 8, "no-op": 1200}
-"""Steps for each executor (of no-op steps: altogether), of each kind."""
+"""Steps for each executor (of no-op steps: altogether), of each kind, or as many as are done in so many seconds."""
+
+MEASURE_SECONDS = 10.0
+WARM = {"wait": 8, "cut": 1, "no-op": 50}
+"""Steps for each executor by each person, before any are measured: until all is loaded."""
 
 WAIT_SECONDS = 0.25
-PATIENCE_SECONDS = 300.0
+SOME_SECONDS = 15.0
+"""How long runs are waited for between two changes at most."""
+
+BEGAN = time.monotonic()
+
+
+def tell(what: str) -> float:
+    """Tell whoever waits how far it is; return the seconds since the beginning."""
+    seconds = time.monotonic() - BEGAN
+    print(f"  {seconds:6.1f} s  {what}", file=sys.stderr, flush=True)
+    return round(seconds, 1)
+
 
 # --- recipes --------------------------------------------------------------------------------------------------------
 
@@ -133,20 +162,10 @@ class Person:
 
         self.client = Client(url, token)
 
-    def begin(self, recipe: dict[str, Any], source: str) -> str:
-        """Start a run and return its id."""
-        body = {"recipe": json.dumps(recipe, separators=(",", ": ")), "inputs": {"source": source}}
-        key = {"Idempotency-Key": uuid.uuid4().hex}
-        until = time.monotonic() + PATIENCE_SECONDS
-        while "run_id" not in (answer := self.client.call("POST", "/runs", json=body, headers=key)):
-            assert time.monotonic() < until, answer
-            time.sleep(0.1)  # kept, and not answered in time: the same request again asks what came of it
-        return str(answer["run_id"])
-
     def run(self, kind: str, recipe: dict[str, Any], source: str) -> Ended:
         """Run a recipe to its end."""
         began = time.perf_counter()
-        run_id = self.begin(recipe, source)
+        run_id = begin(self.client, recipe, source)
         last = None
         for last in self.client.events(run_id):  # noqa: B007  (the last one is what counts)
             pass
@@ -186,9 +205,16 @@ class Load:
             except RequestFailedError as error:
                 self.refused.append(f"{kind}: {error.message}")
 
+    def ends(self) -> Counter[str]:
+        """Return how many have ended, by kind."""
+        return Counter(each.kind for each in list(self.ended))
+
     def stop(self) -> None:
-        """Begin no more, and wait for what was begun."""
+        """Begin no more."""
         self._stop.set()
+
+    def finish(self) -> None:
+        """Wait for what was begun."""
         for thread in self._threads:
             thread.join()
 
@@ -196,37 +222,9 @@ class Load:
 # --- processes ------------------------------------------------------------------------------------------------------
 
 
-def processor_seconds(pids: dict[str, int]) -> dict[str, float]:
-    """Return the processor time of each process with all below it, by the name before the first dash."""
-    spent: dict[int, float] = {}
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            spent[int(entry.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
-        except (OSError, ValueError, IndexError):
-            continue
-    found: dict[str, float] = {}
-    for name, pid in pids.items():
-        kind, left = name.partition("-")[0], [pid]
-        while left:
-            each = left.pop()
-            found[kind] = found.get(kind, 0.0) + spent.get(each, 0.0)
-            left += children.get(each, ())
-    return found
-
-
 def pids_of(it: Cluster) -> dict[str, int]:
-    """Return the processes of a cluster by name; this one, which plays the people, as ``clients``."""
-    # Only its own time: what is below it are the others.
+    """Return the processes of a cluster by name."""
     return {name: child.pid for name, child in it.supervisor.children.items()}
-
-
-def own_seconds() -> float:
-    """Return the processor time of this process."""
-    times = os.times()
-    return times.user + times.system
 
 
 # --- changes --------------------------------------------------------------------------------------------------------
@@ -260,73 +258,86 @@ async def changes(it: Cluster, nodes: list[Node], film: Path, between: int) -> d
     Args:
         between: runs of each kind that end between two changes, so that each meets some.
     """
-    from artdag_common.messaging import subjects
     from artdag_common.messaging.bus import Bus
 
     bus = await Bus.connect(it.environment["NATS_URL"], "bench")
     people = [Person(url, it.token) for url in it.gateways.values()]
     source = await asyncio.to_thread(people[0].client.upload, film, "film")
-    sources = {"no-op": source, "media": source}
     usual = {kind: await asyncio.to_thread(people[0].run, kind, KINDS[kind](salt()), source) for kind in KINDS}
     assert {each.event for each in usual.values()} == {"RunCompleted"}, usual
-    load, told = Load(people, sources), []
-    began = time.monotonic()
+    load = Load(people, dict.fromkeys(KINDS, source))
+    try:
+        load.start()
+        killed_at, told = await _change(it, nodes, bus, load, between)
+        load.stop()
+        await asyncio.to_thread(load.finish)
+        told.append((tell("the last run is over"), "the last run is over"))
+        return {**await _came_of(bus, load, usual), "times": told, **await _counted(it, bus, killed_at)}
+    finally:
+        load.stop()
+        await bus.close()
 
-    def tell(what: str) -> None:
-        told.append((round(time.monotonic() - began, 1), what))
-        print(f"  {told[-1][0]:6.1f} s  {what}", file=sys.stderr)
 
-    async def some() -> None:
-        before = Counter(each.kind for each in load.ended)
-        while any(Counter(e.kind for e in load.ended)[kind] < before[kind] + between for kind in KINDS):
+async def _change(
+    it: Cluster, nodes: list[Node], bus: Bus, load: Load, between: int
+) -> tuple[float, list[tuple[float, str]]]:
+    """Make the changes; return when the NATS server was killed, in unix seconds, and what was done when."""
+    from artdag_common.messaging import subjects
+
+    told: list[tuple[float, str]] = []
+    before: Counter[str] = Counter()
+
+    async def done(what: str, wait: bool = True) -> None:
+        """Tell of a change, and let some runs end before the next."""
+        nonlocal before
+        until = time.monotonic() + SOME_SECONDS
+        while wait and time.monotonic() < until and any(load.ends()[kind] < before[kind] + between for kind in KINDS):
             await asyncio.sleep(0.05)
+        ends = load.ends()
+        met = ", ".join(f"{ends[kind] - before[kind]} {kind}" for kind in KINDS)
+        before = ends
+        told.append((tell(f"{what}; runs that ended since the last change: {met}"), what))
 
-    load.start()
-    await some()
-    spare = nodes[-1]
-    await it.start("cache", spare)
-    added = await it.start("executor", spare, ARTDAG_SLOTS="2")
-    tell("an executor more")
-    await some()
+    await done("runs go on")
+    await it.start("cache", nodes[-1])
+    added = await it.start("executor", nodes[-1], ARTDAG_SLOTS="2")
+    await done("an executor more")
     for service, places in SERVICES.items():
         for place in places:
             await it.restart(f"{service}-{place}")
-            tell(f"{service}-{place} was told to stop, and is back")
-    await some()
+            await done(f"{service}-{place} was told to stop, and is back", wait=False)
+    await done("all are back")
     await it.stop(added)
-    tell("an executor less, told to stop")
-    await some()
+    await done("an executor less, told to stop")
     await it.restart("executor-b", signal.SIGKILL)
-    tell("executor-b was killed, and is back")
-    await some()
+    await done("executor-b was killed, and is back")
     leader = await leader_of(bus, subjects.EVENTS)
     server = await it.kill_server(leader)
-    killed_at = await asyncio.to_thread(time.time)
-    tell(f"{leader} was killed, which led the stream of events")
+    killed_at = time.time()
+    await done(f"{leader} was killed, which led the stream of events", wait=False)
     await asyncio.sleep(AWAY_SECONDS)  # how long it is away is a part of what is done to the others
     await it.bring_back(server)
-    tell(f"{leader} is back")
+    await done(f"{leader} is back", wait=False)
     await three_of_each(bus)
-    tell("every stream is whole on three servers again")
-    await some()
-    await asyncio.to_thread(load.stop)
-    tell("the last run is over")
+    await done("every stream is whole on three servers again")
+    return killed_at, told
+
+
+async def _came_of(bus: Bus, load: Load, usual: dict[str, Ended]) -> dict[str, Any]:
+    """Return what came of the runs."""
+    from artdag_common.messaging import subjects
+
     letters = await bus.js.stream_info(subjects.DEAD_LETTERS)
-    found = {
-        "runs": dict(Counter(each.kind for each in load.ended)),
+    longest = {kind: [each.seconds for each in load.ended if each.kind == kind] for kind in KINDS}
+    return {
+        "runs": dict(load.ends()),
         "not completed": [each.run_id for each in load.ended if each.event != "RunCompleted"],
         "wrong output": [each.run_id for each in load.ended if each.output != usual[each.kind].output],
         "requests refused": load.refused,
         "dead letters": letters.state.messages,
-        "longest run in seconds": {
-            kind: round(max(each.seconds for each in load.ended if each.kind == kind), 2) for kind in KINDS
-        },
+        "longest run in seconds": {kind: round(max(those), 2) for kind, those in longest.items() if those},
         "undisturbed run in seconds": {kind: round(each.seconds, 2) for kind, each in usual.items()},
-        "times": told,
-        **await _counted(it, bus, killed_at),
     }
-    await bus.close()
-    return found
 
 
 STEPS_BEGUN = """SELECT
@@ -346,6 +357,9 @@ PAUSE = """SELECT coalesce(max(pause), 0)::float FROM (
     SELECT extract(epoch FROM recorded_at - lag(recorded_at) OVER (ORDER BY recorded_at)) AS pause
     FROM es_events WHERE type = 'StepCompleted' AND recorded_at BETWEEN to_timestamp($1) AND to_timestamp($2)
 ) each"""
+
+
+MISPLACED = "events at another place than their own, of 98 looked at"
 
 
 async def _counted(it: Cluster, bus: Any, killed_at: float) -> dict[str, Any]:
@@ -370,7 +384,7 @@ async def _counted(it: Cluster, bus: Any, killed_at: float) -> dict[str, Any]:
             "repairs": {row["what"]: row["count"] for row in repairs},
             "events": last,
             "events in the stream": info.state.messages,
-            "events at another place than their own, of 98 looked at": misplaced,
+            MISPLACED: misplaced,
         }
     finally:
         await connection.close()
@@ -395,43 +409,81 @@ BETWEEN = """SELECT extract(epoch FROM max(recorded_at) - min(recorded_at))::flo
 WHERE stream = ANY ($1::text[])"""
 
 
-async def rate(it: Cluster, kind: str, executors: int, source: str) -> dict[str, Any]:
-    """Run steps of a kind through both gateways; return how many were done a second, and what that cost."""
+async def rate(it: Cluster, bus: Bus, kind: str, executors: int, source: str) -> dict[str, Any]:
+    """Run steps of a kind through both gateways; return how many were done a second, what that cost, what waited."""
     import asyncpg
 
     people = [Person(url, it.token) for url in it.gateways.values()]
-    count = STEPS[kind] * (1 if kind == "no-op" else executors)
-    each = count // len(people)
 
     def run(person: Person, many: int) -> Ended:
         ended = person.run(kind, side_by_side(salt(), kind, many), source)
         assert ended.event == "RunCompleted", ended
         return ended
 
-    await asyncio.gather(*(asyncio.to_thread(run, person, 8) for person in people))  # until all is loaded
-    before, own = processor_seconds(pids_of(it)), own_seconds()
-    ended = await asyncio.gather(*(asyncio.to_thread(run, person, each) for person in people))
-    spent = {kind: seconds - before.get(kind, 0.0) for kind, seconds in processor_seconds(pids_of(it)).items()}
-    spent["clients"] = own_seconds() - own
+    warm = WARM[kind] * executors
+    began = time.perf_counter()
+    await asyncio.gather(*(asyncio.to_thread(run, person, warm) for person in people))
+    in_time = MEASURE_SECONDS * warm * len(people) / (time.perf_counter() - began)
+    each = int(min(STEPS[kind] * (1 if kind == "no-op" else executors), in_time)) // len(people) or 1
     connection = await asyncpg.connect(it.environment["DATABASE_URL"])
     try:
+        async with spending.waiting(bus, connection, CLASSES[kind]) as waits:
+            before = _spent(it)
+            ended = await asyncio.gather(*(asyncio.to_thread(run, person, each) for person in people))
+            after = _spent(it)
         seconds = float(await connection.fetchval(BETWEEN, [f"run-{run.run_id}" for run in ended]))
     finally:
         await connection.close()
-    steps = each * len(people)
+    steps, clock = each * len(people), after.clock - before.clock
+    trees = {name: after.trees[name] - before.trees[name] for name in before.trees}
+    threads = {name: (after.threads[name] - before.threads[name]) / clock for name in before.threads}
+    kinds: dict[str, float] = {}
+    for name, spent in trees.items():
+        kind_of = name.partition("-")[0]
+        kinds[kind_of] = kinds.get(kind_of, 0.0) + spent
+    busy = (after.busy - before.busy) / clock
+    slots = SLOTS[kind] * executors if kind != "no-op" else 0
     return {
         "steps": steps,
         "seconds": seconds,
         "steps a second": steps / seconds,
-        "busy processors": sum(spent.values()) / seconds,
-        "ms of a processor for a step": {
-            kind: 1000 * spent[kind] / steps for kind in sorted(spent, key=spent.__getitem__, reverse=True)
-        },
+        "busy processors": sum(trees.values()) / clock,
+        "busy processors of the machine": busy,
+        "ms of a processor for a step": {name: 1000 * spent / steps for name, spent in _most_first(kinds)},
+        "processors that each process takes": {name: spent / clock for name, spent in _most_first(trees)},
+        "waits": waits.means(),
+        "limit": spending.limit(steps / seconds, busy, threads, waits.means(), slots),
     }
+
+
+def _most_first(spent: dict[str, float]) -> list[tuple[str, float]]:
+    return sorted(spent.items(), key=lambda each: -each[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Processor seconds until now: of each process with those below it, of each alone, of the machine. And when."""
+
+    trees: dict[str, float]
+    threads: dict[str, float]
+    busy: float
+    clock: float
+
+
+def _spent(it: Cluster) -> Spent:
+    pids = pids_of(it)
+    return Spent(
+        spending.processor_seconds(pids),
+        spending.thread_seconds(pids),
+        spending.machine_seconds(),
+        time.perf_counter(),
+    )
 
 
 async def rates(it: Cluster, nodes: list[Node], film: Path) -> dict[str, dict[int, dict[str, Any]]]:
     """Return the rate of each kind of steps with 1, 2 and 4 executors."""
+    from artdag_common.messaging.bus import Bus
+
     person = Person(next(iter(it.gateways.values())), it.token)
     source = await asyncio.to_thread(person.client.upload, film, "film")
     for name in [name for name in it.supervisor.children if name.startswith("executor-")]:
@@ -439,15 +491,21 @@ async def rates(it: Cluster, nodes: list[Node], film: Path) -> dict[str, dict[in
     if f"cache-{SPARE}" not in it.supervisor.children:
         await it.start("cache", nodes[-1])
     found: dict[str, dict[int, dict[str, Any]]] = {}
-    for kind, slots in SLOTS.items():
-        names: list[str] = []
-        for executors in (1, 2, 4):
-            for node in nodes[len(names) : executors]:
-                names.append(await it.start("executor", node, ARTDAG_SLOTS=str(slots)))
-            found.setdefault(kind, {})[executors] = measured = await rate(it, kind, executors, source)
-            print(f"  {kind}, {executors} executors: {measured['steps a second']:.1f} steps a second", file=sys.stderr)
-        for name in names:
-            await it.stop(name)
+    bus = await Bus.connect(it.environment["NATS_URL"], "bench")
+    try:
+        for kind, slots in SLOTS.items():
+            names: list[str] = []
+            for executors in (1, 2, 4):
+                for node in nodes[len(names) : executors]:
+                    names.append(await it.start("executor", node, ARTDAG_SLOTS=str(slots)))
+                measured = await rate(it, bus, kind, executors, source)
+                found.setdefault(kind, {})[executors] = measured
+                said = f"{measured['steps']} steps, {measured['steps a second']:.1f} a second"
+                tell(f"{kind}, {executors} executors: {said}; limited by {measured['limit']}")
+            for name in names:
+                await it.stop(name)
+    finally:
+        await bus.close()
     return found
 
 
@@ -492,7 +550,8 @@ async def sizes(it: Cluster, nodes: list[Node], film: Path) -> dict[str, Any]:
             found[kind] = {
                 "steps": steps,
                 "events": now - last,
-                "bytes": {name: size for name, size in after.most_common() if size},
+                # What is there for a while only, as the outbox, may have been more before.
+                "bytes": {name: size for name, size in after.most_common() if size > 0},
             }
         found["events"] = [dict(row) for row in await connection.fetch(EACH)]
         return found
@@ -530,21 +589,52 @@ async def main() -> None:
         settings = {"PYTHONPATH": packages, "ARTDAG_SLOTS": "2", "ARTDAG_RATE_READ": "0", "ARTDAG_RATE_WRITE": "0"}
         found: dict[str, Any] = {"nodes": said, "load": os.getloadavg()}
         async with cluster(state, nodes[: len(NODES)], home, settings) as it:
-            places = dict(zip((*NODES, SPARE), nodes, strict=True))
-            for service, where in SERVICES.items():
-                await asyncio.gather(*(it.start(service, places[place]) for place in where))
+            tell("Postgres, Redis and three NATS servers are there")
+            await start(it, dict(zip((*NODES, SPARE), nodes, strict=True)))
             measured: dict[str, Callable[[Cluster, list[Node], Path], Awaitable[dict[Any, Any]]]] = {
                 "changes": partial(changes, between=options.between),
                 "rates": rates,
                 "bytes": sizes,
             }
             for part in options.only:
-                found[part] = await measured[part](it, nodes, film)
+                tell(f"{part}: {PARTS[part]:.0f} s at most")
+                try:
+                    async with asyncio.timeout(PARTS[part]):
+                        found[part] = await measured[part](it, nodes, film)
+                except TimeoutError as error:  # of what it does, or of ours
+                    found["broken off"] = f"{part}: {str(error) or f'not over after {PARTS[part]:.0f} s'}"
+                    break
             found["refusals"] = refusals(state)
+    tell("all is taken away")
     if options.json:
         print(json.dumps(found, indent=1))
     else:
         report(found)
+    if wrong := faults(found):
+        raise SystemExit("\n".join(wrong))
+
+
+async def start(it: Cluster, places: dict[str, Node]) -> None:
+    """Start all services."""
+    async with asyncio.timeout(START_SECONDS):
+        for service, where in SERVICES.items():
+            await asyncio.gather(*(it.start(service, places[place]) for place in where))
+            tell(f"{service} on {', '.join(where)}")
+
+
+def faults(found: dict[str, Any]) -> list[str]:
+    """Return what should not have happened."""
+    wrong = [f"broken off: {found['broken off']}"] if "broken off" in found else []
+    if found["refusals"]:
+        wrong.append(f"refused to a service: {found['refusals'][:5]}")
+    if came := found.get("changes"):
+        told = ("not completed", "wrong output", "requests refused", "dead letters", MISPLACED)
+        wrong += [f"{name}: {came[name]}" for name in told if came[name]]
+        counts = came["steps"]
+        wrong += [f"steps {name}: {counts[name]}" for name in ("needless", "completed_twice") if counts[name]]
+        if came["events"] != came["events in the stream"]:
+            wrong.append(f"{came['events']} events, {came['events in the stream']} of them in the stream")
+    return wrong
 
 
 def refusals(state: Path) -> list[str]:
@@ -572,9 +662,14 @@ def report(found: dict[str, Any]) -> None:
                 f"  {kind:6s} {executors} executors: {it['steps a second']:8.1f} steps a second"
                 f"  {it['steps a second'] / one:5.2f} of one{of_ideal}"
                 f"  {it['busy processors']:4.2f} of {os.cpu_count()} processors busy"
+                f" (the machine: {it['busy processors of the machine']:4.2f})"
             )
+            print(f"         limited by {it['limit']}")
             told = ", ".join(f"{name} {ms:.2f}" for name, ms in it["ms of a processor for a step"].items())
             print(f"         ms a step: {told}")
+            each = list(it["processors that each process takes"].items())[:4]
+            print(f"         processors: {', '.join(f'{name} {taken:.2f}' for name, taken in each)}")
+            print(f"         on average: {', '.join(f'{name} {mean:.1f}' for name, mean in it['waits'].items())}")
     for kind, it in found.get("bytes", {}).items():
         if kind == "events":
             for row in it:
@@ -587,8 +682,6 @@ def report(found: dict[str, Any]) -> None:
         )
         for name, size in it["bytes"].items():
             print(f"    {name:28s} {size / it['steps']:8.1f} bytes a step")
-    if found["refusals"]:
-        raise SystemExit(f"refused: {found['refusals'][:5]}")
 
 
 if __name__ == "__main__":

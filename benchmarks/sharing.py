@@ -26,10 +26,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from runs import begin
+
 CHAIN, CROWD, RUNS, USERS = 10, 10_000, 2, 10
 """The 10,000 steps are those of two runs: a recipe holds at most 100,000 values."""
 
-LAYERS = {"no-op": (5, 20), "cut": (6, 6)}
+LAYERS = {"no-op": (5, 20), "cut": (8, 8)}
 """How many layers, of how many steps each, the DAG has that ten users ask for."""
 
 FILM_FRAMES = 75
@@ -91,11 +93,7 @@ class Person:
 
     def begin(self, recipe: dict[str, Any], path: str = "/runs") -> str:
         """Start a run of a recipe and return its id. ``path``: ``/api/plan`` only plans it."""
-        body = {"recipe": json.dumps(recipe, separators=(",", ": ")), "inputs": {"source": self.source}}
-        key = {"Idempotency-Key": uuid.uuid4().hex}
-        while "run_id" not in (answer := self.client.call("POST", path, json=body, headers=key)):
-            time.sleep(0.1)  # kept, and not answered in time: the same request again asks what came of it
-        return str(answer["run_id"])
+        return begin(self.client, recipe, self.source, path)
 
     def planned(self, recipe: dict[str, Any]) -> str:
         """Plan a run, so that it can be let go at once."""

@@ -38,9 +38,10 @@ loaded. The containers set it to 9100, on `0.0.0.0`. It asks for no token: keep 
 [operations.md](operations.md#probes).
 
 `monitoring/` has what reads it: `prometheus.yml` (every service of `docker-compose.yml`, each replica a target),
-`alerts.yml` with a test for each alert in `alerts.test.yml`, and four dashboards for Grafana, made by
-`monitoring/build.py`. Rules and dashboards expect the name of the service as `job`; of the gateways' figures of the
-whole the job is `system`.
+`alerts.yml` with tests for each alert in `alerts.test.yml`, and four dashboards for Grafana, made by
+`monitoring/build.py` from `monitoring/dashboards`. Rules and dashboards expect the name of the service as `job`; of the
+gateways' figures of the whole the job is `system`. Every gateway tells nearly all of these alike: rules of your own
+take the maximum of them, and not the sum.
 
     promtool check rules monitoring/alerts.yml
     promtool test rules monitoring/alerts.test.yml
@@ -66,6 +67,16 @@ ALERTS = """## Alerts
 `page`: people wait, or data is at risk. `ticket`: look at it today. Each has more in its annotations: what it means,
 what to do, and which section tells more.
 
+Prometheus evaluates them, and Grafana shows them under *Alerting*; **nobody is told by itself**. For that run an
+Alertmanager that reaches whoever is on call by `severity`, and name it in `monitoring/prometheus.yml` (in Kubernetes it
+is the Prometheus operator's affair):
+
+```yaml
+alerting:
+  alertmanagers:
+    - static_configs: [{targets: ["alertmanager:9093"]}]
+```
+
 """
 
 COST = """## What counting costs
@@ -73,8 +84,9 @@ COST = """## What counting costs
     ./artdag bench engine --repeats 5                              # without
     ARTDAG_PROBE_PORT=9100 ./artdag bench engine --repeats 5      # with: every service counts
 
-What is read instead of counted (pools, queues, tables) is read when somebody asks for the metrics, and never for more
-than 1.5 s; sums over all books at most one hundredth of the time.
+What is read instead of counted (pools, queues, tables) is read when somebody asks for the metrics, who never waits for
+it for more than 1.5 s. Sums over all books are made beside that, at most one hundredth of the time, and shown when they
+are there.
 """
 
 

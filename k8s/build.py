@@ -30,6 +30,9 @@ NAME = "artdag"
 """Release and namespace of the plain manifests."""
 PLAIN_VALUES = {"secrets": {"prefix": "artdag-"}}
 
+NOWHERE = frozenset({"ARTDAG_IMPORT_DIRS", "ARTDAG_STORAGE_DIRS"})
+"""Settings that name folders of the machine: there is none of them in a pod."""
+
 ITS_OWN = frozenset(
     {
         "ARTDAG_CACHE_DUTIES",
@@ -65,9 +68,8 @@ HEAD = "# Made by k8s/build.py from the chart in k8s/artdag: change that, then r
 
 def free_settings() -> dict[str, str]:
     """Return the settings that ``config`` may hold, with what each is."""
-    fields = [field for field in Settings.model_fields.values() if field.alias]
-    free = {str(each.alias): each.description or "" for each in fields if each.alias not in {*SECRETS, *ITS_OWN}}
-    return dict(sorted(free.items()))
+    fields = [field for field in Settings.model_fields.values() if field.alias not in {*SECRETS, *ITS_OWN, *NOWHERE}]
+    return {str(field.alias): field.description or "" for field in sorted(fields, key=lambda each: str(each.alias))}
 
 
 def schema() -> str:
@@ -86,10 +88,10 @@ def schema() -> str:
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
-def rendered(values: Mapping[str, Any], **options: Any) -> dict[str, str]:
-    """Return what the chart renders, by the name of the template, without what is empty."""
-    with Chart.load(CHART) as chart:
-        found = chart.render(dict(values), **{"name": NAME, "namespace": NAME, **options})
+def rendered(values: Mapping[str, Any], chart: Path = CHART, **options: Any) -> dict[str, str]:
+    """Return what a chart renders, by the name of the template, without what is empty."""
+    with Chart.load(chart) as loaded:
+        found = loaded.render(dict(values), **{"name": NAME, "namespace": NAME, **options})
     texts = {Path(path).name: re.sub(r"\n{2,}", "\n", text).strip() + "\n" for path, text in found.items()}
     return {name: text for name, text in texts.items() if name.endswith(".yaml") and objects(text)}
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import promql_parser
 import yaml
-from promql_parser import AggregateExpr, Expr, VectorSelector
+from promql_parser import AggregateExpr, Call, Expr, StringLiteral, VectorSelector
 
 ROOT = Path(__file__).resolve().parents[1]
 MONITORING = ROOT / "monitoring"
@@ -75,6 +75,9 @@ def _gather(expression: Expr, labels: set[str], found: dict[str, set[str]]) -> N
         return
     if isinstance(expression, AggregateExpr) and expression.modifier:
         labels = labels | set(expression.modifier.labels)
+    if isinstance(expression, Call) and expression.func.name == "label_replace":
+        made, _, source, _ = [each.val for each in expression.args if isinstance(each, StringLiteral)]
+        labels = labels - {made} | {source}
     for name in ("expr", "lhs", "rhs", "vector_selector"):
         if isinstance(inner := getattr(expression, name, None), Expr):
             _gather(inner, labels, found)

@@ -67,8 +67,10 @@ def _say(sentence: str) -> None:
     from rich.text import Text
 
     from artdag_cli.messages import errors
+    from artdag_cli.printing import plain
 
-    errors.print(Text.assemble(("artdag:", "red"), " ", sentence), highlight=False, soft_wrap=True)
+    said = "\n".join(map(plain, sentence.splitlines()))  # a server's words may be in it
+    errors.print(Text.assemble(("artdag:", "red"), " ", said), highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

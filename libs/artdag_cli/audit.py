@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from artdag_cli.client import Client
+from artdag_cli.exits import INTERRUPTED
 from artdag_cli.messages import console
-from artdag_cli.options import Json, State, state_folder
+from artdag_cli.options import Json, Server, State, state_folder
 from artdag_cli.printing import plain as plain
 
 PAGE = 200
@@ -49,6 +50,7 @@ def audit(
     limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many, the newest.", min=1)] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens from now on.")] = False,
     state: State = None,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """Show the audit trail, oldest first.
@@ -59,7 +61,7 @@ def audit(
     times = {"since": since, "until": until}
     asked |= {name: read_time(text).isoformat() for name, text in times.items() if text}
     asked = {name: value for name, value in asked.items() if value}
-    with Client.of_state(state_folder(state)) as client:
+    with Client.of(state_folder(state), server) as client:
         try:
             last = 0
             for entry in reversed(list(_newest(client, asked, limit))):
@@ -71,6 +73,7 @@ def audit(
                     _show(entry, json_output)
         except KeyboardInterrupt:
             console.print("")
+            raise typer.Exit(INTERRUPTED) from None
 
 
 def _newest(client: Client, asked: dict[str, str], limit: int) -> Iterator[dict[str, Any]]:

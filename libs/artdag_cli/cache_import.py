@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from artdag_cli.client import Client
+from artdag_cli.printing import plain
 from artdag_common.cid import Dag, cid_bytes, cid_text
 from artdag_common.errors import FolderTooLargeError, MalformedBlockError
 from artdag_common.ipld.car import CarFile
@@ -195,7 +196,7 @@ def bar(title: str, total: int, console: Console, quiet: bool) -> Iterator[Told]
     if quiet or not console.is_terminal:
         yield lambda done: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task(title, total=total or None)
+        task = progress.add_task(plain(title), total=total or None)
         yield lambda done: progress.update(task, completed=done)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
 import artdag_client
 from artdag_cli import exits, logins
 from artdag_cli.state import owner_token, running
-from artdag_client import ClientError, Patience, RefusedError
+from artdag_client import ClientError, FileInTheWayError, Patience, RefusedError, RunFailedError, WrongContentError
 from artdag_client import Event as ServerEvent
 from artdag_client.asking import Progress, nothing
 from artdag_client.errors import refusal
@@ -28,6 +28,11 @@ PATIENCE_SECONDS = 10.0
 """How long a request that was not answered is sent again."""
 
 UNAUTHENTICATED = 401
+SIGN_IN_AGAIN = "sign in again: artdag login URL"
+
+
+OF_ITS_OWN = (FileInTheWayError, RunFailedError, WrongContentError)
+"""Errors that have exit codes of their own."""
 
 
 class NotRunningError(ArtdagError):
@@ -37,7 +42,10 @@ class NotRunningError(ArtdagError):
 
 
 class RequestFailedError(ArtdagError):
-    """The server refused a request; the message is its own. ``status``: of HTTP; not there: it did not answer."""
+    """The server refused a request; the message is its own.
+
+    ``status``: of HTTP; not there: it did not answer. ``hint``: what to do.
+    """
 
     @property
     def exit_code(self) -> int:
@@ -75,6 +83,8 @@ class Client(artdag_client.Client):
             NotRunningError: none does.
         """
         facts = running(state)
+        if facts == {}:
+            raise NotRunningError(f"the system on {state} is just starting or stopping; try again")
         if not facts:
             raise NotRunningError(f"no system runs on {state}; start one with `artdag up`")
         return cls(facts["local_url"], owner_token(state))
@@ -111,14 +121,14 @@ class Client(artdag_client.Client):
         with _ours():
             return super().download(cid, target, progress, replace=replace)
 
-    def save(self, path: str, target: Path, progress: Progress = nothing) -> None:
+    def save(self, path: str, file: IO[bytes], progress: Progress = nothing) -> None:
         """Write the answer to a GET request to a file; ``progress`` is told bytes done and in all (0: unknown).
 
         Raises:
             RequestFailedError: the server refused, with its own words, or broke off.
         """
         with _ours():
-            self._connection.save(path, target, progress)
+            self._connection.save(path, file, progress)
 
     def text(self, path: str, media_type: str, params: dict[str, Any]) -> str:
         """Return the answer to a GET request as text.
@@ -146,9 +156,11 @@ class Client(artdag_client.Client):
 
 @contextmanager
 def _ours() -> Iterator[None]:
-    """Have errors of the client be errors of ours."""
+    """Have what the server refuses, and that it does not answer, be errors of ours."""
     try:
         yield
+    except OF_ITS_OWN:
+        raise
     except ClientError as error:
         raise failed(error) from error
 
@@ -156,7 +168,9 @@ def _ours() -> Iterator[None]:
 def failed(error: ClientError) -> RequestFailedError:
     """Return an error of the client as one of ours."""
     if isinstance(error, RefusedError):
-        return RequestFailedError(error.message, status=error.status)
+        # Problems that are listed say more than what is said of all refusals of the kind.
+        hint = SIGN_IN_AGAIN if error.status == UNAUTHENTICATED else "" if error.problems else error.hint
+        return RequestFailedError(error.message, status=error.status, hint=hint)
     return RequestFailedError(error.message)
 
 

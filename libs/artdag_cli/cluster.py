@@ -160,8 +160,10 @@ class Cluster:
 
     async def restart(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
         """Send a service a signal that ends it, and wait until the process that follows it can do work."""
-        before = self._times_ready(name)
-        os.kill(self.supervisor.children[name].pid, number)
+        before, child = self._times_ready(name), self.supervisor.children[name]
+        while not child.pid:  # it is just being started again; to 0 a signal would be for all of us
+            await asyncio.sleep(0.02)
+        os.kill(child.pid, number)
         await self._until_ready(name, before)
 
     async def stop(self, name: str) -> None:

@@ -26,7 +26,7 @@ BASH = """\
 _artdag_completion() {
     local IFS=$'\\n'
     COMPREPLY=( $( env COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD \\
-        _ARTDAG_COMPLETE=complete_bash "$1" 2>/dev/null ) )
+        _ARTDAG_COMPLETE=complete_bash "${1/#\\~\\//$HOME/}" 2>/dev/null ) )
 }
 complete -o default -F _artdag_completion artdag
 """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -81,11 +83,12 @@ def download(
     The file is there only once all of it came and hashes to its CID. Without --output it is named as the content is
     called, in this folder. Example: artdag download RUN -o film.mp4
     """
+    if output == STDIO and json_output:
+        raise typer.BadParameter("on standard output there is the content alone", param_hint="--json")
     with Client.of(state_folder(state), server) as client:
         cid, name = _meant(client, what)
         if output == STDIO:
-            sys.stdout.buffer.write(client.content.read(cid))
-            sys.stdout.buffer.flush()
+            _print(client, cid)
             return
         path = Path(output or ".")
         if path.is_dir():
@@ -96,6 +99,14 @@ def download(
             client.download(cid, path, partial(_tell, told))
     size = path.stat().st_size
     show({"cid": cid, "file": str(path), "size_bytes": size}, json_output, [str(path)])
+
+
+def _print(client: Client, cid: str) -> None:
+    """Write content to standard output once all of it came, by way of a file: it may be larger than memory."""
+    with tempfile.TemporaryDirectory(prefix="artdag-") as folder:
+        with client.download(cid, Path(folder) / cid).open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
 
 
 def _meant(client: Client, what: str) -> tuple[str, str]:

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from artdag_cli.client import Client, RequestFailedError
-from artdag_cli.messages import console
-from artdag_cli.options import Json, State, state_folder
+from artdag_cli.exits import NOT_SO, REFUSED
+from artdag_cli.messages import confirm, console
+from artdag_cli.options import Json, Server, State, state_folder
 from artdag_cli.printing import plain
 
 PAGE = 100
@@ -26,10 +27,12 @@ Name = Annotated[str, typer.Option(help="Only of this name: of a command, an eve
 
 
 @app.command("list")
-def list_letters(service: Service = "", name: Name = "", state: State = None, json_output: Json = False) -> None:
+def list_letters(
+    service: Service = "", name: Name = "", state: State = None, server: Server = "", json_output: Json = False
+) -> None:
     """Show what gave up, oldest first. With --json: one object a line."""
     count = 0
-    with Client.of_state(state_folder(state)) as client:
+    with Client.of(state_folder(state), server) as client:
         for letter in letters(client, service, name):
             count += 1
             print(json.dumps(letter) if json_output else line_of(letter), flush=True)
@@ -41,10 +44,11 @@ def list_letters(service: Service = "", name: Name = "", state: State = None, js
 def show(
     letter_id: Annotated[int, typer.Argument(metavar="ID", help="Id of a letter.")],
     state: State = None,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """Show a letter with its payload and its history."""
-    with Client.of_state(state_folder(state)) as client:
+    with Client.of(state_folder(state), server) as client:
         letter = client.call("GET", f"/api/dlq/{letter_id}")
     if json_output:
         print(json.dumps(letter, indent=2))
@@ -72,6 +76,7 @@ def retry(
     name: Name = "",
     yes: Yes = False,
     state: State = None,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """Send letters again. What did happen of them does not happen twice."""
@@ -80,8 +85,9 @@ def retry(
         answer = client.call("POST", f"/api/dlq/{letter_id}/retry")
         return f"went back to {answer['subject']}"
 
-    with Client.of_state(state_folder(state)) as client:
-        chosen = _chosen(client, ids, everything, service, name, "send again", yes, sendable=True)
+    _check(ids, everything)
+    with Client.of(state_folder(state), server) as client:
+        chosen = _chosen(client, ids, service, name, "send again", yes, sendable=True)
         _each(client, chosen, send, json_output)
 
 
@@ -94,6 +100,7 @@ def drop(
     name: Name = "",
     yes: Yes = False,
     state: State = None,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """Let letters go for good."""
@@ -102,8 +109,9 @@ def drop(
         client.call("DELETE", f"/api/dlq/{letter_id}", params={"reason": reason})
         return "dropped"
 
-    with Client.of_state(state_folder(state)) as client:
-        chosen = _chosen(client, ids, everything, service, name, "drop", yes)
+    _check(ids, everything)
+    with Client.of(state_folder(state), server) as client:
+        chosen = _chosen(client, ids, service, name, "drop", yes)
         _each(client, chosen, let_go, json_output)
 
 
@@ -128,10 +136,14 @@ def line_of(letter: dict[str, Any]) -> str:
     )
 
 
+def _check(ids: list[int] | None, everything: bool) -> None:
+    if bool(ids) == everything:
+        raise typer.BadParameter("name letters by their ids, or say --all")
+
+
 def _chosen(
     client: Client,
     ids: list[int] | None,
-    everything: bool,
     service: str,
     name: str,
     verb: str,
@@ -139,8 +151,6 @@ def _chosen(
     sendable: bool = False,
 ) -> list[int]:
     """Return the ids that are meant. All of them only after a question, unless it is answered before."""
-    if bool(ids) == everything:
-        raise typer.BadParameter("name letters by their ids, or say --all")
     if ids:
         return ids
     found = list(letters(client, service, name))
@@ -151,21 +161,23 @@ def _chosen(
         console.print("there is nothing to do")
         raise typer.Exit()
     if not yes:
-        typer.confirm(f"{verb} {len(chosen)} dead letters?", abort=True, err=True)
+        confirm(f"{verb} {len(chosen)} dead letters?")
     return chosen
 
 
 def _each(client: Client, ids: list[int], act: Any, json_output: bool) -> None:
-    """Do it to each, go on after a refusal, and exit with 1 if there was one."""
+    """Do it to each, go on after a refusal, and exit with 1 if there was one. Who does not answer is asked no more."""
     failed = False
     for letter_id in ids:
         try:
             said, done = act(client, letter_id), True
         except RequestFailedError as error:
+            if error.exit_code != REFUSED:
+                raise
             said, done, failed = error.message, False, True
         if json_output:
             print(json.dumps({"id": letter_id, "done": done, "said": said}), flush=True)
         else:
             print(plain(f"{letter_id}: {said}"), file=sys.stdout if done else sys.stderr, flush=True)
     if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(NOT_SO)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from artdag_cli.surroundings.looking import look
 from artdag_common.errors import ArtdagError
 
 SHOWN = 5
+NOTHING: Mapping[str, Any] = {"checked": [], "findings": [], "repairs": {"counts": [], "last": []}}
 SYSTEM = "system"
 """The check whether the gateway answers, which then tells of all that only it knows."""
 
@@ -29,52 +30,64 @@ def doctor(state: State = None, server: Server = "", json_output: Json = False) 
     """Say what is wrong and how to mend it, and what the reconciler put back lately.
 
     First of this machine, its settings and the servers, also where the system is down; then what the gateway knows.
-    Exit code 1: something is wrong; 5: and the gateway does not answer, or no system runs.
+    Exit code 1: something is wrong; 3, 4: and the gateway does not tell you; 5: and it does not answer, or no system
+    runs.
     """
     folder = state_folder(state)
     found = asyncio.run(look(folder))
-    report, answered = whole(found, *asked(folder, server))
+    told, silent = asked(folder, server)
+    report = whole(found, told, silent, server)
     if json_output:
         print(json.dumps(report, indent=2))
     else:
         for line in lines_of(report):
             print(plain(line))
-    if not answered:
-        raise typer.Exit(exits.AWAY)
+    if silent:
+        raise typer.Exit(exits.exit_code(silent))
     if not report["well"]:
         raise typer.Exit(exits.NOT_SO)
 
 
-def asked(folder: Path, server: str) -> tuple[dict[str, Any] | None, str]:
-    """Return what the gateway says; where it says nothing, None and why."""
+def asked(folder: Path, server: str) -> tuple[Mapping[str, Any], ArtdagError | None]:
+    """Return what the gateway says; where it says nothing, why."""
     try:
         with Client.of(folder, server) as client:
-            return client.call("GET", "/api/doctor"), ""
+            return client.call("GET", "/api/doctor"), None
     except ArtdagError as error:
-        return None, error.message
+        return NOTHING, error
 
 
-def whole(found: Surroundings, told: dict[str, Any] | None, why: str) -> tuple[dict[str, Any], bool]:
-    """Return the report of what was looked at here and of what the gateway told, and whether it did.
+def whole(
+    found: Surroundings, told: Mapping[str, Any], silent: ArtdagError | None = None, server: str = ""
+) -> dict[str, Any]:
+    """Return the report of what was looked at here and of what the gateway told.
 
     Args:
-        why: it did not tell.
+        silent: why it told nothing.
+        server: the address at which it was asked; empty: here.
     """
     findings = [{"check": check.__name__, **asdict(finding)} for check in CHECKS for finding in check(found)]
-    if told is None:
-        how = "look at its log" if found.running else "start it: artdag up"
-        findings.append({"check": SYSTEM, "what": why, "how": how, "wrong": True})
-        told = {"checked": [], "findings": [], "repairs": {"counts": [], "last": []}}
-        answered = False
-    else:
-        answered = True
+    if silent:
+        how = _remedy(exits.exit_code(silent), found.running, server)
+        findings.append({"check": SYSTEM, "what": silent.message, "how": how, "wrong": True})
     findings += told["findings"]
     return {
         "well": not any(finding["wrong"] for finding in findings),
         "checked": [*(check.__name__ for check in CHECKS), SYSTEM, *told["checked"]],
         "findings": findings,
         "repairs": told["repairs"],
-    }, answered
+    }
+
+
+def _remedy(code: int, running: bool, server: str) -> str:
+    """Return what to do where the gateway tells nothing."""
+    if code == exits.REFUSED:
+        return "sign in as the operator: artdag login URL"
+    if code == exits.SIGN_IN:
+        return f"artdag login {server or 'URL'}"
+    if server:
+        return "see whether the address is right, and whether the gateway there runs: its log tells more"
+    return "look at its log" if running else "start it: artdag up"
 
 
 def lines_of(report: dict[str, Any]) -> list[str]:

@@ -17,9 +17,11 @@ from pydantic import ValidationError
 from artdag_cli import completion
 from artdag_cli.client import Client
 from artdag_cli.effect_template import template
+from artdag_cli.exits import NO_FILE, WRONG_ARGUMENTS
 from artdag_cli.messages import console
 from artdag_cli.options import Json, Limit, Mine, Server, State, state_folder
 from artdag_cli.printing import columns, gathered, more, show
+from artdag_client.saving import check_place
 from artdag_common.effects.base import Effect, EffectParams
 from artdag_common.effects.uploaded import NAME, look_in, parse
 from artdag_common.errors import ArtdagError, InvalidEffectError
@@ -38,6 +40,14 @@ File = Annotated[Path, typer.Argument(help="The effect: one Python file.", exist
 
 class EffectFileError(ArtdagError):
     """A file of effects cannot be written or used; the message says why."""
+
+    exit_code = WRONG_ARGUMENTS
+
+
+class EffectInTheWayError(EffectFileError):
+    """There is a file already where an effect is to be written. Name another, or remove it."""
+
+    exit_code = NO_FILE
 
 
 @app.command("new")
@@ -58,7 +68,7 @@ def new(
         with path.open("x") as file:
             file.write(template(name, kind, _user()))
     except FileExistsError:
-        raise EffectFileError(f"{path} is there already; it is left as it is") from None
+        raise EffectInTheWayError(f"{path} is there already; it is left as it is") from None
     show({"file": str(path)}, json_output, [str(path)])
     console.print(
         f"try it:    artdag effect test {path}\nupload it: artdag effect upload {path}", highlight=False, soft_wrap=True
@@ -83,6 +93,7 @@ def try_out(
     target = (output or file.with_suffix(".mp4")).absolute()
     if target == file.absolute() or (media and target == media.absolute()):
         raise EffectFileError(f"--output {target} is what is to be read; name another file")
+    check_place(target, replace=True)
     with tempfile.TemporaryDirectory() as folder:
         if media is None:
             from artdag_cli.demo_media import make_cat
@@ -91,7 +102,7 @@ def try_out(
             make_cat(media, CLIP_FRAMES)
         facts = run(effect, given, media.absolute(), target, Path(folder))
     if json_output:
-        print(json.dumps(facts))
+        show(facts, True, [])
         return
     if "effect_ms" in facts:
         console.print(
@@ -107,10 +118,9 @@ def upload(file: File, state: State = None, server: Server = "", json_output: Js
     effect = _read(file)
     with Client.of(state_folder(state), server) as client:
         answer = client.effects.upload(file)
+    show(answer, json_output, [answer["cid"]])
     if json_output:
-        print(json.dumps(answer))
         return
-    print(answer["cid"])
     console.print(
         f"in a recipe:\n  type: EFFECT\n  config: {{effect: {answer['cid']}}}  # {effect.name}",
         highlight=False,

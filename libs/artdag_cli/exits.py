@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 from artdag_common.errors import ArtdagError
@@ -25,6 +27,10 @@ INTERRUPTED = 130
 """By Ctrl-C, as shells have it."""
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+"""Of a disk, without the name of a file: of standard output, for example."""
+
+
 def exit_code(error: ArtdagError) -> int:
     """Return the exit code for an error: its attribute ``exit_code``, where its kind has one."""
     return int(getattr(error, "exit_code", NOT_SO))
@@ -33,19 +39,24 @@ def exit_code(error: ArtdagError) -> int:
 def failure(error: Exception) -> tuple[str, int] | None:
     """Return the sentence and the exit code for an error that people can do something about; None: it is a defect."""
     if isinstance(error, ArtdagError):
-        return error.message, exit_code(error)
+        hint = error.values.get("hint")
+        return f"{error.message}\n  {hint}" if hint else error.message, exit_code(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}", NO_FILE
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return os.strerror(error.errno), NO_FILE
     if "artdag_client" not in sys.modules:  # else it is of no such kind
         return None
     from artdag_cli.client import failed
-    from artdag_client import ClientError, FileInTheWayError, RunFailedError, WrongContentError
+    from artdag_client import AddressError, ClientError, FileInTheWayError, RunFailedError, WrongContentError
 
     match error:
+        case AddressError():
+            return error.message, WRONG_ARGUMENTS
         case FileInTheWayError():
             return error.message, NO_FILE
         case RunFailedError() | WrongContentError():
             return error.message, NOT_SO
         case ClientError():
-            return error.message, failed(error).exit_code
+            return failure(failed(error))
     return None

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from artdag_cli.client import ServerEvent
+from artdag_cli.printing import plain
 
 SHOWN = 30
 SIGNS = {
@@ -59,10 +60,10 @@ class RunView:
 
     def __enter__(self) -> Self:
         if not self.quiet:
-            self.console.print(f"[bold]{self.title}[/bold]")
+            self.console.print(plain(self.title), style="bold", markup=False, highlight=False, soft_wrap=True)
         if not self.quiet and self.console.is_terminal:
             self._bars = Progress(
-                TextColumn("  {task.description}"),
+                TextColumn("  {task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TextColumn("{task.fields[sign]}"),
                 TextColumn("{task.fields[frames]}"),
@@ -123,8 +124,8 @@ class RunView:
         state = "cached" if step.get("output_cid") else "pending"
         line = None
         if self._bars and len(self._steps) < SHOWN and not step["type"].startswith("SOURCE"):
-            line = self._bars.add_task(step["label"], total=1, sign=SIGNS[state], frames="", start=False)
-        self._steps[index] = _Step(step["label"], "pending", line)
+            line = self._bars.add_task(plain(step["label"]), total=1, sign=SIGNS[state], frames="", start=False)
+        self._steps[index] = _Step(plain(step["label"]), "pending", line)
         for source in step.get("inputs", ()):
             if source in self._steps:
                 self._steps[source].readers.append(index)
@@ -158,7 +159,7 @@ class RunView:
     def _say(self, text: str) -> None:
         if not self.quiet:
             console = self._bars.console if self._bars else self.console
-            console.print(f"  {text}", highlight=False, markup=False)
+            console.print(f"  {plain(text)}", highlight=False, markup=False)
 
     def _move_cached(self, event: ServerEvent, state: str, why: str = "", sign: str = "") -> None:
         cache_id = str(event.data.get("subject", "")).partition("-")[2]
@@ -186,7 +187,8 @@ class RunView:
                 self._bars.stop_task(step.line)
             self._bars.update(step.line, sign=f"[yellow]{sign}[/yellow]" if sign else SIGNS[state])
         elif not self.quiet and not self.console.is_terminal and state in TOLD and state != known:
-            self.console.print(f"  {step.label}: {state}{f' ({why})' if why else ''}", highlight=False, markup=False)
+            told = f"  {step.label}: {state}{f' ({plain(why)})' if why else ''}"
+            self.console.print(told, highlight=False, markup=False)
 
     def _advance(self, data: dict[str, Any]) -> None:
         step = self._steps.get(data.get("step", -1))

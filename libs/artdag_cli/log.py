@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+import json
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
 from artdag_cli.client import Client, RequestFailedError
+from artdag_cli.exits import DONE, NOT_SO
 from artdag_cli.options import Json, RunId, Server, State, state_folder
+from artdag_cli.printing import plain, show
 
 TEXT = "text/plain"
 
@@ -25,18 +27,24 @@ def log(
 ) -> None:
     """Print what a step of a run said: warnings, prints of an uploaded effect, errors.
 
-    A step that takes no time has no log; it is said so. With --follow the exit code is 1 where the step failed.
+    A step that takes no time has no log; it is said so. With --follow the exit code is 1 where the step failed, and
+    --json prints one object a line.
     """
     with Client.of(state_folder(state), server) as client:
         path = f"/api/run/{quote(run_id, safe='')}/steps/{_index(client, run_id, step)}/log"
         asked = {"attempt": attempt} if attempt else {}
         if follow:
-            status = _follow(client, path, asked)
-            sys.exit(1 if status == "failed" else 0)
+            status = _follow(client, path, asked, json_output)
+            raise typer.Exit(NOT_SO if status == "failed" else DONE)
         if json_output:
-            print(client.text(path, "application/json", asked))
+            show(client.call("GET", path, params=asked, headers={"Accept": "application/json"}), True, [])
         else:
-            print(client.text(path, TEXT, asked), end="")
+            print(_plain(client.text(path, TEXT, asked)), end="")
+
+
+def _plain(text: str) -> str:
+    """Return lines of a log with nothing in them that a terminal obeys: an effect of somebody else's may print it."""
+    return "\n".join(plain(line.rstrip("\r").expandtabs(4)) for line in text.split("\n"))
 
 
 def _index(client: Client, run_id: str, step: str) -> int:
@@ -58,12 +66,15 @@ def _index(client: Client, run_id: str, step: str) -> int:
     raise RequestFailedError(f"node {step!r} has several steps; name one by its index: {indices}")
 
 
-def _follow(client: Client, path: str, asked: dict[str, Any]) -> str:
+def _follow(client: Client, path: str, asked: dict[str, Any], json_output: bool) -> str:
     """Print what is said until the step ends; return how it ended."""
     for event in client.stream(path, asked):
+        if json_output:
+            print(json.dumps({"event": event.type, **event.data}), flush=True)
         if event.type == "end":
-            if event.data["note"]:
-                print(event.data["note"])
+            if event.data["note"] and not json_output:
+                print(plain(event.data["note"]))
             return str(event.data["status"])
-        print(event.data["text"], end="", flush=True)
+        if not json_output:
+            print(_plain(event.data["text"]), end="", flush=True)
     raise RequestFailedError("the log broke off before the step ended; the same command begins anew")

@@ -16,7 +16,7 @@ import typer
 
 from artdag_cli import logins
 from artdag_cli.client import RequestFailedError, problem_of
-from artdag_cli.exits import SIGN_IN
+from artdag_cli.exits import AWAY, SIGN_IN
 from artdag_cli.messages import console, errors
 from artdag_cli.options import Json, State, state_folder
 from artdag_cli.state import running
@@ -71,15 +71,24 @@ def login(
 
 
 def logout(url: Url = "", state: State = None, json_output: Json = False) -> None:
-    """Sign out at a server: the token counts no more, and is not kept any longer."""
+    """Sign out at a server: the token counts no more, and is not kept any longer.
+
+    Where the server does not answer, the token is kept: say it again later.
+    """
     folder = state_folder(state)
     server = _server(url, folder)
     token = logins.token_for(folder, server)
+    refused: RequestFailedError | None = None
     try:
         with httpx.Client(base_url=server, timeout=TIMES) as http:
             _answer(http, "POST", "/logout", headers={"Authorization": f"Bearer {token}"})
-    finally:
-        logins.forget(folder, server)
+    except RequestFailedError as error:
+        if error.exit_code == AWAY:
+            raise
+        refused = error
+    logins.forget(folder, server)
+    if refused and refused.exit_code != SIGN_IN:  # else it counted no more already
+        raise refused
     if json_output:
         print(json.dumps({"server": server, "signed_in": False}))
     else:
@@ -156,7 +165,10 @@ def _answer(http: httpx.Client, method: str, path: str, **arguments: Any) -> dic
     try:
         response = http.request(method, path, **arguments)
     except httpx.HTTPError as error:
-        raise RequestFailedError(f"{http.base_url}: {error or type(error).__name__}") from error
+        raise RequestFailedError(f"{http.base_url}: {str(error) or type(error).__name__}") from error
+    if response.has_redirect_location:
+        there = response.headers["Location"]
+        raise RequestFailedError(f"{http.base_url} sends on to {there}; give the address that it is reached by at once")
     if not response.is_success:
         raise RequestFailedError(problem_of(response), status=response.status_code)
     return _json(response)

@@ -5,6 +5,9 @@ Results go to standard output by ``print``. Rich leaves colours out where ``NO_C
 
 from __future__ import annotations
 
+import sys
+
+import typer
 from rich.console import Console
 
 console = Console(stderr=True)
@@ -12,6 +15,17 @@ console = Console(stderr=True)
 
 errors = Console(stderr=True)
 """For what has to be seen even so: why something did not go well, and what a person is asked to do."""
+
+
+def confirm(question: str) -> None:
+    """Ask a person, on standard error; typer's own leaves a space on standard output.
+
+    Raises:
+        typer.Abort: they do not say yes, or nobody is there.
+    """
+    errors.print(f"{question} [y/N]: ", end="", highlight=False, markup=False, soft_wrap=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise typer.Abort
 
 
 def be_quiet(quiet: bool = True) -> None:

@@ -28,10 +28,27 @@ from artdag_cli.options import (
     state_folder,
     wishes,
 )
+from artdag_cli.printing import plain, show
+from artdag_client.saving import check_place
+
+
+def _savable(path: Path | None) -> Path | None:
+    """See beforehand that something can be saved there: a run may take hours."""
+    if path is not None:
+        check_place(path, replace=True)
+    return path
+
 
 Saved = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="Follow it, and save what it gave.", dir_okay=False, show_default=False),
+    typer.Option(
+        "--output",
+        "-o",
+        help="Follow it, and save what it gave; a file that is there is written over.",
+        dir_okay=False,
+        show_default=False,
+        callback=_savable,
+    ),
 ]
 
 
@@ -57,11 +74,11 @@ def render(
         bound = [client.upload(Path(item)) if Path(item).is_file() else item for item in inputs]
         name = output_name or f"{recipe}-{Path(inputs[0]).stem}"
         body = {"recipe": recipe, "inputs": bound, "output_name": name, **asked}
-        run_id = client.call("POST", "/runs", json=body)["run_id"]
+        begun = client.ask("POST", "/runs", json=body)
         if sync:
-            watch(client, run_id, f"{recipe} {' '.join(inputs)}", json_output)
+            watch(client, begun["run_id"], f"{recipe} {' '.join(inputs)}", json_output)
         else:
-            print(json.dumps({"run_id": run_id}) if json_output else run_id)
+            show(begun, json_output, [begun["run_id"]])
 
 
 def watch(client: Client, run_id: str, title: str, json_output: bool, output: Path | None = None) -> None:
@@ -77,7 +94,7 @@ def watch(client: Client, run_id: str, title: str, json_output: bool, output: Pa
         with RunView(title, console, json_output, run_id) as view:
             view.follow(client.events(run_id))
     except KeyboardInterrupt:
-        say(f"run {run_id} goes on; artdag cancel {run_id} stops it")
+        say(f"run {run_id} goes on; artdag cancel {run_id} stops it, artdag watch {run_id} follows it again")
         raise typer.Exit(INTERRUPTED) from None
     result = client.run(run_id)
     completed = result["status"] == "completed"
@@ -98,7 +115,7 @@ def tell_failure(client: Client, run: dict[str, Any]) -> None:
     error = run["error"]
     where = f"step {error['step']}, {error['node']} ({error['type']}): " if error["step"] is not None else ""
     why = f"{where}{error['reason'] or 'no reason was given'} [{error['code']}]"
-    errors.print(Text.assemble((f"the run {run['status']}: ", "red"), why), highlight=False, soft_wrap=True)
+    errors.print(Text.assemble((f"the run {run['status']}: ", "red"), plain(why)), highlight=False, soft_wrap=True)
     for attempt in error["attempts"][:-1]:
         say(f"attempt {attempt['attempt']}: {attempt['reason']} [{attempt['code']}]")
     say(error["advice"])
@@ -111,4 +128,4 @@ def tell_failure(client: Client, run: dict[str, Any]) -> None:
 
 def say(text: str) -> None:
     """Print a line for people."""
-    errors.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
+    errors.print(f"  {plain(text)}", highlight=False, markup=False, soft_wrap=True)

@@ -35,6 +35,7 @@ from artdag_cli.printing import columns, show, when
 from artdag_cli.render import Saved, watch
 from artdag_cli.run_file import RunFile, verify
 from artdag_cli.steer import read_inputs, read_parameters
+from artdag_client.saving import check_place, saving
 from artdag_common.errors import ArtdagError
 from artdag_common.ipld.car import CarFile
 from artdag_common.ipld.folders import Entry
@@ -111,12 +112,14 @@ def start(
     """
     if inputs and by_name:
         raise typer.BadParameter("give all inputs in order, or all by --input NAME=WHAT")
+    if plan_only and (watched or output):
+        raise typer.BadParameter("nothing is rendered yet; artdag run execute and watch go on", param_hint="--plan")
     asked = wishes(priority, deadline, timeout, wait_timeout, step_timeout, force, force_all)
     if name := output_name or (f"{Path(recipe).stem}-{Path(inputs[0]).stem}" if inputs else ""):
         asked["output_name"] = name
     if parameters:
         asked["parameters"] = read_parameters(parameters)
-    text = Path(recipe).read_text() if recipe.endswith((".yaml", ".yml")) else recipe
+    text = _read(Path(recipe)) if recipe.endswith((".yaml", ".yml")) else recipe
     with Client.of(state_folder(state), server) as client:
         bound: Any = [client.upload(Path(item)) if Path(item).is_file() else item for item in inputs or []]
         if by_name:
@@ -132,6 +135,14 @@ def start(
             )
         else:
             show(begun, json_output, [begun["run_id"]])
+
+
+def _read(recipe: Path) -> str:
+    """Return the text of a recipe's file."""
+    try:
+        return recipe.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"{recipe} is no text in UTF-8: byte {error.start} is none") from None
 
 
 @app.command()
@@ -240,15 +251,13 @@ def export(
     """Write a run's content, recipe, plan, provenance and events to one CAR file, and verify it."""
     if file.exists():
         raise FileExistsAlreadyError(f"{file} is there already; it is left as it is")
-    part = file.with_name(f"{file.name}.part")
-    try:
-        with Client.of(state_folder(state), server) as client, bar("export", 0, console, json_output) as told:
-            client.save(f"/api/run/{quote(run_id, safe='')}/export", part, lambda done, total: told(done))
-        with CarFile(part) as car:
+    check_place(file, replace=False)
+    with Client.of(state_folder(state), server) as client, saving(file, replace=False) as written:
+        with bar("export", 0, console, json_output) as told:
+            client.save(f"/api/run/{quote(run_id, safe='')}/export", written, lambda done, total: told(done))
+        written.flush()
+        with CarFile(Path(written.name)) as car:
             found = asyncio.run(verify(car))
-        part.rename(file)
-    finally:
-        part.unlink(missing_ok=True)
     _show(found, json_output, file)
 
 

@@ -123,9 +123,11 @@ def read_parameters(items: list[str]) -> dict[str, dict[str, Any]]:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        json.dumps(value, allow_nan=False)  # Python reads NaN and 1e999, which JSON has no word for
     except ValueError:
         return text
+    return value
 
 
 def read_inputs(client: Client, items: list[str]) -> dict[str, Any]:

@@ -84,8 +84,16 @@ def read_settings(items: list[str]) -> dict[str, Any]:
         name, equals, value = item.partition("=")
         if not (name and equals):
             raise typer.BadParameter(f"{item!r} is not of the form SETTING=VALUE", param_hint="SETTING=VALUE")
-        found[name] = Path(value[1:]).read_text().strip() if value.startswith("@") else _value(value)
+        found[name] = _read(Path(value[1:])) if value.startswith("@") else _value(value)
     return found
+
+
+def _read(path: Path) -> str:
+    """Return what a file holds, without the newline at its end."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"{path} holds no text", param_hint="SETTING=VALUE") from error
 
 
 def _value(text: str) -> Any:
@@ -136,7 +144,9 @@ def change(
     place: Place,
     settings: Settings = None,
     name: Annotated[str | None, typer.Option("--name", help="What you call it from now on.")] = None,
-    capacity: Annotated[int | None, typer.Option("--capacity", help="Bytes that it may hold.", min=1)] = None,
+    capacity: Annotated[
+        int | None, typer.Option("--capacity", help="Bytes that it may hold; 0: no limit.", min=0)
+    ] = None,
     enabled: Annotated[bool | None, typer.Option("--on/--off", help="Whether it gets copies.")] = None,
     state: State = None,
     server: Server = "",
@@ -174,8 +184,18 @@ def copies(
     with Client.of(state_folder(state), server) as client:
         storage_id = _id(client, place)
         found = gathered(lambda **asked: client.storage.copies_page(storage_id, **asked), "copies", limit, state=only)
-    rows = [[each["cid"], each["state"], each["location"] or each["reason"]] for each in found["copies"]]
+    rows = [
+        [each["cid"], each["state"], each["location"] or how_far(each["progress"]) or each["reason"]]
+        for each in found["copies"]
+    ]
     show(found, json_output, [*columns(rows), *more(found, "copies")])
+
+
+def how_far(progress: dict[str, Any] | None) -> str:
+    """Return how far a copy is that is being made; empty: none is."""
+    if progress is None:
+        return ""
+    return progress.get("status") or f"{decimal(progress['done'])} of {decimal(progress['total'])}"
 
 
 @app.command()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from artdag_cli.messages import errors
 from artdag_common.tasks import end
 
 RESTART_DELAYS = (0.0, 0.2, 0.5, 1.0)
@@ -116,7 +117,11 @@ class Supervisor:
                 return
             deaths += 1
             child.restarts += 1
-            await self._launch(child)
+            try:
+                await self._launch(child)
+            except OSError as error:  # no memory for it, or a full disk: it may pass, and whoever waits goes on trying
+                told = f"{child.name} cannot be started again, or that be noted: {error}; it is tried on"
+                errors.print(told, highlight=False, markup=False, soft_wrap=True)
 
     async def _end(self, child: Child) -> None:
         process = child.process

@@ -191,7 +191,7 @@ def _given(it: System, host: str) -> dict[str, str]:
         "HOST": host,
         "PORT": str(it.port),
         "L1_PUBLIC_URL": _public_url(it),
-        "CACHE_DIR": os.environ.get("CACHE_DIR", str(it.state / "cache")),
+        "CACHE_DIR": os.environ.get("CACHE_DIR") or str(it.state / "cache"),
         "ARTDAG_SECRET_KEY": os.environ.get("ARTDAG_SECRET_KEY")
         or backing.kept(it.state / "secret.key", lambda: secrets.token_hex(32)),
         "ARTDAG_ACTOR_KEY": os.environ.get("ARTDAG_ACTOR_KEY") or str(_actor_key(it.state)),
@@ -211,7 +211,7 @@ def _actor_key(state: Path) -> Path:
 
 
 def _public_url(it: System) -> str:
-    return os.environ.get("L1_PUBLIC_URL", it.url)
+    return os.environ.get("L1_PUBLIC_URL") or it.url
 
 
 def temporary_files(state: Path) -> dict[str, str]:
@@ -296,7 +296,8 @@ async def wait_until_ready(it: System) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + READY_SECONDS
     missing = "the gateway does not answer"
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{it.port}", timeout=5) as client:
+    # No proxy that the environment names: it would be asked for a port of its own machine.
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{it.port}", timeout=5, trust_env=False) as client:
         while loop.time() < deadline:
             with contextlib.suppress(httpx.HTTPError, ValueError):
                 answer = await client.get("/ready")

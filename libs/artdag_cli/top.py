@@ -8,6 +8,8 @@ import os
 import select
 import sys
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,8 +17,9 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -31,7 +34,12 @@ SPARKS = 30
 BAR_WIDTH = 16
 FINDINGS = 3
 LEAST_ROWS = 3
+AROUND_ROWS = 3
+"""Lines of the table of steps that are none: above it, its heading, and how many more there are."""
+
 STOP_SECONDS = 0.5
+LATE_SECONDS = 3.0
+"""How late an answer may be before it is said: by itself the client asks again for ten seconds."""
 KEYS = "q quit · s sort · r reverse · p pause · space now"
 TONES = {"ready": "green", "stopping": "yellow", "silent": "red"}
 BYTES = ("B", "kB", "MB", "GB", "TB")
@@ -62,7 +70,7 @@ def top(
     """Show what the system does now, until q is pressed. For the operator.
 
     Keys: q ends it, s sorts the running steps by something else, r turns the order round, p pauses, space looks at
-    once. Without a terminal it is printed once.
+    once. Without a terminal, or on one that can only print (TERM=dumb), it is printed once.
     """
     if sort not in SORTS:
         raise typer.BadParameter(f"one of {', '.join(SORTS)}", param_hint="--sort")
@@ -71,7 +79,7 @@ def top(
         report = ask(client)
         if json_output:
             print(json.dumps(report, indent=2))
-        elif not (sys.stdin.isatty() and sys.stdout.isatty()):
+        elif not (sys.stdin.isatty() and sys.stdout.isatty()) or Console().is_dumb_terminal:
             Console(soft_wrap=True).print(picture(report, View(sort=sort)))
         else:
             watch(client, report, View(sort=sort), every)
@@ -109,14 +117,43 @@ class View:
                 self.paused = not self.paused
 
 
-def picture(report: Report, view: View, height: int = 0) -> RenderableType:
-    """Return everything, from top to bottom. ``height``: lines that there are room for; 0: as many as it takes."""
-    above: list[Text | Table] = [heading(report, view), *findings(report, FINDINGS if height else 0)]
-    above += [queues(report), executors(report)]
-    below = problems(report)
-    lines = sum(each.row_count + 2 if isinstance(each, Table) else 1 for each in (*above, *below))
-    rows = max(LEAST_ROWS, height - lines - 3) if height else 0
-    return Group(*above, running(report, view, rows), *below)
+def picture(report: Report, view: View) -> RenderableType:
+    """Return everything, from top to bottom, in as many lines as it takes."""
+    above: list[Text | Table] = [heading(report, view), *findings(report), queues(report), processes(report)]
+    return Group(*above, running(report, view), *problems(report))
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """As much of it as there is room for, and the keys in the last line.
+
+    Where it is too much, processes are counted instead of listed, then the failures are left out, and what is still too
+    much is cut off below.
+    """
+
+    report: Report
+    view: View
+    height: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        free = options.update(height=None)
+
+        def lines(*those: RenderableType) -> list[list[Segment]]:
+            return [line for each in those for line in console.render_lines(each, free, pad=False)]
+
+        room = max(0, self.height - 1)
+        above = lines(heading(self.report, self.view), *findings(self.report, FINDINGS), queues(self.report))
+        brief = lines(services(self.report))
+        below = lines(*problems(self.report))
+        for middle, failures in ((lines(processes(self.report)), below), (brief, below), (brief, [])):
+            left = room - len(above) - len(middle) - len(failures)
+            if left >= LEAST_ROWS + AROUND_ROWS:
+                break
+        steps = lines(running(self.report, self.view, max(LEAST_ROWS, left - AROUND_ROWS)))
+        for line in [*above, *middle, *steps, *failures][:room]:
+            yield from line
+            yield Segment.line()
+        yield Text(KEYS, "dim", no_wrap=True, overflow="ellipsis")
 
 
 def heading(report: Report, view: View) -> Text:
@@ -136,12 +173,18 @@ def heading(report: Report, view: View) -> Text:
     text.append(f"  {rates['per_second']:.1f} steps/s ")
     text.append(spark(rates["completed"][-SPARKS:]), "magenta")
     workers, runs, letters = report["executors"], report["runs"], report["dead_letters"]["count"]
-    text.append(
-        f"  hands {workers['busy']}/{workers['hands']}", "" if workers["count"] > workers["silent"] else "bold red"
-    )
-    if workers["silent"]:
-        text.append(f"  {counted(workers['silent'], 'executor')} silent", "bold red")
-    text.append(f"  runs {runs['count']}, {counted(runs['steps_left'], 'step')} left")
+    if report["backing"]["nats"]:
+        text.append(
+            f"  hands {workers['busy']}/{workers['hands']}", "" if workers["count"] > workers["silent"] else "bold red"
+        )
+        if workers["silent"]:
+            text.append(f"  {counted(workers['silent'], 'executor')} silent", "bold red")
+    else:
+        text.append("  hands ?", "bold red")
+    if runs["count"] is None:
+        text.append("  runs ?", "bold red")
+    else:
+        text.append(f"  runs {runs['count']}, {counted(runs['steps_left'], 'step')} left")
     text.append(f"  dead letters {'?' if letters is None else letters}", "" if letters == 0 else "bold red")
     for disk in report["disks"][:1]:
         text.append(f"  disk {disk['used'] * 100:.0f} %, {size(disk['free_bytes'])} free")
@@ -175,8 +218,8 @@ def queues(report: Report) -> Table:
         _add(
             table,
             plain(each["class"]),
-            str(each["waiting"]),
-            str(each["in_hand"]),
+            "?" if each["waiting"] is None else str(each["waiting"]),
+            "?" if each["in_hand"] is None else str(each["in_hand"]),
             hands,
             str(each["executors"]),
             style=unserved,
@@ -184,15 +227,41 @@ def queues(report: Report) -> Table:
     return table
 
 
-def executors(report: Report) -> Table:
+def services(report: Report) -> Table:
+    """Return the services, each with how many processes it has."""
+    table = _table("Service", ">Processes", "State", "Version", "Hands")
+    for service in report["services"]:
+        listed = service["instances"]
+        states = Counter(each["state"] for each in listed)
+        more = service["count"] - len(listed)
+        said = [f"{states[state]} {state}" for state in TONES if states[state]] + ([f"{more} more"] if more else [])
+        workers = report["executors"]
+        _add(
+            table,
+            service["service"],
+            str(service["count"]),
+            Text(", ".join(said), "bold red" if states["silent"] else "") if listed else _answers(service),
+            plain(", ".join(service["versions"]) or "?"),
+            f"{workers['busy']}/{workers['hands']}" if service["service"] == "executor" else "",
+        )
+    return table
+
+
+def _answers(service: Mapping[str, Any]) -> Text:
+    """Return whether a service answers of which no process tells of itself."""
+    if service["answers"] is None:
+        return Text("not known", "yellow")
+    return Text("answers") if service["answers"] else Text("does not answer", "bold red")
+
+
+def processes(report: Report) -> Table:
     """Return the executors and the other processes."""
     table = _table("Service", "Process", "State", "Version", ">Up", "Hands")
     now = report["at"]
     working = {each["name"]: each for each in report["executors"]["items"]}
     for service in report["services"]:
         if not service["instances"]:
-            said = "answers" if service["answers"] else "does not answer"
-            _add(table, service["service"], "-", Text(said, "" if service["answers"] else "bold red"), "-", "-", "")
+            _add(table, service["service"], "-", _answers(service), "-", "-", "")
         for each in service["instances"]:
             classes = working[each["name"]]["classes"] if each["name"] in working else ()
             hands = ", ".join(f"{one['class']} {one['busy']}/{one['hands'] or '?'}" for one in classes)
@@ -205,6 +274,8 @@ def executors(report: Report) -> Table:
                 span(elapsed(now, each["since"])),
                 plain(", ".join(filter(None, (hands, *each["duties"])))),
             )
+        if more := service["count"] - len(service["instances"]):
+            _add(table, "", f"and {more} more", "", "", "", "", style="dim")
     return table
 
 
@@ -322,12 +393,15 @@ class Looking:
     Attributes:
         news: readable end of a pipe, where a byte comes with each answer.
         report: the last one. ``trouble``: why there was none since; empty: there was.
+        clock: gives seconds, and never goes back. ``answered_at``: when the last answer came.
     """
 
     client: Client
     every: float
     report: dict[str, Any]
     trouble: str = ""
+    clock: Callable[[], float] = time.monotonic
+    answered_at: float = 0.0
     news: int = -1
     _told: int = -1
     _now: threading.Event = field(default_factory=threading.Event)
@@ -335,6 +409,7 @@ class Looking:
     _thread: threading.Thread | None = None
 
     def __enter__(self) -> Looking:
+        self.answered_at = self.clock()
         self.news, self._told = os.pipe()
         self._thread = threading.Thread(target=self._look, name="look", daemon=True)
         self._thread.start()
@@ -353,6 +428,11 @@ class Looking:
         """Ask now."""
         self._now.set()
 
+    def said(self) -> str:
+        """Return why what is shown is old; empty: it is not."""
+        silent = self.clock() - self.answered_at
+        return self.trouble or (f"no answer for {span(silent)}" if silent > self.every + LATE_SECONDS else "")
+
     def _look(self) -> None:
         while True:
             self._now.wait(self.every)
@@ -361,8 +441,9 @@ class Looking:
                 return
             try:
                 self.report, self.trouble = ask(self.client), ""
+                self.answered_at = self.clock()
             except RequestFailedError as error:
-                self.trouble = error.message.splitlines()[0]
+                self.trouble = error.message.partition("\n")[0]
             except RuntimeError:  # the connection was closed: this is over
                 return
             os.write(self._told, b".")
@@ -379,10 +460,10 @@ def watch(client: Client, report: dict[str, Any], view: View, every: float) -> N
     ):
         wanted = False  # though it is paused
         while True:
-            view.trouble = looking.trouble
+            view.trouble = looking.said()
             if not view.paused:
                 report = looking.report
-            live.update(_screen(report, view, console.height), refresh=True)
+            live.update(Window(report, view, console.height), refresh=True)
             ready, _, _ = select.select([pressed, looking.news], [], [], 1.0)  # a window may change its size
             if looking.news in ready:
                 os.read(looking.news, 4096)
@@ -396,10 +477,6 @@ def watch(client: Client, report: dict[str, Any], view: View, every: float) -> N
                 if key == " ":
                     wanted = True
                     looking.at_once()
-
-
-def _screen(report: Report, view: View, height: int) -> RenderableType:
-    return Group(picture(report, view, height - 1), Text(KEYS, "dim"))
 
 
 @contextmanager

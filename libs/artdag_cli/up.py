@@ -15,6 +15,7 @@ from typing import Annotated
 import httpx
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from artdag_cli.backing import l2_people
@@ -94,7 +95,10 @@ async def _up(state: Path, port: int, host: str, besides: list[str], json_output
 
 
 def _greet(it: System) -> None:
-    console.print(f"[bold]Art DAG[/bold] is up on [link={it.url}]{it.url}[/link]   state: {it.state}", highlight=False)
+    console.print(
+        f"[bold]Art DAG[/bold] is up on [link={it.url}]{it.url}[/link]   state: {escape(str(it.state))}",
+        highlight=False,
+    )
     console.print(f"  sign in:  {it.url}/login?token={it.token}", highlight=False, soft_wrap=True)
     console.print(f"  API:      {it.url}/docs", highlight=False)
     if "l2" in it.supervisor.children:
@@ -131,7 +135,7 @@ def _say_stopped(json_output: bool, folder: Path, stopped: bool, sentence: str) 
     if json_output:
         print(json.dumps({"stopped": stopped, "state": str(folder)}))
     else:
-        console.print(sentence)
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _stop(pid: int, folder: Path) -> None:
@@ -163,10 +167,10 @@ def status(state: State = None, json_output: Json = False) -> None:
         print(json.dumps({"running": False, "state": str(folder)}) if json_output else f"no system runs on {folder}")
         raise typer.Exit(3)
     try:
-        answer = httpx.get(f"{facts['local_url']}/ready", timeout=5)
-        parts, is_ready = answer.json(), answer.status_code == 200
-    except (httpx.HTTPError, ValueError) as error:
-        parts, is_ready = {"gateway": str(error)}, False
+        answer = httpx.get(f"{facts['local_url']}/ready", timeout=5, trust_env=False)  # by no proxy
+        parts, is_ready = answer.json()["parts"], answer.status_code == 200
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        parts, is_ready = {"gateway": False}, False
     if json_output:
         public = {key: value for key, value in facts.items() if key != "environment"}
         print(json.dumps({"running": True, "ready": is_ready, "state": str(folder), **public, "parts": parts}))
@@ -179,4 +183,6 @@ def status(state: State = None, json_output: Json = False) -> None:
             one = ", one account for all services" if variable in facts.get("one_account", ()) else ""
             table.add_row(f"{variable} (adopted{one})", "–", "–")
         Console().print(table)
+        for name in sorted(name for name, able in parts.items() if not able):
+            print(f"not ready: {name}")
     raise typer.Exit(0 if is_ready else 1)

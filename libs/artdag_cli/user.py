@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 from rich.filesize import decimal
 
 from artdag_cli.client import Client
-from artdag_cli.messages import console
-from artdag_cli.options import Json, State, state_folder
-from artdag_cli.printing import plain
+from artdag_cli.messages import confirm, console
+from artdag_cli.options import Json, Server, State, state_folder
+from artdag_cli.printing import plain, show
 
 app = typer.Typer(no_args_is_help=True, help="Who uses this system, and erasing a person. For the operator.")
 
 SHOWN = 20
-PAGE = "200"
 LEFT = """What cannot be taken back from here:
 - what they published stays public, under the names above; --unpublish takes it back;
 - provenance records in it carry their handle: they are part of the content, and their CIDs depend on it;
@@ -28,31 +25,21 @@ Who = Annotated[str, typer.Argument(metavar="USER", help="User id, or handle: @n
 
 
 @app.command("list")
-def list_users(state: State = None, json_output: Json = False) -> None:
+def list_users(state: State = None, server: Server = "", json_output: Json = False) -> None:
     """List everybody who ever signed in, who came last first."""
-    people: list[dict[str, Any]] = []
-    with Client.of_state(state_folder(state)) as client:
-        cursor: dict[str, str] = {}
-        while True:
-            page = client.call("GET", "/api/users", params={"limit": PAGE} | cursor)
-            people += page["users"]
-            if page["next"] is None:
-                break
-            cursor = {"cursor": page["next"]}
-    if json_output:
-        print(json.dumps(people, indent=2))
-        return
-    for each in people:
-        print(plain(f"{each['user_id']}  {each['handle']}  {_when(each)}"))
+    with Client.of(state_folder(state), server) as client:
+        people = list(client.operator.people())
+    document = {"users": people, "total": len(people)}
+    show(document, json_output, [f"{each['user_id']}  {each['handle']}  {_when(each)}" for each in people])
 
 
-@app.command()
-def show(user: Who, state: State = None, json_output: Json = False) -> None:
+@app.command("show")
+def show_user(user: Who, state: State = None, server: Server = "", json_output: Json = False) -> None:
     """Show who it is, what is theirs here, and what of it is public."""
-    with Client.of_state(state_folder(state)) as client:
-        found = client.call("GET", _path(user))
+    with Client.of(state_folder(state), server) as client:
+        found = client.operator.person(user)
     if json_output:
-        print(json.dumps(found, indent=2))
+        show(found, True, [])
         return
     print(plain(f"{found['user_id']}  {found['handle']}  {_when(found)}"))
     theirs = found["theirs"]
@@ -72,22 +59,21 @@ def erase(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     state: State = None,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """Erase a person: every token is refused, nobody can tell any more who the id was, their storage is let go of.
 
     It can be broken off and done again; what is done already is not done twice.
     """
-    with Client.of_state(state_folder(state)) as client:
-        found = client.call("GET", _path(user))
+    with Client.of(state_folder(state), server) as client:
+        found = client.operator.person(user)
         if not yes:
             what = "with all that can be deleted of theirs" if content else "and leave what is theirs"
-            typer.confirm(
-                plain(f"Erase {found['handle']} ({found['user_id']}) {what}? It cannot be undone."), abort=True
-            )
+            confirm(plain(f"Erase {found['handle']} ({found['user_id']}) {what}? It cannot be undone."))
         total = _erase(client, found["user_id"], content, unpublish)
     if json_output:
-        print(json.dumps(total, indent=2))
+        show(total, True, [])
     else:
         _say(total)
 
@@ -95,11 +81,9 @@ def erase(
 def _erase(client: Client, user_id: str, content: bool, unpublish: bool) -> dict[str, Any]:
     """Ask until all is done, and return what it came to in all."""
     total: dict[str, Any] = {"user_id": user_id, "erased": True, "removed": {}, "freed_bytes": 0, "kept": []}
-    asked = {"content": str(content).lower(), "unpublish": str(unpublish).lower()}
+    cursor = None
     while True:
-        answer = client.call("DELETE", _path(user_id), params=asked)
-        if answer.get("status") == "pending":  # kept, and not handled yet
-            continue
+        answer = client.operator.erase(user_id, content=content, unpublish=unpublish, cursor=cursor)
         for part, count in answer["removed"].items():
             total["removed"][part] = total["removed"].get(part, 0) + count
         total["freed_bytes"] += answer["freed_bytes"]
@@ -107,7 +91,7 @@ def _erase(client: Client, user_id: str, content: bool, unpublish: bool) -> dict
         total["public"] = answer["public"]
         if answer["next"] is None:
             return total
-        asked["cursor"] = answer["next"]
+        cursor = answer["next"]
 
 
 def _say(total: dict[str, Any]) -> None:
@@ -133,12 +117,8 @@ def _tell(text: str) -> None:
         console.print(plain(line), highlight=False, markup=False, soft_wrap=True)
 
 
-def _when(person: dict[str, Any]) -> str:
+def _when(person: Any) -> str:
     if person["erased_at"]:
         return f"erased {person['erased_at'][:19]}Z"
     signed_in = f"{person['signed_in_at'][:19]}Z" if person["signed_in_at"] else "never"
     return f"joined {person['joined_at'][:19]}Z, signed in last {signed_in}"
-
-
-def _path(user: str) -> str:
-    return f"/api/users/{quote(user, safe='@')}"

@@ -7,6 +7,7 @@ from artdag_client._async.client import AsyncClient
 from artdag_client._sync.client import Client
 from artdag_client.cids import cid_of, cid_of_file
 from artdag_client.errors import (
+    AddressError,
     BusyError,
     ChangedMeanwhileError,
     ClientError,
@@ -34,6 +35,7 @@ from artdag_client.events import Event
 from artdag_client.repeating import Patience
 
 __all__ = [
+    "AddressError",
     "AsyncClient",
     "BusyError",
     "ChangedMeanwhileError",

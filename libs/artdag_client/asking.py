@@ -6,8 +6,10 @@ import base64
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, TypedDict
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
+from artdag_client.errors import AddressError
 from artdag_client.shapes import Priority
 
 BLOCK = 1 << 18
@@ -35,6 +37,44 @@ class Wishes(TypedDict, total=False):
     step_timeout: float
 
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def address(url: str) -> str:
+    """Return a server's address, without a slash at its end.
+
+    Raises:
+        AddressError: it is none.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise AddressError(f"{url!r} is no address of a server: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise AddressError(f"{url!r} is no address of a server, such as https://l1.example.org")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise AddressError(f"{parts.scheme}://{parts.hostname}: the address of a server has neither user, ? nor #")
+    return url.rstrip("/")
+
+
+def proxy_of(url: str) -> str | None:
+    """Return the proxy by which a server is reached, as ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` say.
+
+    Raises:
+        AddressError: it is none that speaks HTTP.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    found = getproxies().get(parts.scheme)
+    if not found or host in LOOPBACK or proxy_bypass(host):
+        return None
+    kind, separator, _ = found.partition("://")
+    if separator and kind not in ("http", "https"):
+        raise AddressError(f"{parts.scheme.upper()}_PROXY names a proxy of the kind {kind}; it has to be http or https")
+    return found if separator else f"http://{found}"
+
+
 def nothing(done: int, total: int) -> None:
     """Take progress in, and tell nobody."""
 
@@ -49,13 +89,18 @@ def query(**parameters: Any) -> dict[str, str]:
     return {
         name: str(value).lower() if isinstance(value, bool) else str(value)
         for name, value in parameters.items()
-        if value not in (None, "", False)
+        if _says_something(value)
     }
 
 
 def body(**members: Any) -> dict[str, Any]:
-    """Return those members that say something; empty collections and texts do not."""
-    return {name: value for name, value in members.items() if value is not None and value is not False and value != ""}
+    """Return those members that say something."""
+    return {name: value for name, value in members.items() if _says_something(value)}
+
+
+def _says_something(value: Any) -> bool:
+    """Return whether a value is to be sent: neither None nor False nor an empty text; 0 is."""
+    return value is not None and value is not False and value != ""
 
 
 def plain(inputs: Any) -> Any:
@@ -97,9 +142,3 @@ class Rest:
         if block:
             self._progress(self._size - self._left, self._size)
         return block
-
-
-def cursor_of(page: Mapping[str, Any]) -> str | None:
-    """Return the cursor of the page that follows; None: there is none."""
-    found: str | None = page["next"]
-    return found

@@ -17,6 +17,10 @@ class ClientError(Exception):
         self.message = message
 
 
+class AddressError(ClientError, ValueError):
+    """What was given as a server's address is none. It is scheme, host and port: ``https://l1.example.org``."""
+
+
 class NoAnswerError(ClientError):
     """The server cannot be reached, or broke off again and again. Whether a write was done is known by asking."""
 
@@ -69,7 +73,10 @@ class RefusedError(ClientError):
         problems: every rule that is broken; of a recipe, with ``line``, ``column``, ``field`` and ``problem``.
         values: all members of the problem document.
         retry_after: seconds after which it is worth asking again; None: the server does not say.
+        by_proxy: it is not the server that answers, but something before it.
     """
+
+    by_proxy = False
 
     def __init__(self, status: int, document: Mapping[str, Any], retry_after: float | None = None) -> None:
         self.status = status
@@ -171,13 +178,16 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> RefusedErro
         document = json.loads(body)
     except ValueError:
         document = None
+    by_server = isinstance(document, dict)
     if not isinstance(document, dict) or not document:
         document = {"detail": f"{status}: {body[:SHOWN_CHARACTERS].decode(errors='replace')}"}
     kind = BY_CODE.get(str(document.get("code"))) or BY_STATUS.get(status)
     if kind is None:
         kind = ServerError if status >= 500 else RefusedError
     after = headers.get("Retry-After", "")
-    return kind(status, document, float(after) if after.isdigit() else None)
+    refused = kind(status, document, float(after) if after.isdigit() else None)
+    refused.by_proxy = not by_server
+    return refused
 
 
 def _line_of(problem: Any) -> str:

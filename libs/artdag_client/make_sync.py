@@ -19,6 +19,7 @@ WORDS = (
     (r"\bawait ", ""),
     (r"\basync (def|with|for)\b", r"\1"),
     (r"\basynccontextmanager\b", "contextmanager"),
+    (r"\baclosing\b", "closing"),
     (r"\bAsync([A-Z]\w*)", r"\1"),
     (r"\basync_pause\b", "pause"),
     (r"\ba(close|read|iter_bytes|iter_lines)\b", r"\1"),

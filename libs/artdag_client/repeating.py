@@ -6,14 +6,18 @@ is done once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import uuid4
 
+from artdag_client.errors import RefusedError
+
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 KEY = "Idempotency-Key"
-LATER = frozenset({409, 503})
+LATER = frozenset({409, 429, 503})
 """Statuses that a server may answer with ``Retry-After`` where the same request will be answered otherwise then."""
+
+NOT_HERE = frozenset({502, 503, 504})
+"""Statuses by which a proxy says that there is no server behind it, as it is for a moment while one is replaced."""
 
 UPLOAD_BUSY = 423
 """The server has not noticed yet that the connection is lost by which an upload came."""
@@ -27,7 +31,7 @@ class Patience:
         request_seconds: how long a request that was not answered is sent again.
         again_seconds: between two attempts, where the server does not say.
         losses: connections in a row that brought nothing, after which a stream or an upload is given up.
-        pending_seconds: how long a write that the server keeps for later is waited for.
+        pending_seconds: how long a write that the server keeps for later is waited for, and an upload to be stored.
     """
 
     request_seconds: float = 10.0
@@ -44,12 +48,15 @@ def new_key() -> str:
     return str(uuid4())
 
 
-def wait_after(status: int, headers: Mapping[str, str]) -> float | None:
-    """Return after how many seconds a request is worth sending again as it is; None: its answer is the last word."""
-    after = headers.get("Retry-After", "")
-    if status not in LATER or not after.isdigit():
-        return None
-    return float(after)
+def wait_after(refused: RefusedError, usual_seconds: float) -> float | None:
+    """Return after how many seconds a request is worth sending again as it is; None: its answer is the last word.
+
+    Args:
+        usual_seconds: where nobody says how long.
+    """
+    if refused.status in LATER and refused.retry_after is not None:
+        return refused.retry_after
+    return usual_seconds if refused.by_proxy and refused.status in NOT_HERE else None
 
 
 def is_pending(status: int, answer: object) -> bool:

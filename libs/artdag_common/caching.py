@@ -5,6 +5,7 @@ from __future__ import annotations
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 SECONDS = 0.5
 
@@ -18,3 +19,11 @@ def open_cache(url: str) -> redis.asyncio.Redis:
         socket_connect_timeout=SECONDS,
         retry=Retry(NoBackoff(), 0),
     )
+
+
+async def answers(cache: redis.asyncio.Redis) -> bool:
+    """Return whether Redis answers."""
+    try:
+        return bool(await cache.ping())
+    except (RedisError, OSError):
+        return False

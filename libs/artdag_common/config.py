@@ -56,7 +56,13 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     host: str = Field("127.0.0.1", alias="HOST", description="Address that the gateway listens on")
-    port: int = Field(8000, alias="PORT", ge=0, le=65535, description="Port that the gateway listens on")
+    port: int = Field(
+        8000,
+        alias="PORT",
+        ge=0,
+        le=65535,
+        description="Port that the gateway listens on; artdag up has --port instead (8100)",
+    )
     nats_url: str = Field(
         "nats://127.0.0.1:4222",
         alias="NATS_URL",
@@ -131,7 +137,11 @@ class Settings(BaseModel):
         " without a number as many as ARTDAG_SLOTS; empty: cpu",
     )
     step_timeout: float = Field(
-        3600.0, alias="ARTDAG_STEP_TIMEOUT", gt=0, description="Seconds after which a media step is stopped"
+        3600.0,
+        alias="ARTDAG_STEP_TIMEOUT",
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds after which a media step is stopped",
     )
     max_upload_bytes: int = Field(
         20 * 2**30, alias="ARTDAG_MAX_UPLOAD_BYTES", gt=0, description="Largest file that an upload may hold"
@@ -225,6 +235,7 @@ class Settings(BaseModel):
         30.0,
         alias="ARTDAG_RETENTION_DAYS",
         ge=0,
+        le=36_500,
         description="Days after their last use that intermediates are kept; 0: for ever",
     )
     content_host: str = Field(
@@ -266,6 +277,7 @@ class Settings(BaseModel):
         0.0,
         alias="ARTDAG_DRAIN_SECONDS",
         ge=0,
+        allow_inf_nan=False,
         description="Seconds for which a cache service that is told to stop goes on copying to S3 or the primary IPFS"
         " node what only its own node has",
     )
@@ -289,10 +301,14 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _unset(cls, values: object) -> object:
-        """Leave out what is empty: whoever hands variables on without having them hands on nothing."""
+        """Leave out what is empty: whoever hands variables on without having them hands on nothing.
+
+        White space around a value is no part of it: lines of files that set variables may end in it unseen.
+        """
         if not isinstance(values, Mapping):
             return values
-        return {name: value for name, value in values.items() if value != "" or name in EMPTY}
+        plain = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+        return {name: value for name, value in plain.items() if value != "" or name in EMPTY}
 
     @field_validator("nats_url", "database_url", "relay_database_url", "redis_url", "public_url")
     @classmethod
@@ -416,6 +432,7 @@ class Settings(BaseModel):
         """Return the settings of a service with all that is to be told of them; a value that cannot be is left out."""
         given, problems = with_secrets(environment, SECRETS)
         problems += misspelt(environment, known())
+        problems += config_rules.mistaken(environment, known())
         shown = config_rules.shown(given, SECRETS)
         wrong: dict[str, dict[str, Problem]] = {}
         try:

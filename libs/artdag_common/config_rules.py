@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from artdag_common.addresses import LOOPBACK, among
-from artdag_common.environment import Problem
+from artdag_common.environment import BY_FILE, NEAR, OURS, Problem
 from artdag_common.errors import ArtdagError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ ALTERNATIVES = re.compile(r"\^\(([\w|-]+)\)\$")
 IN_WORDS = {
     "^[a-z][a-z0-9-]{0,31}$": "has to be a class: up to 32 lower case letters, digits and -, such as gpu",
 }
+LEAST_CHARACTERS = 8
+"""Of a name; shorter ones are like too many."""
+
 SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([KMGT])(i?)B?", re.IGNORECASE)
 SEED = re.compile("SU[A-Z2-7]{56}")
 WITH_CONTENT = ("gateway", "planner", "executor", "cache")
@@ -61,6 +64,8 @@ def _rule(error: ErrorDetails, field: FieldInfo, value: str) -> tuple[str, str]:
             return "has to be a whole number", _as_number(value)
         case "float_parsing":
             return "has to be a number", _as_number(value)
+        case "finite_number":
+            return "has to be a finite number", ""
         case "bool_parsing" | "bool_type":
             return "has to be true or false", ""
         case "greater_than_equal":
@@ -97,6 +102,27 @@ def _as_number(value: str) -> str:
         return ""
     power = "KMGT".index(size[2].upper()) + 1
     return f"did you mean {int(float(size[1]) * (1024 if size[3] else 1000) ** power)}?"
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+def mistaken(given: Mapping[str, str], known: Collection[str]) -> list[Problem]:
+    """Return names that may be meant for ours, but do not begin like them or are in small letters.
+
+    They may be somebody else's, so it is only told; not where the right one is set too.
+    """
+    short = {name for name in known if not name.startswith(OURS) and len(name) >= LEAST_CHARACTERS}
+    problems = []
+    for name in sorted(set(given) - set(known)):
+        upper = name.upper()
+        near = [upper] if upper in known and upper != name else []
+        if not upper.startswith(OURS):
+            near += difflib.get_close_matches(upper, short, n=1, cutoff=NEAR)
+        meant = [each for each in near if not given.get(each) and not given.get(each.removesuffix(BY_FILE))]
+        if meant:
+            problems.append(Problem((name,), None, "nobody reads it", f"is {meant[0]} meant?", fatal=False))
+    return problems
 
 
 # --- rules of several values, and of values and this machine --------------------------------------------------------
@@ -250,7 +276,7 @@ def ports(settings: Settings, service: str) -> Iterator[Problem]:
     """No two listen at one address."""
     asked = {"gateway": [("PORT", settings.port)]}
     asked["cache"] = [("ARTDAG_CONTENT_PORT", settings.content_port)] if settings.cluster_key else []
-    listening = [*asked.get(service, []), ("ARTDAG_PROBE_PORT", getattr(settings, "probe_port", 0))]
+    listening = [*asked.get(service, []), ("ARTDAG_PROBE_PORT", settings.probe_port)]
     for (first, port), (second, other) in pairwise(listening):
         if port and port == other:
             yield Problem((second, first), str(other), f"is {first} too", "give it another, or 0")

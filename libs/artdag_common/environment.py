@@ -79,7 +79,7 @@ def read_secret(path: str) -> str:
     if len(content) > FILE_BYTES:
         raise ValueError(f"the file is larger than {FILE_BYTES // 1024} KiB, which no secret is")
     try:
-        text = content.decode().removesuffix("\n").removesuffix("\r")
+        text = content.decode().rstrip("\r\n")
     except UnicodeDecodeError:
         raise ValueError("the file holds no text") from None
     if not text.strip() or "\0" in text:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 UNROUTED = "none"
-BROKEN = 500
+BROKEN = "500"
+GONE = "gone"
+"""In the place of a status: whoever asked went before the answer began, and nobody is to be told of a failure."""
 
 
 class Measured:
@@ -29,27 +31,34 @@ class Measured:
         if scope["type"] != "http" or not metrics.counting():
             await self._app(scope, receive, send)
             return
-        began, begun = time.perf_counter(), False
+        began, begun, gone = time.perf_counter(), False, False
 
-        def count(status: int) -> None:
+        def count(status: str) -> None:
             nonlocal begun
             begun = True
             method = scope["method"] if scope["method"] in METHODS else metrics.OTHER
             route = getattr(scope.get("route"), "path", "") or UNROUTED
-            metrics.HTTP_REQUESTS.of(method, route, str(status)).inc()
-            metrics.HTTP_SECONDS.of(method, route).observe(time.perf_counter() - began)
+            metrics.HTTP_REQUESTS.of(method, route, GONE if gone else status).inc()
+            if not gone:
+                metrics.HTTP_SECONDS.of(method, route).observe(time.perf_counter() - began)
+
+        async def heard() -> Message:
+            nonlocal gone
+            message = await receive()
+            gone = gone or message["type"] == "http.disconnect"
+            return message
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
-                count(message["status"])
+                count(str(message["status"]))
             elif message["type"] == "http.response.body":
                 self._sent.inc(len(message.get("body", b"")))
             await send(message)
 
         self._going_on += 1
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, heard, watched)
         finally:
             self._going_on -= 1
-            if not begun:  # nobody answered: the server says 500, or the client has gone
+            if not begun:  # nobody answered: the server says 500, to whoever is still there
                 count(BROKEN)

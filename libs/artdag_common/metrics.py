@@ -195,7 +195,8 @@ POSTGRES_MOST = Gauge("postgres_connections_most", "Connections that the pool to
 HTTP = ("gateway", "cache")
 HTTP_REQUESTS = Counter(
     "http_requests_total",
-    "Requests answered, by the route's template; on the cache service, those of other nodes.",
+    "Requests answered, by the route's template; on the cache service, those of other nodes. Status gone: whoever asked"
+    " went before the answer.",
     ("method", "route", "status"),
     HTTP,
 )
@@ -280,7 +281,8 @@ PROJECTOR_WAITING = Gauge("projector_waiting_events", "Events heard and not take
 PLANNER = ("planner",)
 PLANNED = Counter(
     "steps_planned_total",
-    "Steps of plans: cached (their output is there), needed, forced (they are executed whatever is there).",
+    "Steps of plans, without sources: cached (their output is there), needed, forced (they are executed whatever is"
+    " there).",
     ("how",),
     PLANNER,
 )
@@ -316,6 +318,10 @@ QUEUE_SECONDS = Histogram(
     "step_queue_seconds", "Time that a step waited on the work queue, the first time.", ("class",), EXECUTOR, LONG
 )
 STEPS_RUNNING = Gauge("steps_running", "Steps that are being executed here.", (), EXECUTOR)
+STEPS_OLDEST = Gauge(
+    "steps_oldest_seconds", "For how long the step has gone on here that began first; 0: none does.", (), EXECUTOR
+)
+STEP_LIMIT = Gauge("step_limit_seconds", "How long a process for media may be at a step.", (), EXECUTOR)
 WORKERS = Gauge("media_workers", "Processes for media that may run at once.", (), EXECUTOR)
 WORKERS_BUSY = Gauge("media_workers_busy", "Processes for media that run.", (), EXECUTOR)
 

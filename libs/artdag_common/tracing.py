@@ -21,8 +21,8 @@ HEADER = "traceparent"
 """Of HTTP requests and of messages on the bus."""
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-SECRETS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
-"""What may hold a key of the collector's: no process that a service starts inherits it."""
+SECRETS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", *ENDPOINTS)
+"""What may hold a key of the collector's, its address too: no process that a service starts inherits it."""
 
 FORM = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 VERSION = "00"

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any, Protocol
+
+import structlog
 
 STUCK_SECONDS = 600.0
 """How long a loop may be at one thing. Far longer than anything it waits for has: a statement of Postgres 60 s, a
 server that is away 30 s; beyond that a new start is the only help."""
+
+log = structlog.get_logger(__name__)
 
 
 class Turns:
@@ -31,12 +36,42 @@ class Turns:
             del self._begun[key]
 
     @property
+    def oldest_seconds(self) -> float:
+        """For how long the oldest of them has gone on; 0: nothing goes on."""
+        oldest = next(iter(self._begun.values()), None)
+        return 0.0 if oldest is None else self._clock() - oldest
+
+    @property
     def stuck(self) -> bool:
         """Whether something has gone on for too long."""
-        oldest = next(iter(self._begun.values()), None)
-        return oldest is not None and self._clock() - oldest > self._most
+        return self.oldest_seconds > self._most
+
+
+class Loop(Protocol):
+    """What goes on in the background for as long as its process does."""
+
+    @property
+    def turning(self) -> bool:
+        """Whether it still goes on. Where it does not, only a new start of the process helps."""
+
+
+def begin(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    """Begin a task that is never to end by itself. If it does, the log says why: nobody waits for it, who would."""
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_tell)
+    return task
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        log.error("a loop has ended by itself", loop=task.get_name(), exc_info=task.exception())
 
 
 def runs(task: asyncio.Task[None] | None) -> bool:
     """Return whether a task that is never to end by itself was begun, and has not ended."""
     return task is not None and not task.done()
+
+
+def all_turn(*loops: Loop) -> Callable[[], bool]:
+    """Return a check for probes: whether all of these go on."""
+    return lambda: all(loop.turning for loop in loops)

@@ -11,6 +11,7 @@ import asyncio
 import asyncpg
 import structlog
 
+from artdag_common import turning
 from artdag_common.eventstore.postgres import LOST
 from artdag_common.tasks import end
 
@@ -30,7 +31,12 @@ class Forgetting:
 
     async def start(self) -> None:
         """Do it in the background: now, and every hour."""
-        self._task = asyncio.create_task(self._work(), name="forget handled messages")
+        self._task = turning.begin(self._work(), "forget handled messages")
+
+    @property
+    def turning(self) -> bool:
+        """Whether they are still forgotten."""
+        return turning.runs(self._task)
 
     async def stop(self) -> None:
         """Stop; what is left goes the next time."""

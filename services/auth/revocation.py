@@ -18,6 +18,7 @@ import redis.asyncio
 import structlog
 from redis.exceptions import RedisError
 
+from artdag_common import turning
 from artdag_common.eventstore.postgres import LOST
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
@@ -49,7 +50,12 @@ class Revocation:
 
     async def start(self) -> None:
         """Fill Redis in the background, now and whenever it was emptied."""
-        self._keeper = asyncio.create_task(self._keep(), name="keep revocations")
+        self._keeper = turning.begin(self._keep(), "keep revocations")
+
+    @property
+    def turning(self) -> bool:
+        """Whether Redis is still filled with them."""
+        return turning.runs(self._keeper)
 
     async def stop(self) -> None:
         """Stop."""

@@ -18,6 +18,7 @@ from artdag_common.messaging.subjects import RELAY
 from artdag_common.people import People
 from artdag_common.probing import Parts, backing
 from artdag_common.process import Close, cleanup
+from artdag_common.turning import all_turn
 from services.auth.answering import Answering
 from services.auth.audit import Trail
 from services.auth.erasing import Erasing
@@ -79,5 +80,10 @@ async def auth(settings: Settings) -> AsyncIterator[Parts]:
         await bus.answer_pings("auth")
         yield Parts(
             ready={**backing(bus, pool), "commands": lambda: commands.pulling},
-            live={"commands": lambda: commands.turning, "relay": lambda: relay.turning},
+            live={
+                "commands": all_turn(commands),
+                "relay": all_turn(relay),
+                "revocations": all_turn(revocation),
+                "forgetting": all_turn(forgetting),
+            },
         )

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import structlog
 
+from artdag_common import turning
 from artdag_common.application import Application
 from artdag_common.blobs.port import BlobStore
 from artdag_common.cid import is_cid
@@ -104,7 +105,12 @@ class Garbage:
 
     async def start(self) -> None:
         """Run in the background: now, to finish what was begun, and every hour."""
-        self._task = asyncio.create_task(self._work(), name="garbage")
+        self._task = turning.begin(self._work(), "garbage")
+
+    @property
+    def turning(self) -> bool:
+        """Whether it still removes garbage by itself."""
+        return turning.runs(self._task)
 
     async def stop(self) -> None:
         """Stop."""

@@ -18,7 +18,7 @@ import asyncpg
 import structlog
 from nats.aio.msg import Msg
 
-from artdag_common import metrics
+from artdag_common import metrics, turning
 from artdag_common.blobs.layered import LayeredBlobStore, Place
 from artdag_common.blobs.local import PRIVATE
 from artdag_common.cid import is_cid
@@ -72,7 +72,12 @@ class Keeping:
 
         for kind in ("object", "effect"):
             await self._bus.nc.subscribe(subjects.event(f"{kind}-*", "*"), cb=grown)
-        self._task = asyncio.create_task(self._keep(), name=f"keep content: {self.name}")
+        self._task = turning.begin(self._keep(), f"keep content: {self.name}")
+
+    @property
+    def turning(self) -> bool:
+        """Whether the books are still followed."""
+        return turning.runs(self._task)
 
     async def stop(self) -> None:
         """Stop; what was not done is done the next time."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncpg
 import structlog
 
+from artdag_common import turning
 from artdag_common.blobs.layered import Place
 from artdag_common.blobs.lease import NOTED_SECONDS, unused
 from artdag_common.blobs.local import LocalBlobStore
@@ -79,7 +80,12 @@ class Limit:
 
     async def start(self) -> None:
         """Run in the background."""
-        self._task = asyncio.create_task(self._watch(), name="make room")
+        self._task = turning.begin(self._watch(), "make room")
+
+    @property
+    def turning(self) -> bool:
+        """Whether room is still made."""
+        return turning.runs(self._task)
 
     async def stop(self) -> None:
         """Stop."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Mapping
 
 import nats
 from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 
+from artdag_common import turning
 from artdag_common.blobs.local import LocalBlobStore
 from artdag_common.blobs.peer import ANNOUNCE_SECONDS
 from artdag_common.messaging import subjects
@@ -20,20 +22,38 @@ from artdag_common.tasks import end
 class Neighbours:
     """This node's side of :class:`artdag_common.blobs.peer.Peers`."""
 
-    def __init__(self, bus: Bus, blobs: LocalBlobStore, node: str, cluster: str, url: str) -> None:
-        """``url``: where this node serves content."""
+    def __init__(
+        self,
+        bus: Bus,
+        blobs: LocalBlobStore,
+        node: str,
+        cluster: str,
+        url: str,
+        unheard: Callable[[], Mapping[str, float]],
+    ) -> None:
+        """
+        Args:
+            url: where this node serves content.
+            unheard: gives the other nodes, and for how many seconds each was not heard of.
+        """
         self._bus = bus
         self._blobs = blobs
         self._node = node
         self._cluster = cluster
         self._url = url
+        self._unheard = unheard
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Answer, and announce in the background."""
         # Cache services of one node share the questions: one answer says it all.
         await self._bus.nc.subscribe(subjects.content(self._cluster), queue=f"node-{self._node}", cb=self._answer)
-        self._task = asyncio.create_task(self._announce(), name="announce the node")
+        self._task = turning.begin(self._announce(), "announce the node")
+
+    @property
+    def turning(self) -> bool:
+        """Whether the other nodes are still told."""
+        return turning.runs(self._task)
 
     async def stop(self) -> None:
         """Say good-bye."""
@@ -56,9 +76,14 @@ class Neighbours:
             question = ContentQuestion.FromString(message.data)
         except DecodeError:
             return
-        if question.node == self._node or not message.reply:
+        # A service of this node has its content; whom we know of it has to learn as any other that begins.
+        if not message.reply or (question.node == self._node and question.cids):
             return
         found = await self._blobs.stamps(question.cids)
         answer = ContentAnswer(node=self._node, url=self._url, cids=found.keys(), stamps=found.values())
+        if not question.cids:
+            others = self._unheard()
+            answer.others.extend(others)
+            answer.unheard_ms.extend(int(1000 * seconds) for seconds in others.values())
         with contextlib.suppress(nats.errors.Error):  # whoever asks takes us for silent
             await message.respond(answer.SerializeToString())

@@ -17,8 +17,9 @@ from typing import Protocol
 import asyncpg
 import structlog
 
-from artdag_common import metrics
+from artdag_common import metrics, turning
 from artdag_common.application import Application
+from artdag_common.blobs.remote import Progress
 from artdag_common.domain.aggregate import DomainEvent
 from artdag_common.domain.content import Object
 from artdag_common.domain.copy import Copy
@@ -52,12 +53,12 @@ PAGE = 200
 POLL_SECONDS = 5.0
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 3600.0
-TICK_SECONDS = 2.0
+TICK_SECONDS = 0.5
 PURGE_FAILURES = 12
 """Attempts in a row that a provider may not answer while our copies are removed there: about an hour."""
 
-Tick = Callable[[str, str, int, int], Awaitable[None]]
-"""``(storage id, cid, bytes done, bytes in all)``"""
+Tick = Callable[[str, str, int, int, str], Awaitable[None]]
+"""``(storage id, cid, bytes done, bytes in all, what the place says of it)``; all bytes done: it is over."""
 
 log = structlog.get_logger(__name__)
 
@@ -105,7 +106,12 @@ class Replicator:
 
     async def start(self) -> None:
         """Run in the background."""
-        self._task = asyncio.create_task(self._work(), name="copies")
+        self._task = turning.begin(self._work(), "copies")
+
+    @property
+    def turning(self) -> bool:
+        """Whether copies are still made."""
+        return turning.runs(self._task)
 
     async def stop(self) -> None:
         """Stop; what was being copied is given back."""
@@ -274,8 +280,8 @@ class Replicator:
             return
         try:
             place = await self._opening.of(storage)
-            async with self._ticking(claimed, size_bytes):
-                location = await place.store(path, claimed.cid)
+            async with self._ticking(claimed, size_bytes) as progress:
+                location = await place.store(path, claimed.cid, progress)
             metrics.CONTENT_STORED.of("places").inc(size_bytes)
         except ServiceUnavailableError as error:
             await self._fail(claimed, error, again=True)
@@ -298,20 +304,23 @@ class Replicator:
         await self._queue.failed(claimed)
 
     @asynccontextmanager
-    async def _ticking(self, claimed: Claimed, size_bytes: int) -> AsyncIterator[None]:
-        """Tell of a copy that is being made, now and then, and of its end."""
+    async def _ticking(self, claimed: Claimed, size_bytes: int) -> AsyncIterator[Progress]:
+        """Tell how far a copy is that is being made, now and then, and of its end."""
+        progress = Progress()
+        storage_id, cid = claimed.storage_id, claimed.cid
 
         async def tell() -> None:
             while True:
-                await self._tick(claimed.storage_id, claimed.cid, 0, size_bytes)
+                done = max(0, min(progress.done_bytes, size_bytes - 1))  # the last one counts when the place has all
+                await self._tick(storage_id, cid, done, size_bytes, progress.status)
                 await asyncio.sleep(TICK_SECONDS)
 
         telling = asyncio.create_task(tell(), name="tell of a copy")
         try:
-            yield
+            yield progress
         finally:
             await end(telling)
-            await self._tick(claimed.storage_id, claimed.cid, size_bytes, size_bytes)
+            await self._tick(storage_id, cid, size_bytes, size_bytes, "")
 
     async def _look_at(self, storage_id: str) -> None:
         """A copy was refused: find out whether everything is, and if so, ask this provider for nothing more."""

@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 import asyncpg
 import structlog
 
+from artdag_common import turning
 from artdag_common.errors import ArtdagError
 from artdag_common.tasks import end
 
@@ -52,7 +53,12 @@ class Sender(ABC, Generic[T]):
 
     async def start(self) -> None:
         """Run in the background."""
-        self._task = asyncio.create_task(self._work(), name=self._what)
+        self._task = turning.begin(self._work(), self._what)
+
+    @property
+    def turning(self) -> bool:
+        """Whether things are still sent."""
+        return turning.runs(self._task)
 
     async def stop(self) -> None:
         """Stop; what was being sent is given back."""

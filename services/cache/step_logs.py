@@ -7,6 +7,7 @@ import asyncio
 import asyncpg
 import structlog
 
+from artdag_common import turning
 from artdag_common.tasks import end
 
 EVERY_SECONDS = 3600.0
@@ -26,7 +27,12 @@ class OldStepLogs:
     async def start(self) -> None:
         """Run in the background, now and every hour."""
         if self._retention_s:
-            self._task = asyncio.create_task(self._work(), name="old step logs")
+            self._task = turning.begin(self._work(), "old step logs")
+
+    @property
+    def turning(self) -> bool:
+        """Whether they are still removed, where they are not kept for ever."""
+        return not self._retention_s or turning.runs(self._task)
 
     async def stop(self) -> None:
         """Stop."""

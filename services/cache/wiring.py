@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import asyncpg
 import nats
@@ -12,6 +13,7 @@ from artdag_common.application import Application
 from artdag_common.blobs.endpoints import HOSTS_SETTING, Hosts
 from artdag_common.blobs.layered import LayeredBlobStore, Place
 from artdag_common.blobs.node import Membership, node_id
+from artdag_common.blobs.peer import Peers
 from artdag_common.blobs.wiring import layered_blobs
 from artdag_common.config import Settings
 from artdag_common.errors import ConfigurationError, ServiceUnavailableError
@@ -26,10 +28,11 @@ from artdag_common.messaging.commands import CommandConsumer
 from artdag_common.messaging.follower import Follower
 from artdag_common.messaging.presence import Announcement
 from artdag_common.people import People
-from artdag_common.probing import Check, Parts, backing
+from artdag_common.probing import Parts, backing
 from artdag_common.process import Close, cleanup
 from artdag_common.sealing import Sealer
 from artdag_common.serving import listen, serving
+from artdag_common.turning import Loop, all_turn
 from services.cache import replication, telling, webhook_calls
 from services.cache.app import address, create_app
 from services.cache.deletion import Deletion
@@ -79,19 +82,21 @@ def lasting(blobs: LayeredBlobStore) -> list[Place]:
 
 
 @asynccontextmanager
-async def neighbourhood(settings: Settings, bus: Bus, blobs: LayeredBlobStore) -> AsyncIterator[None]:
-    """Be there for the other nodes, where there is a cluster key."""
+async def neighbourhood(settings: Settings, bus: Bus, blobs: LayeredBlobStore) -> AsyncIterator[Sequence[Loop]]:
+    """Be there for the other nodes, where there is a cluster key. Gives what goes on for that."""
     if not settings.cluster_key:
-        yield
+        yield ()
         return
     membership = Membership(settings.cluster_key)
     listener = listen(settings.content_host, settings.content_port, "ARTDAG_CONTENT_")
     async with serving(Measured(create_app(blobs.local, membership)), listener):
         url = address(listener, settings.content_host, settings.content_url)
-        neighbours = Neighbours(bus, blobs.local, node_id(blobs.folder), membership.cluster, url)
+        (peers,) = (layer for layer in blobs.layers if isinstance(layer, Peers))
+        node = node_id(blobs.folder)
+        neighbours = Neighbours(bus, blobs.local, node, membership.cluster, url, peers.unheard)
         await neighbours.start()
         try:
-            yield
+            yield (neighbours,)
         finally:
             await neighbours.stop()
 
@@ -134,8 +139,8 @@ async def deliverer(
 
 async def webhooks(
     settings: Settings, app: Application, pool: asyncpg.Pool, bus: Bus, close: Callable[[Close], object]
-) -> tuple[Webhooks, Follower]:
-    """What keeps webhooks, with what tells them running; and what hears of what they are told."""
+) -> tuple[Webhooks, Teller, Follower]:
+    """What keeps webhooks; what tells them, and what hears of what they are told, both running."""
     queue = WebhookQueue(pool)
     caller = Caller(hosts(settings.webhook_hosts, webhook_calls.HOSTS_SETTING), Sealer(settings.secret_key))
 
@@ -151,25 +156,7 @@ async def webhooks(
     ended = Follower(bus, telling.FOLLOWER, telling.FOLLOWED, teller.note_ended)
     await ended.start()
     close(ended.stop)
-    return Webhooks(app, queue, caller, teller), ended
-
-
-def watched(
-    servers: Mapping[str, Check], commands: CommandConsumer, followers: Sequence[Follower], figures: Figures
-) -> Parts:
-    """What probes look at, of a cache service with all duties."""
-    return Parts(
-        ready={
-            **servers,
-            "commands": lambda: commands.pulling,
-            "events": lambda: all(each.pulling for each in followers),
-        },
-        live={
-            "commands": lambda: commands.turning,
-            "events": lambda: all(each.turning for each in followers),
-        },
-        samples=(figures.show,),
-    )
+    return Webhooks(app, queue, caller, teller), teller, ended
 
 
 async def all_duties(
@@ -208,12 +195,30 @@ async def all_duties(
     await owned.start()
     close(owned.stop)
     providers = Providers(app, queue, allowed, opening, replicator.wake)
-    told, ended = await webhooks(settings, app, pool, bus, close)
+    told, teller, ended = await webhooks(settings, app, pool, bus, close)
     handlers = [part.handlers() for part in (books, deletion, garbage, providers, Decisions(app), told)]
     commands = CommandConsumer(bus, store, CONSUMER, {k: v for each in handlers for k, v in each.items()})
     await commands.start()
     close(commands.stop)
-    return watched(backing(bus, pool), commands, (follower, owned, ended), Figures(pool))
+    figures = Figures(pool)
+    close(figures.stop)
+    followers = (follower, owned, ended)
+    return Parts(
+        ready={
+            **backing(bus, pool),
+            "commands": lambda: commands.pulling,
+            "events": lambda: all(each.pulling for each in followers),
+        },
+        live={
+            "commands": all_turn(commands),
+            "events": all_turn(*followers),
+            "step_logs": all_turn(old_logs),
+            "copies": all_turn(replicator),
+            "webhooks": all_turn(teller),
+            "registry": all_turn(*filter(None, [deliveries])),
+        },
+        samples=(figures.show,),
+    )
 
 
 @asynccontextmanager
@@ -239,15 +244,18 @@ async def cache(settings: Settings) -> AsyncIterator[Parts]:
         for keeping in keepings:
             await keeping.start()
             close(keeping.stop)
+        of_node: list[Loop] = [garbage, *keepings]
         if settings.cache_limit:
             limit = Limit(blobs.local, lasting(blobs), pool, settings.cache_limit)
             await limit.start()
             close(limit.stop)
-        async with neighbourhood(settings, bus, blobs):
+            of_node.append(limit)
+        async with neighbourhood(settings, bus, blobs) as serving_others:
             here = Announcement(bus, "cache", folder=blobs.folder)
             await here.start()
             close(here.stop)
             if for_all:
                 await bus.answer_pings("cache")
-            yield parts
+            content = all_turn(*of_node, *serving_others)
+            yield replace(parts, live={**parts.live, "content": content})
             await drain(keepings, settings.drain_seconds)

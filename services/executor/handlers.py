@@ -46,6 +46,7 @@ from artdag_common.pb.commands_pb2 import StepLogText
 from artdag_common.pb.events_pb2 import StoredEvent
 from artdag_common.steps.registry import find_step_type
 from artdag_common.tasks import end
+from artdag_common.turning import Turns
 from services.executor.counting import (
     FAILED,
     PASSED_ON,
@@ -119,7 +120,9 @@ class StepHandler:
         self._rendering: set[str] = set()
         self._dealing: set[asyncio.Task[None]] = set()
         self._freed: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        self._turns = Turns()
         metrics.STEPS_RUNNING.of().set_function(lambda: float(len(self._running)))
+        metrics.STEPS_OLDEST.of().set_function(lambda: self._turns.oldest_seconds)
         for kind in POLICIES:
             metrics.FAILURES.of(kind)
 
@@ -244,13 +247,16 @@ class StepHandler:
 
     async def _run(self, command: ExecuteStep, work_class: str) -> Result:
         """Execute a step."""
-        with tracing.span(
-            f"step {command.step_type}",
-            {"step_type": command.step_type, "work_class": work_class},
-            kind="consumer",
-            above=command.traceparent,
-            cache_id=command.cache_id,
-        ) as span:
+        with (
+            self._turns.turn(),
+            tracing.span(
+                f"step {command.step_type}",
+                {"step_type": command.step_type, "work_class": work_class},
+                kind="consumer",
+                above=command.traceparent,
+                cache_id=command.cache_id,
+            ) as span,
+        ):
             result = await self._execute(command, work_class, span)
             if isinstance(result, Again):
                 span.set(again_after_seconds=result.delay)
@@ -270,6 +276,7 @@ class StepHandler:
         span.set(attempt=step.attempt)
         began, ending = time.monotonic(), ""
         delay: float | None = None
+        broken: Broken | None = None
         folder = self._blobs.temporary()
         with self._logged(command, step) as said:
             try:
@@ -298,10 +305,12 @@ class StepHandler:
             finally:
                 self._rendering.discard(command.cache_id)
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-            recorded = await self._end(command, step, said)
-            count_attempt(command.step_type, ending or end_of(step) if recorded else TAKEN_OVER, began)
-            if not recorded:
+            if not await self._end(command, step, said):
+                count_attempt(command.step_type, TAKEN_OVER, began)
                 return False
+            count_attempt(command.step_type, ending or end_of(step), began)
+            if broken:
+                count_failure(kind_of(broken.error))
         return True if delay is None else Again(delay)
 
     @contextlib.contextmanager
@@ -343,7 +352,6 @@ class StepHandler:
     def _fail(self, step: Step, broken: Broken, said: StepLog) -> float | None:
         """Decide what a failed attempt leads to; return after how many seconds another follows, or None."""
         now = self._app.clock()
-        count_failure(kind_of(broken.error))
         said.say(f"failed: {broken.reason} ({broken.error}, kind {kind_of(broken.error)})")
         if broken.trace:
             said.say(broken.trace)
@@ -466,18 +474,20 @@ class StepHandler:
 
     async def _refuse(self, command: ExecuteStep, error: Exception) -> Result:
         """Fail an attempt that cannot even begin, in one append."""
+        broken = broken_by(error)
         delay: float | None = None
 
         def fail(step: Step) -> Call:
             nonlocal delay
             said = StepLog(command.cache_id, step.attempt, self._name, self._app.clock())
             said.say(f"{command.step_type}, attempt {step.attempt}, on {self._name}")
-            delay = self._fail(step, broken_by(error), said)
+            delay = self._fail(step, broken, said)
             return said.kept()
 
         step = await self._attempt(command, fail)
         if step:
             count_end(command.step_type, end_of(step))
+            count_failure(kind_of(broken.error))
         return True if step is None or delay is None else Again(delay)
 
     async def _render(

@@ -37,6 +37,7 @@ class MediaPool:
         self._timeout = timeout
         self._running: set[ForkServerProcess] = set()
         self._closing = False
+        metrics.STEP_LIMIT.of().set(timeout)
         metrics.WORKERS.of().set(slots)
         metrics.WORKERS_BUSY.of().set_function(lambda: float(len(self._running)))
 

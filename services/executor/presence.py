@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import nats
 from nats.aio.msg import Msg
 
+from artdag_common import turning
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.presence import token
@@ -34,7 +35,12 @@ class Presence:
     async def start(self) -> None:
         """Begin."""
         await self._bus.nc.subscribe(subjects.ask_if_here(self._name), cb=self._answer)
-        self._telling = asyncio.create_task(self._tell(), name="tell of presence")
+        self._telling = turning.begin(self._tell(), "tell of presence")
+
+    @property
+    def turning(self) -> bool:
+        """Whether the planners are still told."""
+        return turning.runs(self._telling)
 
     async def stop(self) -> None:
         """Say good-bye."""

@@ -21,6 +21,7 @@ from artdag_common.messaging.consumer import StandingPull
 from artdag_common.messaging.presence import Announcement, own_name
 from artdag_common.probing import Parts, backing
 from artdag_common.process import cleanup
+from artdag_common.turning import all_turn
 from services.executor.division import Division
 from services.executor.handlers import StepHandler
 from services.executor.pool import MediaPool
@@ -118,5 +119,5 @@ async def executor(settings: Settings) -> AsyncIterator[Parts]:
         await bus.answer_pings("executor")
         yield Parts(
             ready={**backing(bus, pool), "work": lambda: all(pull.pulling for pull in pulls)},
-            live={"work": lambda: all(pull.turning for pull in pulls)},
+            live={"work": all_turn(*pulls), "presence": all_turn(presence)},
         )

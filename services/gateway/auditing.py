@@ -20,6 +20,7 @@ import structlog
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from artdag_common import turning
 from artdag_common.commands import NoteRefusals
 from artdag_common.domain.access import Token, hash_token
 from artdag_common.domain.audit import HIDDEN, MOST_AN_HOUR, MOST_TOLD, Tally, address_key, hour_of
@@ -148,7 +149,12 @@ class Auditing:
 
     async def start(self) -> None:
         """Hand over in the background."""
-        self._task = asyncio.create_task(self._work(), name="hand over refusals")
+        self._task = turning.begin(self._work(), "hand over refusals")
+
+    @property
+    def turning(self) -> bool:
+        """Whether refusals are still handed over."""
+        return turning.runs(self._task)
 
     async def stop(self) -> None:
         """Hand over what there is, if that can be done soon."""

@@ -236,6 +236,7 @@ async def copies_view(parts: Gateway, cid: str, viewer: str) -> list[dict[str, A
             "state": row["state"],
             "location": row["location"] or None,
             "reason": row["reason"] or None,
+            "progress": parts.copying.now(row["storage_id"]).get(cid),
             "updated_at": time_view(row["updated_at"]),
             "links": {"storage": f"/storage/{row['storage_id']}"},
         }

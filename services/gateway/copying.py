@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
@@ -23,17 +24,21 @@ class Copying:
     def __init__(self, bus: Bus, clock: Callable[[], float] = time.monotonic) -> None:
         self._bus = bus
         self._clock = clock
-        self._ticks: defaultdict[str, dict[str, tuple[float, int, int]]] = defaultdict(dict)
+        self._ticks: defaultdict[str, dict[str, tuple[float, CopyTick]]] = defaultdict(dict)
 
     async def start(self) -> None:
         """Listen."""
         await self._bus.nc.subscribe(subjects.copy_tick("*"), cb=self._hear)
 
-    def now(self, storage_id: str) -> dict[str, dict[str, int]]:
-        """Return the copies to a provider that are being made: CID → bytes ``done`` and ``total``."""
+    def now(self, storage_id: str) -> dict[str, dict[str, Any]]:
+        """Return the copies to a provider that are being made: CID → bytes ``done`` and ``total``, and ``status``.
+
+        ``status`` is what a provider that fetches content by itself says of it, queued or pinning, else None.
+        """
         self._forget(storage_id)
         return {
-            cid: {"done": done, "total": total} for cid, (_, done, total) in self._ticks.get(storage_id, {}).items()
+            cid: {"done": tick.done, "total": tick.total, "status": tick.status or None}
+            for cid, (_, tick) in self._ticks.get(storage_id, {}).items()
         }
 
     async def _hear(self, message: Msg) -> None:
@@ -43,7 +48,7 @@ class Copying:
             return
         self._forget(tick.storage_id)
         if tick.done < tick.total:
-            self._ticks[tick.storage_id][tick.cid] = (self._clock(), tick.done, tick.total)
+            self._ticks[tick.storage_id][tick.cid] = (self._clock(), tick)
         else:
             self._ticks[tick.storage_id].pop(tick.cid, None)
 
@@ -51,7 +56,7 @@ class Copying:
         """Drop what was not heard of for a while."""
         stale = self._clock() - FRESH_SECONDS
         ticks = self._ticks.get(storage_id, {})
-        for cid in [cid for cid, (at, _, _) in ticks.items() if at < stale]:
+        for cid in [cid for cid, (at, _) in ticks.items() if at < stale]:
             del ticks[cid]
         if not ticks:
             self._ticks.pop(storage_id, None)

@@ -21,6 +21,23 @@ from services.gateway.work import Place, Work
 INSTANCES, EXECUTORS, RUNNING = 50, 100, 100
 """How many of each are listed; all are counted."""
 
+AWAY = {
+    "postgres": (
+        "Postgres does not answer, or not in time",
+        "look at its log; DATABASE_URL says where it should be",
+    ),
+    "nats": (
+        "NATS does not answer",
+        "look at its log; NATS_URL says where it should be. What services and executors do is not known without it",
+    ),
+    "redis": (
+        "Redis does not answer",
+        "look at its log; REDIS_URL says where it should be. Nothing is lost without it, and what it knows is slower",
+    ),
+    "read_models": ("the read models stand still", "the gateway's log says at which event, and why"),
+}
+"""What is told of who does not answer, and what to do. Of some of them doctor says the same."""
+
 INLINE = "inline"
 """Class of what takes no time, which is on every executor and waits for nobody's hand."""
 
@@ -57,17 +74,17 @@ def view(seen: Seen) -> dict[str, Any]:
     standing = seen.standing
     steps = steps_view(seen)
     letters = (standing.bus or {}).get("letters", {})
-    doctor = {name: seen.report[name] for name in ("checked", "findings", "repairs")}
+    backing = {
+        "postgres": standing.postgres,
+        "nats": seen.nats,
+        "redis": seen.redis,
+        "read_models": standing.running,
+    }
     return {
         "at": time_view(seen.at),
         "gateway": seen.gateway,
-        "well": seen.report["well"],
-        "backing": {
-            "postgres": standing.postgres,
-            "nats": seen.nats,
-            "redis": seen.redis,
-            "read_models": standing.running,
-        },
+        "well": seen.report["well"] and all(backing.values()),
+        "backing": backing,
         "services": [service_view(seen, service) for service in SERVICES],
         "executors": executors_view(seen, steps),
         "running": {"count": len(steps), "items": steps[:RUNNING]},
@@ -78,7 +95,10 @@ def view(seen: Seen) -> dict[str, Any]:
         },
         "lag": lag_view(seen),
         "runs": runs_view(seen),
-        "failures": {"count": seen.work.failed_count, "items": [failure_view(seen, f) for f in seen.work.failures]},
+        "failures": {
+            "count": seen.work.failed_count if seen.work.known else None,
+            "items": [failure_view(seen, failure) for failure in seen.work.failures],
+        },
         "dead_letters": {
             "count": sum(letters.values()) if standing.bus is not None else None,
             "by_service": {service: count for service, count in sorted(letters.items()) if count},
@@ -93,7 +113,22 @@ def view(seen: Seen) -> dict[str, Any]:
             "known_seconds": round(seen.rates.known_seconds, 1),
         },
         "disks": disks_view(seen.instances),
-        "doctor": doctor,
+        "doctor": doctor_view(seen.report, backing),
+    }
+
+
+def doctor_view(report: Mapping[str, Any], backing: Mapping[str, bool]) -> dict[str, Any]:
+    """Return what doctor says, and first who does not answer, of which it may not have told yet."""
+    told = {finding["what"] for finding in report["findings"]}
+    away = [
+        {"check": "backing", "wrong": True, "what": what, "how": how}
+        for name, (what, how) in AWAY.items()
+        if not backing[name] and what not in told
+    ]
+    return {
+        "checked": ["backing", *report["checked"]],
+        "findings": [*away, *report["findings"]],
+        "repairs": report["repairs"],
     }
 
 
@@ -103,11 +138,15 @@ def state_of(instance: Instance) -> str:
 
 
 def service_view(seen: Seen, service: str) -> dict[str, Any]:
-    """Return a service with its processes; it is listed where it has none, too."""
+    """Return a service with its processes; it is listed where it has none, too.
+
+    Whether it answers is null where it cannot be asked.
+    """
     instances = [each for each in seen.instances if each.service == service]
+    answers = seen.standing.answering.get(service, False) if seen.nats else None
     return {
         "service": service,
-        "answers": seen.standing.answering.get(service, service == "gateway"),
+        "answers": True if service == "gateway" else answers,
         "count": len(instances),
         "versions": sorted({each.version for each in instances if each.version}),
         "instances": [
@@ -199,7 +238,8 @@ def step_view(seen: Seen, held: Held, place: Place | None) -> dict[str, Any]:
 
 
 def classes_view(seen: Seen) -> list[dict[str, Any]]:
-    """Return the classes of work: what is on the queue of each, and who is there for it."""
+    """Return the classes of work: what is on the queue of each, and who is there for it. Null: nobody can tell."""
+    known = seen.standing.bus is not None
     bus = seen.standing.bus or {}
     prefix = "executor-"
     consumers = {
@@ -216,10 +256,10 @@ def classes_view(seen: Seen) -> list[dict[str, Any]]:
     return [
         {
             "class": name,
-            "depth": depth.get(name, 0),
-            "waiting": consumers.get(name, {}).get("pending", depth.get(name, 0)),
-            "in_hand": consumers.get(name, {}).get("in_hand", 0),
-            "asked_for": consumers.get(name, {}).get("waiting", 0),
+            "depth": depth.get(name, 0) if known else None,
+            "waiting": consumers.get(name, {}).get("pending", depth.get(name, 0)) if known else None,
+            "in_hand": consumers.get(name, {}).get("in_hand", 0) if known else None,
+            "asked_for": consumers.get(name, {}).get("waiting", 0) if known else None,
             "hands": hands[name] if name != INLINE else None,
             "busy": busy[name],
             "executors": there[name],
@@ -242,14 +282,14 @@ def lag_view(seen: Seen) -> dict[str, Any]:
 
 
 def runs_view(seen: Seen) -> dict[str, Any]:
-    """Return the runs that go on: how many, whose, and the newest."""
+    """Return the runs that go on: how many, whose, and the newest. Null: nobody can tell."""
     found = seen.work
     return {
-        "count": found.run_count,
+        "count": found.run_count if found.known else None,
         "by_status": dict(seen.standing.runs),
-        "steps_left": found.steps_left,
+        "steps_left": found.steps_left if found.known else None,
         "users": {
-            "count": found.user_count,
+            "count": found.user_count if found.known else None,
             "items": [
                 _person(seen, row)
                 | {name: row[name] for name in ("runs", "held", "done", "total")}

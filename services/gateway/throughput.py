@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from artdag_common.domain.failure import HANDED_BACK
 from artdag_common.domain.step import Step
 from services.gateway.projections.fact import Fact
 
@@ -48,7 +49,7 @@ class Throughput:
         for fact in facts:
             if isinstance(fact.event, Step.Completed):
                 counts = self._completed
-            elif isinstance(fact.event, Step.Failed | Step.AttemptFailed):
+            elif _failed(fact.event):
                 counts = self._failed
             else:
                 continue
@@ -74,3 +75,8 @@ class Throughput:
 
     def _span(self) -> int:
         return int(self._clock()) // SPAN_SECONDS
+
+
+def _failed(event: object) -> bool:
+    """Return whether an attempt failed. Where its executor was told to stop, as in every upgrade, nothing did."""
+    return isinstance(event, Step.Failed) or (isinstance(event, Step.AttemptFailed) and event.kind != HANDED_BACK)

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 from redis.exceptions import RedisError
 
+from artdag_common import turning
 from artdag_common.eventstore.postgres import LOST
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
@@ -45,7 +46,12 @@ class Ticks:
     async def start(self) -> None:
         """Run in the background."""
         await self._bus.nc.subscribe(subjects.tick("*"), cb=self._hear)
-        self._task = asyncio.create_task(self._work(), name="ticks")
+        self._task = turning.begin(self._work(), "ticks")
+
+    @property
+    def turning(self) -> bool:
+        """Whether progress is still passed on."""
+        return turning.runs(self._task)
 
     async def stop(self) -> None:
         """Stop."""

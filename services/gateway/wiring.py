@@ -26,6 +26,7 @@ from artdag_common.probing import Parts, backing
 from artdag_common.process import cleanup
 from artdag_common.sealing import Sealer
 from artdag_common.serving import listen, serving
+from artdag_common.turning import all_turn
 from services.gateway.access import Addresses
 from services.gateway.app import create_app
 from services.gateway.asking import AuthService
@@ -126,5 +127,5 @@ async def gateway(settings: Settings) -> AsyncIterator[Parts]:
             await here.start()
             yield Parts(
                 ready={**backing(bus, pool), "read_models": lambda: projector.running},
-                live={"read_models": lambda: projector.turning},
+                live={"read_models": all_turn(projector), "progress": all_turn(ticks), "refusals": all_turn(auditing)},
             )

@@ -79,8 +79,9 @@ class Place:
 
 @dataclass(slots=True)
 class Work:
-    """What was found. Where Postgres does not answer, nothing."""
+    """What was found. ``known``: False: Postgres does not answer, and nothing was."""
 
+    known: bool = True
     places: Mapping[str, Place] = field(default_factory=dict)
     run_count: int = 0
     user_count: int = 0
@@ -104,7 +105,7 @@ async def work(parts: Gateway, cache_ids: Collection[str]) -> Work:
             await _read(parts, found, cache_ids)
     except (ArtdagError, asyncpg.PostgresError, TimeoutError, *LOST) as error:
         log.warning("what goes on is not known", error=str(error) or type(error).__name__)
-        return Work()
+        return Work(known=False)
     return found
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -71,6 +71,13 @@ log = structlog.get_logger(__name__)
 
 Decision = Callable[[Run], Awaitable[None]]
 Ended = Step.Completed | Step.Failed
+
+
+def count_planned(steps: Sequence[PlannedStep]) -> None:
+    """Count steps that joined a run, but not what it was given: once they are stored, since a plan may be in vain."""
+    made = [step for step in steps if not step.is_source]
+    for how, times in Counter("forced" if s.forced else "cached" if s.output_cid else "needed" for s in made).items():
+        metrics.PLANNED.of(how).inc(times)
 
 
 class Engine:
@@ -194,7 +201,7 @@ class Engine:
                         each.step for e in run.pending_events if isinstance(e, Run.StepsScheduled) for each in e.steps
                     ]
                     stopped = _stopped(run)
-                    planned = any(isinstance(each, Run.StepsPlanned) for each in run.pending_events)
+                    planned = [step for e in run.pending_events if isinstance(e, Run.StepsPlanned) for step in e.steps]
                     early = version > 0 and not run.finished and not planned
                     if early:
                         # Steps are shared by their cache ids and may run twice, so they need not wait for the commit.
@@ -222,6 +229,8 @@ class Engine:
                     self._forget(run_id)
                 if result == "conflict":
                     continue
+                if result == "appended":
+                    count_planned(planned)
                 if result == "duplicate":
                     return run
                 if run.finished:
@@ -400,9 +409,6 @@ class Engine:
         found = await self._completed(
             [step.cache_id for step in steps], again, self._heads_of(run), self._lost.get(run.key)
         )
-        metrics.PLANNED.of("cached").inc(len([s for s in steps if s.cache_id in found]))
-        metrics.PLANNED.of("forced").inc(len([s for s in steps if s.forced]))
-        metrics.PLANNED.of("needed").inc(len([s for s in steps if s.cache_id not in found and not s.forced]))
         return [replace(s, output_cid=found[s.cache_id]) if s.cache_id in found else s for s in steps]
 
     def _compile(self, graph: Graph, run: Run, analyses: Mapping[str, Any] | None = None) -> Compiled:

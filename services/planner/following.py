@@ -101,7 +101,8 @@ class Following:
     @property
     def turning(self) -> bool:
         """Whether events, the clock and what was lost are still looked at, and nothing for too long."""
-        return bool(self._tasks) and all(runs(task) for task in self._tasks[:LOOPS]) and not self._turns.stuck
+        loops = bool(self._tasks) and all(runs(task) for task in self._tasks[:LOOPS])
+        return loops and self._pull.turning and not self._turns.stuck
 
     async def stop(self) -> None:
         """Stop; what was not acknowledged comes again."""

@@ -10,13 +10,14 @@ import nats
 import structlog
 from nats.js.errors import APIError
 
+from artdag_common import turning
 from artdag_common.errors import ArtdagError
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.tasks import end
 
 AT_ONCE = "inline"
-WINDOW, SHARED_WINDOW = 256, 8
+WINDOW, SHARED_WINDOW = 64, 2
 """How many steps that take no time are on the queue at once, for one user and where several want some: the first costs
 nothing, the second is through sooner."""
 
@@ -59,7 +60,12 @@ class Hands:
 
     async def start(self, more: Callable[[], Awaitable[None]]) -> None:
         """Begin to look. ``more`` is called when a class has more hands than before."""
-        self._looking = asyncio.create_task(self._look(more), name="count hands")
+        self._looking = turning.begin(self._look(more), "count hands")
+
+    @property
+    def turning(self) -> bool:
+        """Whether hands are still counted."""
+        return turning.runs(self._looking)
 
     async def stop(self) -> None:
         """Look no more."""

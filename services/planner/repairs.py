@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import structlog
 
+from artdag_common import turning
 from artdag_common.application import decode
 from artdag_common.commands import ExecuteSteps
 from artdag_common.domain.step import Step
@@ -92,7 +93,12 @@ class Repairs:
 
     async def start(self) -> None:
         """Write down in the background."""
-        self._task = asyncio.create_task(self._work(), name="note repairs")
+        self._task = turning.begin(self._work(), "note repairs")
+
+    @property
+    def turning(self) -> bool:
+        """Whether repairs are still written down."""
+        return turning.runs(self._task)
 
     async def stop(self) -> None:
         """Write down what there is, if that can be done now."""

@@ -18,6 +18,7 @@ from typing import Protocol
 import asyncpg
 import structlog
 
+from artdag_common import turning
 from artdag_common.errors import ArtdagError, ServiceUnavailableError
 from artdag_common.eventstore.postgres import LOST
 from artdag_common.tasks import end
@@ -179,7 +180,12 @@ class Looking:
 
     async def start(self) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._work(), name="look after slots")
+        self._task = turning.begin(self._work(), "look after slots")
+
+    @property
+    def turning(self) -> bool:
+        """Whether slots are still looked after."""
+        return turning.runs(self._task)
 
     async def stop(self) -> None:
         """Look no more."""

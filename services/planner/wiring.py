@@ -24,6 +24,7 @@ from artdag_common.messaging.presence import Announcement
 from artdag_common.people import People
 from artdag_common.probing import Parts, backing
 from artdag_common.process import cleanup
+from artdag_common.turning import Loop, all_turn
 from artdag_common.version import VERSION
 from services.planner.classes import Classes
 from services.planner.dispatcher import Dispatcher
@@ -90,10 +91,12 @@ async def planner(settings: Settings) -> AsyncIterator[Parts]:
         )
         await hands.start(dispatcher.fill)
         close(hands.stop)
+        queue: list[Loop] = [hands]
         if slots:
             looking = Looking(dispatcher.look_after_slots)
             await looking.start()
             close(looking.stop)
+            queue.append(looking)
         engine = Engine(
             app,
             pool,
@@ -129,9 +132,11 @@ async def planner(settings: Settings) -> AsyncIterator[Parts]:
                 "events": lambda: following.pulling,
             },
             live={
-                "commands": lambda: commands.turning,
-                "events": lambda: following.turning,
-                "executors": lambda: presence.turning,
+                "commands": all_turn(commands),
+                "events": all_turn(following),
+                "executors": all_turn(presence),
+                "queue": all_turn(*queue),
+                "repairs": all_turn(repairs),
             },
             samples=(dispatcher.show,),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -136,6 +137,54 @@ async def test_copies_are_shown_as_they_are_made_and_what_failed_is_tried_again(
         await person.client.patch(address, json={"capacity_bytes": None})
         await copy.get_by_role("button", name="Try again").click()
         await expect(copy.locator("[data-status=made]")).to_be_visible()
+        await person.client.delete(address)
+
+
+async def test_how_far_a_copy_is_is_seen_on_every_page_that_tells_of_it(
+    new_page: NewPage, bus: Bus, url: str, folder: Path
+) -> None:
+    async with signing_in(url, bus) as sign_in:
+        person = await sign_in()
+
+        async def upload() -> str:
+            answer = await person.client.post("/cache/upload", files={"file": ("a.png", picture(), "image/png")})
+            return str(answer.json()["cid"])
+
+        # The first copy meets a place that refuses. The second waits for somebody to act, so that all that is told of
+        # it is what is told here.
+        body = {"type": "local", "name": "attic", "settings": {"path": str(folder / "missing")}}
+        address = f"/storage/{(await person.client.post('/storage/add', json=body)).json()['storage_id']}"
+        page = await new_page(token=person.token)
+        await page.goto(address)
+        await expect(page.locator(f"#copy-{await upload()} [data-status=failed]")).to_be_visible()
+        cid = await upload()
+        await expect(page.locator(f"#copy-{cid} [data-status=waiting]")).to_be_visible()
+        done, status = 1_000_000, ""
+
+        async def tell() -> None:
+            while True:
+                await bus.copy_tick(address.rpartition("/")[2], cid, done, 4_000_000, status)
+                await asyncio.sleep(0.5)
+
+        telling = asyncio.create_task(tell())
+        try:
+            for here, named in (
+                (address, "Copy of bafybei"),
+                ("/storage", "On the way to attic"),
+                (f"/cache/{cid}", "Copy at attic"),
+            ):
+                done, status = 1_000_000, ""
+                await page.goto(here)
+                bar = page.get_by_role("progressbar", name=named)
+                await expect(bar).to_have_js_property("value", 1_000_000)
+                done = 3_000_000
+                await expect(bar).to_have_js_property("value", 3_000_000)
+                await expect(page.get_by_text("3.0 MB of 4.0 MB")).to_be_visible()
+                status = "pinning"
+                await expect(bar).to_have_count(0)
+            await expect(page.get_by_text("being fetched by the service")).to_be_visible()
+        finally:
+            telling.cancel()
         await person.client.delete(address)
 
 

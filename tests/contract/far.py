@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -78,19 +80,68 @@ async def silence() -> AsyncIterator[str]:
 @contextlib.asynccontextmanager
 async def counting(port: int, limit: int, reached: Callable[[], object]) -> AsyncIterator[int]:
     """Pass connections on to a port; call ``reached`` once ``limit`` bytes went there; then stop."""
-    sent = 0
     done = False
+
+    async def look(sent: int) -> bool:
+        nonlocal done
+        if sent > limit and not done:
+            done = True
+            reached()
+        return not done
+
+    async with passing(port, look) as way:
+        yield way
+
+
+@dataclass
+class Gate:
+    """A way that closes once some bytes went through it.
+
+    Attributes:
+        reached: it has closed.
+        opened: to be set by whoever wants it open again.
+    """
+
+    port: int = 0
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@contextlib.asynccontextmanager
+async def gated(port: int, limit: int) -> AsyncIterator[Gate]:
+    """Pass connections on to a port; hold what comes after ``limit`` bytes until the gate is opened."""
+    gate = Gate()
+
+    async def look(sent: int) -> bool:
+        if sent > limit:
+            gate.reached.set()
+            await gate.opened.wait()
+        return True
+
+    async with passing(port, look) as gate.port:
+        try:
+            yield gate
+        finally:
+            gate.opened.set()
+
+
+@contextlib.asynccontextmanager
+async def passing(port: int, look: Callable[[int], Awaitable[bool]]) -> AsyncIterator[int]:
+    """Pass connections on to a port.
+
+    Args:
+        look: is told how many bytes came by now, before the last of them go on; False: they do not.
+    """
+    sent = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", port)
 
         async def onwards() -> None:
-            nonlocal sent, done
-            while not done and (data := await reader.read(65_536)):
+            nonlocal sent
+            while data := await reader.read(65_536):
                 sent += len(data)
-                if sent > limit:
-                    done = True
-                    reached()
+                if not await look(sent):
                     return
                 back.write(data)
                 await back.drain()
@@ -110,9 +161,11 @@ async def counting(port: int, limit: int, reached: Callable[[], object]) -> Asyn
             with contextlib.suppress(OSError):
                 await each.wait_closed()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**18)  # what waits is not to be taken for what came
+    server = await asyncio.start_server(serve, sock=listener)
     try:
-        yield int(server.sockets[0].getsockname()[1])
+        yield int(listener.getsockname()[1])
     finally:
         server.close()
 
@@ -121,6 +174,9 @@ class PinningService:
     """A pinning service (https://ipfs.github.io/pinning-services-api-spec/) that keeps content on an IPFS node.
 
     The node knows no other node: it reaches content only through the origins that the service is told.
+
+    Attributes:
+        fetches: while it is not set, what is begun goes no further.
     """
 
     def __init__(self, node: str) -> None:
@@ -128,6 +184,8 @@ class PinningService:
         self._pins: dict[str, dict[str, Any]] = {}
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
+        self.fetches = asyncio.Event()
+        self.fetches.set()
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer one request."""
@@ -171,6 +229,7 @@ class PinningService:
 
     async def _keep(self, pin: dict[str, Any]) -> None:
         pin["status"] = "pinning"
+        await self.fetches.wait()
         for origin in pin["pin"].get("origins", []):
             await self._rpc("swarm/connect", origin)
         pin["status"] = "pinned" if await self._rpc("pin/add", pin["pin"]["cid"], timeout="20s") else "failed"

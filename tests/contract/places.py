@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 from artdag_common.blobs.layered import Place
-from artdag_common.blobs.remote import Usage
+from artdag_common.blobs.remote import Progress, Usage
 from artdag_common.cid import cid_of, parse_cid
 from artdag_common.errors import ArtdagError, ContentNotFoundError, ServiceUnavailableError
 
@@ -63,7 +63,7 @@ class FakePlace:
                 await self.gate.wait()
             yield data[start : start + PIECE]
 
-    async def store(self, path: Path, cid: str) -> str:
+    async def store(self, path: Path, cid: str, progress: Progress | None = None) -> str:
         self._answer()
         self.contents[parse_cid(cid)] = path.read_bytes()
         return f"fake:{cid}"

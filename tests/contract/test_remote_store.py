@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import random
@@ -21,7 +22,7 @@ from artdag_common.blobs.endpoints import Endpoint, Hosts, parse_endpoint
 from artdag_common.blobs.folder import FolderStore
 from artdag_common.blobs.ipfs import IpfsStore
 from artdag_common.blobs.pinning import PinningStore
-from artdag_common.blobs.remote import RemoteStore
+from artdag_common.blobs.remote import Progress, RemoteStore
 from artdag_common.blobs.s3 import S3Settings, S3Store
 from artdag_common.cid import CHUNK, cid_of, cid_of_file, cid_v0
 from artdag_common.errors import (
@@ -31,7 +32,8 @@ from artdag_common.errors import (
     ServiceUnavailableError,
     StorageRefusedError,
 )
-from tests.contract.far import TOKEN, PinningService, answering, counting, listening, silence, tampering
+from tests.contract.disks import serving_on_a_disk
+from tests.contract.far import TOKEN, PinningService, answering, counting, gated, listening, silence, tampering
 from tests.integration.events.servers import serving
 
 Make = Callable[..., RemoteStore]
@@ -40,6 +42,7 @@ NAMES = ("folder", "s3", "ipfs", "pinning")
 HTTP = NAMES[1:]
 SECRET = "secret-key-of-the-tests"
 PATIENCE_SECONDS = 0.5
+SOON_SECONDS = 120.0
 SAME = (b"never sent", b"never sent")
 
 
@@ -244,6 +247,80 @@ async def test_a_gateway_has_what_our_node_does_not_find(pinning_url: str, ipfs_
     await node.close()
 
 
+# --- how far they are -----------------------------------------------------------------------------------------------
+
+
+class Remembered(Progress):
+    """Keeps every number of bytes that it was told."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+        super().__init__()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "done_bytes":
+            self.seen.append(self.done_bytes)
+
+
+@pytest.mark.parametrize("size", [0, 3 * 2**20 + 1, 2 * s3.PART_BYTES + 1])
+@pytest.mark.parametrize("name", ["folder", "s3", "ipfs"])
+@pytest.mark.usefixtures("s3_address", "ipfs_api")
+async def test_what_a_place_has_taken_is_told_as_it_takes_it(make: Make, file: File, name: str, size: int) -> None:
+    path, cid = file(size)
+    store, progress = make(name), Remembered()
+    await store.store(path, cid, progress)
+    assert progress.seen == sorted(progress.seen)
+    assert progress.done_bytes == size
+    if size:
+        assert len({*progress.seen} - {0, size}) > 1, "on the way, too"
+    again = Progress()
+    await store.store(path, cid, again)
+    assert again == Progress(), "it was there"
+
+
+HELD_BYTES = 4 * 2**20
+
+
+@pytest.mark.parametrize(("name", "size"), [("s3", s3.PART_BYTES), ("s3", 3 * s3.PART_BYTES), ("ipfs", s3.PART_BYTES)])
+async def test_what_is_not_there_yet_is_not_told(
+    make: Make, file: File, s3_address: str, ipfs_api: str, name: str, size: int
+) -> None:
+    path, cid = file(size)
+    real = S3Settings.from_url(s3_address).endpoint if name == "s3" else parse_endpoint(ipfs_api).url
+    progress = Progress()
+    async with gated(parse_endpoint(real).port, HELD_BYTES) as gate, asyncio.TaskGroup() as group:
+        store = make(name, f"http://127.0.0.1:{gate.port}")
+        storing = group.create_task(store.store(path, cid, progress))
+        await gate.reached.wait()
+        assert HELD_BYTES / 2 < progress.done_bytes < size
+        gate.opened.set()
+        await storing
+        await store.close()
+    assert progress.done_bytes == size
+
+
+async def test_a_pinning_service_tells_whether_it_has_begun_and_no_more(file: File, service_api: str) -> None:
+    path, cid = file(CHUNK * 2)
+    node, progress = IpfsStore(service_api), Progress()
+    said = iter(["queued", "pinning", "sleeping", "pinned"])
+    told: list[tuple[int, str]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "GET" and request.path == "/pins":
+            return web.json_response({"count": 0, "results": []})
+        if request.method == "GET":
+            told.append((progress.done_bytes, progress.status))
+        return web.json_response({"requestid": "1", "status": next(said), "pin": {"cid": cid}, "delegates": []})
+
+    async with listening(answer) as url:
+        store = PinningStore(url, TOKEN, node)
+        await store.store(path, cid, progress)
+        await store.close()
+    await node.close()
+    assert told == [(0, "queued"), (0, "pinning"), (0, "")], "what it was each time that it was asked again"
+
+
 # --- what they say when something is wrong --------------------------------------------------------------------------
 
 
@@ -444,6 +521,42 @@ async def test_a_full_folder_keeps_nothing_half(make: Make, file: File, tmp_path
     assert [p for p in (tmp_path / "disk" / "art").rglob("*") if p.is_file()] == []
     await store.store(path, cid)
     assert await read(store, cid) == path.read_bytes()
+
+
+DISK_BYTES = 256 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "free", "error", "said"),
+    [
+        # SeaweedFS does not say why; that it is tried again is right, too.
+        pytest.param("s3", 3 * 2**20, 2**20, ServiceUnavailableError, "InternalError", id="s3"),
+        pytest.param("s3", s3.PART_BYTES + 1, 2**20, ServiceUnavailableError, "InternalError", id="s3-in-parts"),
+        pytest.param("ipfs", 12 * 2**20, 8 * 2**20, StorageRefusedError, "make room", id="ipfs-before-the-import"),
+        pytest.param("ipfs", 12 * 2**20, 16 * 2**20, StorageRefusedError, "make room", id="ipfs-in-the-import"),
+    ],
+)
+async def test_a_server_whose_disk_is_full_keeps_nothing_half_and_goes_on_when_it_has_room(
+    tmp_path: Path, file: File, name: str, size: int, free: int, error: type[ArtdagError], said: str
+) -> None:
+    path, cid = file(size)
+    small, small_cid = file(1000)
+    make_server, data = (s3_server, "s3/data") if name == "s3" else (ipfs_server, "ipfs")
+    async with serving_on_a_disk(make_server, tmp_path / "server", data, DISK_BYTES) as (url, disk):
+        store: RemoteStore = S3Store(S3Settings.from_url(url)) if name == "s3" else IpfsStore(url)
+        await store.store(small, small_cid)
+        disk.fill(free)
+        with pytest.raises(error, match=said):
+            await store.store(path, cid)
+        assert await store.present([cid, small_cid]) == {small_cid}
+        assert await read(store, small_cid) == small.read_bytes()
+        disk.make_room()
+        async with asyncio.timeout(SOON_SECONDS):
+            while not await store.present([cid]):
+                with contextlib.suppress(ServiceUnavailableError):  # it may take a moment to see that there is room
+                    await store.store(path, cid)
+        assert await read(store, cid) == path.read_bytes()
+        await store.close()
 
 
 @pytest.mark.parametrize("name", ["s3", "ipfs"])

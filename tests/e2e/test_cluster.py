@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,18 +14,21 @@ from uuid import uuid4
 import asyncpg
 import pytest
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
-from nats.js.errors import NotFoundError
+from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
 from artdag_cli.client import Client
 from artdag_cli.cluster import Cluster, Node, cluster
 from artdag_cli.demo_media import make_cat
+from artdag_common.commands import CancelRun
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import STREAMS, Bus
-from tests.integration.events.appends import eventually
+from tests.integration.events.appends import PATIENCE, eventually
 
 A, B = Node("a"), Node("b")
 SERVICES = {"auth": (A,), "cache": (A, B), "planner": (A, B), "executor": (A, B), "gateway": (A, B)}
 REPLICAS = 3
+IN_PROCESS = 10_158
+"""What JetStream says of a message whose first copy is not on most of the servers yet."""
 
 
 def still(salt: str) -> str:
@@ -67,7 +72,15 @@ async def changed(servers: Cluster) -> str:
     url, name = servers.environment["NATS_URL"], "CHANGED"
     before = await Bus.connect(url, "before")
     assert (await before.ensure_stream(StreamConfig(name=name, subjects=["changed"]))).config.num_replicas == 1
-    await before.js.publish("changed", b"before")
+
+    async def taken() -> bool:
+        try:
+            await before.js.publish("changed", b"before")
+        except NoStreamResponseError:  # our server has not heard yet that another one has the stream
+            return False
+        return True
+
+    await eventually(taken, "the stream takes a message")
     await before.js.add_consumer(name, ConsumerConfig(durable_name=name, ack_policy=AckPolicy.EXPLICIT))
     after = await Bus.connect(url, "after", replicas=REPLICAS)
     assert (await after.replicate(await after.js.stream_info(name))).config.num_replicas == REPLICAS
@@ -177,6 +190,40 @@ async def test_a_stream_that_was_there_is_kept_on_more_servers(bus: Bus, changed
         for consumer in await bus.js.consumers_info(str(config.name)):
             assert consumer.cluster
             assert len(consumer.cluster.replicas or []) == REPLICAS - 1, consumer.name
+
+
+async def test_a_command_that_is_sent_again_while_its_first_copy_waits_for_the_other_servers_is_taken(
+    system: Cluster, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server that leads has it, and is alone for a moment: it says that it is in process, which is no refusal."""
+    info = await bus.js.stream_info(subjects.COMMANDS)
+    assert info.cluster
+    servers = [f"nats-{number}" for number in range(1, REPLICAS + 1)]
+    url = system.environment["NATS_URL"].split(",")[servers.index(str(info.cluster.leader))]
+    sender = await Bus.connect(url, "sender")
+    publish, in_process = sender.js.publish, asyncio.Event()
+
+    async def watched(*args: Any, **more: Any) -> Any:
+        try:
+            return await publish(*args, **more)
+        except APIError as error:
+            if error.err_code == IN_PROCESS:
+                in_process.set()
+            raise
+
+    monkeypatch.setattr(sender.js, "publish", watched)
+    others = [system.supervisor.children[name].pid for name in servers if name != info.cluster.leader]
+    for pid in others:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        sending = asyncio.create_task(sender.send(CancelRun("nobodys"), uuid4().hex))
+        async with asyncio.timeout(PATIENCE):
+            await in_process.wait()
+    finally:
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)
+    await sending
+    await sender.close()
 
 
 async def all_there_once(system: Cluster, bus: Bus) -> None:

@@ -26,6 +26,7 @@ from artdag_cli.secrets_folder import Kept, keep
 from artdag_cli.supervisor import Child, Supervisor
 from artdag_cli.system import READY_SECONDS, SERVICES
 from artdag_common.environment import BY_FILE
+from tests.architecture.chart import of_kind
 from tests.containers import MOUNTED, built, composed, secret_files, settings_of
 from tests.processes import below
 from tests.unit.media.counted import numbers_of, write_counted
@@ -59,6 +60,7 @@ class Contained:
 
     Attributes:
         probes: port of each service's probe.
+        monitor: port on which NATS tells how it is.
         environments: what each service's process has, and nothing else.
     """
 
@@ -66,6 +68,7 @@ class Contained:
     kept: Kept
     port: int
     probes: dict[str, int]
+    monitor: int
     environments: dict[str, dict[str, str]]
     supervisor: Supervisor
 
@@ -96,7 +99,7 @@ class Contained:
             await asyncio.sleep(0.1)
 
 
-def nats_of(config: dict[str, Any], folder: Path, secret: Path, port: int) -> tuple[str, ...]:
+def nats_of(config: dict[str, Any], folder: Path, secret: Path, port: int, monitor: int) -> tuple[str, ...]:
     """Lay out a NATS server's files as its container has them, below a folder; return its command."""
     written = Path(config["configs"]["nats"]["file"]).read_text()
     (mounted,) = config["services"]["nats"]["configs"]
@@ -107,7 +110,7 @@ def nats_of(config: dict[str, Any], folder: Path, secret: Path, port: int) -> tu
     inside.symlink_to(secret)
     for ours, here in (
         ('"0.0.0.0:4222"', f'"127.0.0.1:{port}"'),
-        ('"127.0.0.1:8222"', f'"127.0.0.1:{free_port()}"'),
+        ('"127.0.0.1:8222"', f'"127.0.0.1:{monitor}"'),
         ('"/data"', f'"{folder / "data"}"'),
     ):
         assert written.count(ours) == 1
@@ -157,6 +160,7 @@ async def contained(state: Path) -> AsyncIterator[Contained]:
         "gateway",
         "content",
         "ipfs",
+        "monitor",
         *(f"{name} probe" for name in (*SERVICES, "migrate")),
     )
     ports = {name: free_port() for name in names}
@@ -173,7 +177,13 @@ async def contained(state: Path) -> AsyncIterator[Contained]:
             "postgres": postgres.command,
             "nats": (
                 *guarded(),
-                *nats_of(config, folder / "nats", secret_files(config, "nats")["nats.conf"], ports["nats"]),
+                *nats_of(
+                    config,
+                    folder / "nats",
+                    secret_files(config, "nats")["nats.conf"],
+                    ports["nats"],
+                    ports["monitor"],
+                ),
             ),
             "redis": (
                 *guarded(),
@@ -207,6 +217,7 @@ async def contained(state: Path) -> AsyncIterator[Contained]:
             secrets,
             ports["gateway"],
             {service: ports[f"{service} probe"] for service in SERVICES},
+            ports["monitor"],
             environments,
             supervisor,
         )
@@ -286,6 +297,21 @@ async def test_every_process_tells_how_it_is_and_logs_for_programs(contained: Co
     for service in SERVICES:
         lines = [line for line in contained.log(service).splitlines() if line.startswith("{")]
         assert any(json.loads(line).get("event") == "ready" for line in lines), service
+
+
+async def test_an_autoscaler_finds_what_waits_for_executors(contained: Contained) -> None:
+    """As KEDA asks NATS for what the chart names."""
+    (scaled,) = of_kind("passing", "ScaledObject")
+    (trigger,) = scaled["spec"]["triggers"]
+    named = trigger["metadata"]
+    asked = {"acc": named["account"], "consumers": "true", "config": "true"}
+    async with httpx.AsyncClient(timeout=10) as client:
+        told = (await client.get(f"http://127.0.0.1:{contained.monitor}/jsz", params=asked)).json()
+    (account,) = told["account_details"]
+    assert account["name"] == named["account"]
+    (stream,) = (each for each in account["stream_detail"] if each["name"] == named["stream"])
+    (consumer,) = (each for each in stream["consumer_detail"] if each["name"] == named["consumer"])
+    assert consumer["num_pending"] + consumer["num_ack_pending"] == 0, "nothing is to be done"
 
 
 async def test_a_service_that_is_told_to_end_is_not_ready_and_ends(contained: Contained) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from artdag_common.config import SECRETS, Settings, known
-from artdag_common.config_rules import refuse
+from artdag_common.config_rules import mistaken, refuse
 from artdag_common.environment import BY_FILE, FILE_BYTES, misspelt, take_in, with_secrets
 from artdag_common.errors import ConfigurationError
 from artdag_common.federation.signatures import new_key
@@ -46,6 +46,8 @@ def test_where_all_is_well_nothing_is_said(service: str, well: dict[str, str]) -
         ("PORT", "70000", "has to be at most 65535; the nearest is 65535"),
         ("ARTDAG_STEP_TIMEOUT", "0", "has to be more than 0"),
         ("ARTDAG_STEP_TIMEOUT", "1h", "has to be a number"),
+        ("ARTDAG_STEP_TIMEOUT", "inf", "has to be a finite number"),
+        ("ARTDAG_RETENTION_DAYS", "inf", "has to be at most 36500; the nearest is 36500"),
         ("ARTDAG_CACHE_LIMIT", "20GiB", "has to be a whole number; did you mean 21474836480?"),
         ("ARTDAG_CACHE_LIMIT", "1.5 MB", "did you mean 1500000?"),
         ("IPFS_PRIMARY", "perhaps", "has to be true or false"),
@@ -121,6 +123,14 @@ def test_an_empty_value_is_as_if_it_were_not_set() -> None:
     assert {name: getattr(settings, name) for name in same} == {name: getattr(defaults, name) for name in same}
     assert (settings.ipfs_gateway_url, settings.metrics_from) == ("", ()), "where it means something"
     assert not [each for each in problems if each.fatal]
+
+
+def test_white_space_around_a_value_is_no_part_of_it(well: dict[str, str]) -> None:
+    given = {**well, "DATABASE_URL": "postgresql://a:b@host/artdag\r", "ARTDAG_LOG_LEVEL": " debug\n", "L2_SERVER": " "}
+    settings, problems = Settings.examine(given, "planner")
+    assert problems == []
+    assert (settings.database_url, settings.log_level) == ("postgresql://a:b@host/artdag", "debug")
+    assert settings.l2_server == "", "as if it were not set"
 
 
 # --- rules of several values ----------------------------------------------------------------------------------------
@@ -280,6 +290,31 @@ def test_a_misspelt_name_stops_a_service(name: str, meant: str) -> None:
 def test_a_name_that_is_like_none_is_only_told_of(name: str) -> None:
     (problem,) = misspelt({name: "1"}, known())
     assert not problem.fatal
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("DATABASE_URI", "DATABASE_URL"),
+        ("REDIS_URLS", "REDIS_URL"),
+        ("NATS_URL_FILES", "NATS_URL_FILE"),
+        ("CACHE_DIRS", "CACHE_DIR"),
+        ("IPFS_APIS", "IPFS_API"),
+        ("artdag_slots", "ARTDAG_SLOTS"),
+        ("database_url", "DATABASE_URL"),
+    ],
+)
+def test_a_name_that_may_be_somebody_elses_is_only_told_of(well: dict[str, str], name: str, meant: str) -> None:
+    _, (problem,) = Settings.examine({key: value for key, value in well.items() if key != meant} | {name: "1"}, "auth")
+    assert str(problem) == f"{name}: nobody reads it; is {meant} meant?"
+    assert not problem.fatal
+    known_url = {"NATS_URL_FILE": "", "NATS_URL": "nats://a"} if meant == "NATS_URL_FILE" else {meant: "1"}
+    assert mistaken({**known_url, name: "1"}, known()) == [], "whoever set both knows"
+
+
+@pytest.mark.parametrize("name", ["REDIS_PORT", "DATABASE_HOST", "HOSTS", "PORTS", "CACHE_DIRECTORY", "IPFS_PATH"])
+def test_a_name_of_somebody_else_is_none_of_ours(name: str) -> None:
+    assert mistaken({name: "1"}, known()) == []
 
 
 @pytest.mark.parametrize(

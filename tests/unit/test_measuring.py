@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from artdag_common import metrics
 from artdag_common.measuring import Measured
@@ -63,3 +64,55 @@ async def test_what_breaks_is_counted_and_goes_on_no_more(client: httpx.AsyncCli
     assert counted() == {("GET", "/broken", "500"): 1}
     going_on: Any = metrics.HTTP_GOING_ON.of()
     assert [sample.value for sample in going_on.collect()[0].samples] == [0]
+
+
+async def asked_by_who_leaves(app: ASGIApp) -> list[Message]:
+    """Have a request answered whose client goes in the middle of its body; return what it would have been told."""
+    told: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        told.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/hello/ada", "headers": [], "query_string": b""}
+    await Measured(app)(scope, receive, send)
+    return told
+
+
+async def reads_and_says_nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+
+
+async def reads_and_breaks(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await PlainTextResponse("broken", 500)(scope, receive, send)
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("app", [reads_and_says_nothing, reads_and_breaks])
+async def test_who_goes_before_the_answer_is_no_failure_of_ours(app: ASGIApp) -> None:
+    await asked_by_who_leaves(app)
+    assert counted() == {("POST", "none", "gone"): 1}
+    seconds: Any = metrics.HTTP_SECONDS._family
+    assert not seconds._metrics, "there was no answer whose beginning could be timed"
+
+
+@pytest.mark.usefixtures("client")
+async def test_who_goes_during_the_answer_was_answered() -> None:
+    async def leaves_late(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await receive()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    await asked_by_who_leaves(leaves_late)
+    assert counted() == {("POST", "none", "200"): 1}
+
+
+@pytest.mark.usefixtures("client")
+async def test_an_answer_that_nobody_began_is_a_failure_of_ours() -> None:
+    async def forgets(scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    await asked_by_who_leaves(forgets)
+    assert counted() == {("POST", "none", "500"): 1}

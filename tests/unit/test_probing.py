@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from artdag_cli.backing import free_port
+from artdag_cli.system import ROOT
 from artdag_common import metrics, process
 from artdag_common.config import Settings
 from artdag_common.errors import ConfigurationError
@@ -136,6 +137,30 @@ async def test_metrics_are_given_also_where_one_cannot_be_read(
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert "artdag_build_info{python=" in answer.text
     assert service.sampled == 1
+
+
+async def healthy(port: int) -> bool:
+    """Return what a container's health check says of the process on a port."""
+    command = (sys.executable, "-S", str(ROOT / "services" / "healthcheck.py"))
+    check = await asyncio.create_subprocess_exec(
+        *command, env={"ARTDAG_PROBE_PORT": str(port)}, stdout=asyncio.subprocess.DEVNULL
+    )
+    return not await check.wait()
+
+
+async def test_a_container_stays_while_others_are_away_and_goes_when_it_hangs(settings: Settings) -> None:
+    there, turning = False, True
+    port = settings.probe_port
+    assert not await healthy(port), "nobody answers"
+    async with probing("planner", settings, asyncio.Event()) as probe:
+        assert not await healthy(port), "it has not begun"
+        probe.watch(Parts(ready={"postgres": lambda: there}, live={"events": lambda: turning}))
+        assert await healthy(port), "it has begun; that Postgres is away is no reason to end what it does"
+        there = True
+        assert await healthy(port)
+        there = turning = False
+        assert not await healthy(port), "it hangs"
+    metrics.end()
 
 
 async def test_other_addresses_and_methods_are_refused(client: httpx.AsyncClient, settings: Settings) -> None:

@@ -3,70 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import pytest
 
 from artdag_common import tracing
 from artdag_common.errors import RunNotFoundError
-from artdag_common.tracing import Kind, Place, Value, about, current, ids, read, span, trace_id
+from artdag_common.tracing import about, current, ids, read, span, trace_id
+from tests.recorder import Recorded, recording
 
+HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SENT = f"00-{TRACE}-{SPAN}-01"
 OTHER = "00-11111111111111111111111111111111-2222222222222222-00"
 
 
-@dataclass
-class Recorded:
-    """A span."""
-
-    name: str
-    kind: Kind
-    place: Place
-    above: Place | None
-    links: list[str]
-    attributes: dict[str, Value]
-    error: str | None = None
-
-    def set(self, attributes: Mapping[str, Value]) -> None:
-        self.attributes |= attributes
-
-    def rename(self, name: str) -> None:
-        self.name = name
-
-    def end(self, error: str) -> None:
-        assert self.error is None, "it ends once"
-        self.error = error
-
-
-@dataclass
-class Recorder:
-    """Keeps spans in the order in which they began."""
-
-    spans: list[Recorded] = field(default_factory=list)
-
-    def begin(
-        self, name: str, kind: Kind, above: Place | None, links: Iterable[Place], attributes: Mapping[str, Value]
-    ) -> Recorded:
-        place = Place(above.trace_id if above else f"{len(self.spans) + 1:032x}", f"{len(self.spans) + 1:016x}", 1)
-        made = Recorded(name, kind, place, above, [str(each) for each in links], dict(attributes))
-        self.spans.append(made)
-        return made
-
-    def close(self, seconds: float) -> None:
-        raise AssertionError("nobody closes it here")
-
-
 @pytest.fixture
 def recorded() -> Iterator[list[Recorded]]:
     """What is recorded meanwhile."""
-    recorder = Recorder()
-    tracing.record(recorder)
-    yield recorder.spans
-    tracing.record(None)
+    with recording() as spans:
+        yield spans
 
 
 @pytest.mark.parametrize("traceparent", [SENT, OTHER, f"00-{TRACE}-{SPAN}-03"])
@@ -218,6 +177,18 @@ def test_without_a_collector_nothing_is_recorded(environment: dict[str, str], mo
         monkeypatch.setenv(name, value)
     tracing.begin("planner")
     assert not tracing.recording()
+
+
+def test_no_process_that_a_service_starts_inherits_what_may_hold_a_key_of_the_collectors() -> None:
+    given = {name: f"http://us:{name}@collector:4318" for name in (*tracing.ENDPOINTS, *HEADERS)}
+    program = (
+        "import os, sys; from artdag_common import tracing; from artdag_common.process import keep_to_ourselves;"
+        "keep_to_ourselves(tracing.SECRETS); sys.exit(', '.join(each for each in os.environ if 'OTLP' in each) or None)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | given, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("service", ["auth", "gateway", "planner"])

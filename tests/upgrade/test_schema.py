@@ -6,10 +6,12 @@ import asyncio
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+import structlog.testing
 
 from artdag_common.errors import SchemaVersionError, ServiceUnavailableError
 from artdag_common.eventstore import postgres, roles, schema
@@ -175,6 +177,39 @@ async def test_an_index_that_was_not_finished_is_made_anew(database: str) -> Non
     await connection.close()
 
 
+async def test_several_that_start_at_once_make_it_once(database: str) -> None:
+    async with asyncio.timeout(60):
+        pools = await asyncio.gather(*(postgres.connect(database, 2) for _ in range(5)))
+        prepared = await asyncio.gather(*(roles.prepare(database) for _ in range(3)))
+    assert prepared[0]
+    assert prepared == [prepared[0]] * 3
+    made = "SELECT xmin::text FROM pg_class WHERE relname IN ('es_events', 'es_log', 'planner_slots')"
+    assert len({row[0] for row in await pools[0].fetch(made)}) == 1, "in one transaction of one of them"
+    assert await pools[0].fetchval("SELECT count(*) FROM es_schema") == 1
+    for pool in pools:
+        await pool.close()
+
+
+async def test_who_waits_for_another_goes_on_where_that_one_dies(database: str) -> None:
+    other, watching = await asyncpg.connect(database), await asyncpg.connect(database)
+    await other.execute("SELECT pg_advisory_lock($1)", schema.SCHEMA_LOCK)
+    with structlog.testing.capture_logs() as said:
+        async with asyncio.timeout(60):
+            starting = asyncio.create_task(postgres.connect(database, 2))
+            await eventually(lambda: _said(said), "it says for whom it waits")
+            assert not starting.done()
+            await watching.execute("SELECT pg_terminate_backend($1)", other.get_server_pid())
+            pool = await starting
+    assert said[0]["process"] == other.get_server_pid()
+    assert await pool.fetchval("SELECT version FROM es_schema") == SCHEMA
+    await pool.close()
+    await watching.close()
+
+
+async def _said(lines: list[Any]) -> bool:
+    return bool(lines)
+
+
 # --- versions -------------------------------------------------------------------------------------------------------
 
 OWN = "ours"
@@ -270,6 +305,10 @@ def test_what_cannot_be_done_beside_writers_is_no_part_of_a_schema() -> None:
         "UPDATE es_events SET cause = '';",
         "ALTER TABLE es_events ADD COLUMN IF NOT EXISTS at timestamptz DEFAULT clock_timestamp();",
         "ALTER TABLE es_events ADD COLUMN IF NOT EXISTS n integer UNIQUE;",
+        "ALTER TABLE es_events ADD COLUMN IF NOT EXISTS n bigserial;",
+        "ALTER TABLE es_events ADD COLUMN IF NOT EXISTS n bigint NOT NULL DEFAULT nextval('es_n');",
+        "ALTER TABLE es_events ADD COLUMN IF NOT EXISTS n integer NOT NULL;",
+        "ALTER TABLE es_events ADD COLUMN IF NOT EXISTS id uuid NOT NULL DEFAULT uuid_generate_v4();",
     ):
         with pytest.raises(ValueError, match="while the tables are in use"):
             statements(wrong)

@@ -1,9 +1,10 @@
-{{/* Name that all objects begin with. */}}
+{{/* Name that all objects begin with: short enough for a class of ten letters behind it, see checks.yaml. */}}
 {{- define "artdag.name" -}}
-{{- if contains "artdag" .Release.Name }}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{ else }}{{ printf "%s-artdag" .Release.Name | trunc 40 | trimSuffix "-" }}{{ end }}
+{{- if contains "artdag" .Release.Name }}{{ .Release.Name | trunc 32 | trimSuffix "-" }}{{ else }}{{ printf "%s-artdag" .Release.Name | trunc 32 | trimSuffix "-" }}{{ end }}
 {{- end }}
 
-{{/* What an object is known by for good: dict root, component. */}}
+{{/* What an object is known by for good: dict root, component. Pods have these alone: a label that changes with a version
+would replace them, the servers too. */}}
 {{- define "artdag.selector" -}}
 app.kubernetes.io/name: artdag
 app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
@@ -47,9 +48,30 @@ artdag secrets secrets --kubernetes --nats {{ $name }}-nats:4222 --postgres {{ $
 {{ .spec.volume | default .root.Values.content.volume }}
 {{- end }}
 
+{{/* A size as Kubernetes writes it (20Gi), in bytes. */}}
+{{- define "artdag.bytes" -}}
+{{- $units := dict "k" 1 "M" 2 "G" 3 "T" 4 "P" 5 -}}
+{{- $unit := regexFind "[A-Za-z]+" . -}}
+{{- $found := regexFind "^[0-9]+" . | int64 -}}
+{{- range until (get $units (trimSuffix "i" $unit | replace "K" "k") | int) -}}
+{{- $found = mul $found (hasSuffix "i" $unit | ternary 1024 1000) -}}
+{{- end -}}
+{{- $found -}}
+{{- end }}
+
 {{/* Kind of what runs a component with content: dict root, spec. */}}
 {{- define "artdag.kind" -}}
 {{ eq (include "artdag.volume" .) "claim" | ternary "StatefulSet" "Deployment" }}
+{{- end }}
+
+{{/* Names of the Secrets that images are pulled with. */}}
+{{- define "artdag.pullSecrets" -}}
+{{- with .Values.image.pullSecrets -}}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Every address of the pod. */}}

@@ -41,7 +41,7 @@ spec:
   template:
     metadata:
       labels:
-        {{- include "artdag.labels" . | nindent 8 }}
+        {{- include "artdag.selector" . | nindent 8 }}
         artdag-service: {{ .service }}
         {{- if .content }}
         artdag-content: "true"
@@ -58,11 +58,8 @@ spec:
       {{- with $spec.runtimeClassName }}
       runtimeClassName: {{ . }}
       {{- end }}
-      {{- with $root.Values.image.pullSecrets }}
-      imagePullSecrets:
-        {{- range . }}
-        - name: {{ . }}
-        {{- end }}
+      {{- with include "artdag.pullSecrets" $root }}
+      {{- . | nindent 6 }}
       {{- end }}
       securityContext: {{- include "artdag.podSecurity" (dict "user" 10001) | nindent 8 }}
       terminationGracePeriodSeconds: {{ add .grace $drain }}

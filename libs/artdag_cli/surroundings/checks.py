@@ -109,6 +109,16 @@ def postgres(found: Surroundings) -> Iterator[Finding]:
         value = server.settings.get(name)
         if value is not None and value not in wanted:
             yield Finding(f"{name} of Postgres is {value}: {lost}", f"ALTER SYSTEM SET {name} = on; then reload it")
+    if server.read_only:
+        yield Finding(
+            f"nothing can be written to Postgres at {server.place}: {server.read_only}",
+            "DATABASE_URL has to name the server that is written to",
+        )
+    if server.unable:
+        yield Finding(
+            f"the account of DATABASE_URL {server.unable}",
+            "give the account that owns the tables; or, of a new database, ALTER DATABASE … OWNER TO that account",
+        )
     if server.encoding and server.encoding != "UTF8":
         yield Finding(
             f"the database has the encoding {server.encoding}: names of people do not fit into it",
@@ -137,7 +147,20 @@ def postgres(found: Surroundings) -> Iterator[Finding]:
 def schema(found: Surroundings) -> Iterator[Finding]:
     """A database that is newer or older than this version."""
     there = found.postgres and found.postgres.schema
-    if not there or there == EMPTY:
+    if found.postgres and not found.postgres.away and there is None:
+        yield Finding(
+            "whether the tables of the database are up to date cannot be seen by the account of DATABASE_URL",
+            "look with the account that owns them",
+            wrong=False,
+        )
+    if not there:
+        return
+    if there == EMPTY:
+        if found.running:
+            yield Finding(
+                "a system runs, and there are no tables in the database that DATABASE_URL names",
+                "correct DATABASE_URL; or, of a new database, artdag migrate makes them",
+            )
         return
     if there.least > SCHEMA:
         yield Finding(
@@ -167,6 +190,11 @@ def nats(found: Surroundings) -> Iterator[Finding]:
         how = "start it, or correct NATS_URL; the server's log says whom it refuses"
         yield Finding(f"NATS at {server.place} cannot be reached: {server.away}", how)
         return
+    for place, why in server.silent.items():
+        yield Finding(
+            f"NATS at {place} cannot be reached, while another of the cluster can: {why}",
+            "start it, or correct NATS_URL: until then fewer may fail than the cluster is made for",
+        )
     if _number(server.version) < LEAST_NATS:
         least = ".".join(map(str, LEAST_NATS))
         yield Finding(f"NATS at {server.place} is {server.version}; {least} is the oldest that will do", "upgrade it")
@@ -212,6 +240,11 @@ def redis(found: Surroundings) -> Iterator[Finding]:
     if server.version and _number(server.version) < LEAST_REDIS:
         least = ".".join(map(str, LEAST_REDIS))
         yield Finding(f"Redis at {server.place} is {server.version}; {least} is the oldest that will do", "upgrade it")
+    if server.refuses:
+        yield Finding(
+            f"nothing can be written to Redis at {server.place}: {server.refuses}",
+            "REDIS_URL has to name a server that takes writes; its log tells more. All goes on without it, only slower",
+        )
     if server.limit and server.policy == "noeviction":
         yield Finding(
             f"Redis refuses to write when it has {_bytes(server.limit)}, as maxmemory-policy is noeviction",
@@ -220,11 +253,13 @@ def redis(found: Surroundings) -> Iterator[Finding]:
 
 
 def others(found: Surroundings) -> Iterator[Finding]:
-    """Other servers that settings name, and where nobody answers."""
+    """Other servers that settings name, where nobody answers, or that do not do what they are for."""
     for server in found.others:
         if server.away:
             what = f"{server.name} cannot be reached{f' at {server.place}' if server.place else ''}: {server.away}"
             yield Finding(what, "start it, or correct or leave out its setting")
+        elif server.refuses:
+            yield Finding(f"{server.name} does not work: {server.refuses}", "correct its setting, or what it is about")
 
 
 def clock(found: Surroundings) -> Iterator[Finding]:

@@ -63,6 +63,8 @@ class Postgres:
         left: connections that may still be opened.
         makes_roles: whether the account may make roles for the services.
         missing_roles: roles of services that are not there.
+        read_only: why nothing can be written to it; empty: it can.
+        unable: what the account may not do, although it has to; empty: it may do all.
         schema: how far the database is; None: it cannot be read.
         data: disk of its data, where that is on this machine.
     """
@@ -75,6 +77,8 @@ class Postgres:
     left: int = 0
     makes_roles: bool = False
     missing_roles: Sequence[str] = ()
+    read_only: str = ""
+    unable: str = ""
     schema: Standing | None = None
     clock: Clock | None = None
     data: Space | None = None
@@ -82,8 +86,12 @@ class Postgres:
 
 @dataclass(frozen=True, slots=True)
 class Nats:
-    """A NATS server. ``away``: why it cannot be reached. ``synced``: whether it writes to disk before it says that it
-    has a message; None: it does not tell."""
+    """A NATS server, or a cluster of them. ``away``: why it cannot be reached.
+
+    Attributes:
+        synced: whether it writes to disk before it says that it has a message; None: it does not tell.
+        silent: servers of the cluster that do not answer, and why, while another one does.
+    """
 
     place: str
     away: str = ""
@@ -93,28 +101,32 @@ class Nats:
     synced: bool | None = None
     stored: int = 0
     stored_most: int = 0
+    silent: Mapping[str, str] = field(default_factory=dict)
     clock: Clock | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Redis:
-    """A Redis server. ``away``: why it cannot be reached. ``policy``: what goes when it is full; empty: unknown."""
+    """A Redis server. ``away``: why it cannot be reached. ``policy``: what goes when it is full; empty: unknown.
+    ``refuses``: why nothing can be written to it."""
 
     place: str
     away: str = ""
     version: str = ""
     policy: str = ""
     limit: int = 0
+    refuses: str = ""
     clock: Clock | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Another server that settings name. ``away``: why it cannot be reached."""
+    """Another server that settings name. ``away``: why it cannot be reached; ``refuses``: why it does not work."""
 
     name: str
     place: str
     away: str = ""
+    refuses: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from artdag_common.environment import BY_FILE, Problem, with_secrets
 from artdag_common.errors import ConfigurationError
 
 BACKING = ("DATABASE_URL", "NATS_URL", "REDIS_URL")
-OTHERS = {"ARTDAG_S3_URL": "the S3 store", "IPFS_API": "the IPFS node", "L2_SERVER": "the registry"}
+TRUE = ("1", "true", "yes", "on", "t", "y")
 
 
 async def look(state: Path) -> Surroundings:
@@ -95,4 +95,12 @@ async def _redis(environment: Mapping[str, str]) -> Redis | None:
 
 
 def _others(environment: Mapping[str, str]) -> list[Coroutine[Any, Any, Other]]:
-    return [servers.other(what, environment[name]) for name, what in OTHERS.items() if environment.get(name)]
+    found: list[Coroutine[Any, Any, Other]] = []
+    if url := environment.get("ARTDAG_S3_URL"):
+        found.append(servers.s3("the S3 store", url))
+    if api := environment.get("IPFS_API"):
+        primary = environment.get("IPFS_PRIMARY", "").lower() in TRUE
+        found.append(servers.ipfs("the IPFS node", api, primary))
+    if registry := environment.get("L2_SERVER"):
+        found.append(servers.other("the registry", registry))
+    return found

@@ -8,7 +8,8 @@ import json
 import re
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from nats.aio.client import Client
 from artdag_cli.surroundings.facts import Clock, Nats, Other, Postgres, Redis
 from artdag_cli.surroundings.machine import space
 from artdag_common.blobs.endpoints import parse_endpoint
-from artdag_common.errors import StorageRefusedError
+from artdag_common.blobs.trial import try_out
+from artdag_common.errors import ArtdagError, StorageRefusedError
 from artdag_common.eventstore import roles, schema
 from artdag_common.messaging import servers, subjects
 
@@ -33,7 +35,16 @@ SECONDS = 5.0
 LOCAL = ("localhost", "127.0.0.1", "::1", None)
 SETTINGS = ("fsync", "synchronous_commit", "full_page_writes", "max_connections", "server_version_num")
 RESERVED = ("superuser_reserved_connections", "reserved_connections")
-PORTS = {"http": 80, "https": 443, "s3": 443}
+MAY_MAKE = "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"
+MAY_APPEND = """SELECT coalesce(bool_and(has_function_privilege(oid, 'EXECUTE')), true) FROM pg_proc
+WHERE proname = 'es_append' AND pronamespace = current_schema()::regnamespace"""
+PORTS = {"http": 80, "https": 443, "nats": 4222, "tls": 4222}
+UNREADABLE = "the address cannot be read"
+TRIED = "artdag:doctor"
+"""What is written to Redis for a second, to see whether that can be done."""
+
+TRIAL_SECONDS = 15.0
+"""How long a place of content may take to store, give back and remove a few bytes."""
 
 
 def reason(error: BaseException) -> str:
@@ -83,11 +94,15 @@ async def _postgres(connection: Any, url: str, place: str) -> Postgres:
         return float(await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8"))
 
     data = settings.pop("data_directory", "")
+    standby = await connection.fetchval("SELECT pg_is_in_recovery()")
+    guarded = await connection.fetchval("SELECT current_setting('transaction_read_only') = 'on'")
     local = urlsplit(url).hostname in LOCAL and data and Path(data).exists()
     try:
         standing = await schema.standing(connection)
     except asyncpg.InsufficientPrivilegeError:
         standing = None
+    able = await connection.fetchval(MAY_MAKE if standing == schema.EMPTY else MAY_APPEND)
+    lacking = "may make no tables" if standing == schema.EMPTY else "may not append events"
     return Postgres(
         place,
         version=int(settings.get("server_version_num", 0)),
@@ -98,6 +113,8 @@ async def _postgres(connection: Any, url: str, place: str) -> Postgres:
         left=int(settings.get("max_connections", 0)) - reserved - used,
         makes_roles=bool(makes) and bool(urlsplit(url).password),
         missing_roles=sorted(set(wanted) - {row[0] for row in there}),
+        read_only="it is a standby" if standby else "default_transaction_read_only is on" if guarded else "",
+        unable="" if able else lacking,
         schema=standing,
         clock=await clock(now),
         data=space(Path(data)) if local else None,
@@ -126,12 +143,21 @@ async def nats_server(url: str, state: Path, own: bool) -> Nats:
                 connect_timeout=2,
                 error_cb=quiet,
             )
-            return await _nats(client, place, synced(state) if own else None)
+            found = await _nats(client, place, synced(state) if own else None)
+            return replace(found, silent=await _silent(servers.addresses(url)))
     except (OSError, TimeoutError, ValueError, nats.errors.Error) as error:
         return Nats(place, away=reason(error))
     finally:
         with contextlib.suppress(Exception):
             await client.close()
+
+
+async def _silent(addresses: Sequence[str]) -> dict[str, str]:
+    """Return the servers of a cluster at which nobody listens, with why. Of a single one it is known otherwise."""
+    if len(addresses) < 2:
+        return {}
+    found = await asyncio.gather(*(other("NATS", each if "://" in each else f"nats://{each}") for each in addresses))
+    return {each.place: each.away for each in found if each.away}
 
 
 async def _nats(client: Client, place: str, is_synced: bool | None) -> Nats:
@@ -189,11 +215,17 @@ async def redis_server(url: str) -> Redis:
                 seconds, micros = await client.time()
                 return float(seconds) + float(micros) / 1e6
 
+            refuses = ""
+            try:
+                await client.set(TRIED, "", px=1000)
+            except redis.exceptions.ResponseError as error:
+                refuses = reason(error)
             return Redis(
                 place,
                 version=str(found.get("redis_version", "")),
                 policy=str(memory.get("maxmemory-policy", "")),
                 limit=int(memory.get("maxmemory", 0)),
+                refuses=refuses,
                 clock=await clock(now),
             )
     except (OSError, TimeoutError, ValueError, redis.exceptions.RedisError) as error:
@@ -213,7 +245,7 @@ async def other(name: str, address: str) -> Other:
             parts = urlsplit(address)
             host, port = parts.hostname or "", parts.port or PORTS.get(parts.scheme, 443)
     except (ValueError, StorageRefusedError):
-        return Other(name, "", away="the address cannot be read")
+        return Other(name, "", away=UNREADABLE)
     place = f"{host}:{port}"
     try:
         async with asyncio.timeout(SECONDS):
@@ -222,3 +254,36 @@ async def other(name: str, address: str) -> Other:
     except (OSError, TimeoutError) as error:
         return Other(name, place, away=reason(error))
     return Other(name, place)
+
+
+async def s3(name: str, url: str) -> Other:
+    """Return whether a bucket takes a few bytes, gives them back and removes them."""
+    from artdag_common.blobs.s3 import S3Settings, S3Store  # takes a while to load, and few have one
+
+    try:
+        settings = S3Settings.from_url(url)
+    except StorageRefusedError:
+        return Other(name, "", away=UNREADABLE)
+    found = await other(name, settings.endpoint)
+    return found if found.away else await _tried(found, lambda: S3Store(settings, timeout_seconds=SECONDS), True)
+
+
+async def ipfs(name: str, address: str, primary: bool) -> Other:
+    """Return whether an IPFS node answers; ``primary``: whether it keeps a few bytes, too."""
+    from artdag_common.blobs.ipfs import IpfsStore
+
+    found = await other(name, address)
+    return found if found.away else await _tried(found, lambda: IpfsStore(address), primary)
+
+
+async def _tried(found: Other, opened: Callable[[], Any], written: bool) -> Other:
+    try:
+        store = opened()
+        try:
+            async with asyncio.timeout(TRIAL_SECONDS):
+                await (try_out(store, store.name) if written else store.addresses())
+        finally:
+            await store.close()
+    except (ArtdagError, TimeoutError) as error:
+        return replace(found, refuses=reason(error))
+    return found

@@ -16,6 +16,7 @@ from artdag_client._async.tokens import AsyncTokens
 from artdag_client.asking import Progress, Wishes, nothing, part
 from artdag_client.errors import BusyError
 from artdag_client.repeating import PATIENT, Patience
+from artdag_client.saving import check_place
 from artdag_client.shapes import CommandOutcome, Info, Readiness, RunDetail
 
 
@@ -38,10 +39,13 @@ class AsyncClient:
         """Connect to a server.
 
         Args:
-            url: scheme, host and port.
+            url: scheme, host and port. It is reached by the proxy that ``HTTPS_PROXY`` or ``HTTP_PROXY`` names.
             token: signs you in; empty: you see what is published.
             timeout: seconds without a byte of an answer.
             patience: how long to try again.
+
+        Raises:
+            AddressError: ``url`` is no address of a server.
         """
         self._connection = AsyncConnection(url, token, patience, timeout)
         self.content = AsyncContents(self._connection)
@@ -93,11 +97,14 @@ class AsyncClient:
 
         Args:
             inputs: in the order of the recipe's inputs: paths (``pathlib.Path``) are uploaded, texts are CIDs or names.
-            save: where to save the output; what is there is written over.
+            save: where to save the output; a file that is there is written over.
 
         Raises:
             RunFailedError: it gave nothing.
+            OSError: nothing can be saved there; nothing is begun then.
         """
+        if save is not None and not Path(save).is_dir():
+            check_place(Path(save), replace=True)
         bound = [await self.upload(each) if isinstance(each, Path) else each for each in inputs]
         begun = await self.runs.start(recipe, bound, output_name=output_name, parameters=parameters, **wishes)
         run = await self.runs.result(begun["run_id"])

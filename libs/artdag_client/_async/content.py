@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import AsyncIterator, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -25,16 +27,16 @@ from artdag_client.asking import (
     tus_metadata,
 )
 from artdag_client.cids import Verifier, canonical
-from artdag_client.clocks import async_pause
+from artdag_client.clocks import async_pause, monotonic
 from artdag_client.errors import (
-    ClientError,
     ConflictError,
-    FileInTheWayError,
     NoAnswerError,
     RefusedError,
+    WaitedTooLongError,
     WrongContentError,
 )
-from artdag_client.repeating import UPLOAD_BUSY, new_key
+from artdag_client.repeating import UPLOAD_BUSY, wait_after
+from artdag_client.saving import saving
 from artdag_client.shapes import (
     Asset,
     Content,
@@ -66,11 +68,16 @@ class AsyncContents:
         Args:
             name: what you call it; empty: the file's name without its ending.
             progress: is told bytes sent and in all.
+
+        Raises:
+            OSError: it cannot be read, or is a pipe or a device, whose end nobody knows.
         """
         path = Path(path)
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            return await self._upload(file, size, path.name, name or path.stem, progress)
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EINVAL, "is no ordinary file; save what comes from it as one", str(path))
+            return await self._upload(file, found.st_size, path.name, name or path.stem, progress)
 
     async def upload_bytes(self, data: bytes, name: str = "", filename: str = "") -> str:
         """Upload bytes and return their CID; see :meth:`upload`."""
@@ -87,8 +94,18 @@ class AsyncContents:
         place = f"/cache/uploads/{part(begun['upload_id'])}"
         await self._go_on(file, int(begun["offset"]), size, place, progress)
         progress(size, size)
-        stored = begun if begun["cid"] else await self._connection.ask("GET", place, headers=TUS)
-        return str(stored["cid"])
+        return str(begun["cid"] or await self._stored(place, filename))
+
+    async def _stored(self, place: str, filename: str) -> str:
+        """Return the CID of an upload that is sent; where a connection was lost at its end, it is stored just now."""
+        until = monotonic() + self._connection.patience.pending_seconds
+        while True:
+            state = await self._connection.ask("GET", place, headers=TUS)
+            if state["cid"]:
+                return str(state["cid"])
+            if monotonic() > until:
+                raise WaitedTooLongError(f"{filename} is sent, and the server does not say that it is stored: {place}")
+            await async_pause(self._connection.patience.again_seconds)
 
     async def _go_on(self, file: IO[bytes], offset: int, size: int, place: str, progress: Progress) -> None:
         """Send what is left of a file, over lost connections."""
@@ -103,9 +120,10 @@ class AsyncContents:
                     said = await self._connection.once("PATCH", place, headers=headers, content=_blocks(rest))
             except (NoAnswerError, RefusedError) as error:
                 losses, lost = losses + 1, True
-                if losses > self._connection.patience.losses or not _worth_it(error):
+                wait = _wait_after(error, self._connection.patience.again_seconds)
+                if losses > self._connection.patience.losses or wait is None:
                     raise
-                await async_pause(getattr(error, "retry_after", None) or self._connection.patience.again_seconds)
+                await async_pause(wait)
                 continue
             lost = False
             here = int(said.headers["Upload-Offset"])
@@ -133,19 +151,12 @@ class AsyncContents:
 
         Raises:
             WrongContentError: they do not.
-            FileInTheWayError: there is such a file.
+            FileInTheWayError: there is such a file, or something else that is never written over: a device.
         """
         path = Path(target)
         path = path / cid if path.is_dir() else path
-        if path.exists() and not replace:
-            raise FileInTheWayError(f"{path} is there already")
-        temporary = path.with_name(f".{path.name[:100]}.{new_key()[:8]}")
-        try:
-            with temporary.open("xb") as file:
-                await self._receive(cid, file, progress, verify)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with saving(path, replace) as file:
+            await self._receive(cid, file, progress, verify)
         return path
 
     async def read(self, cid: str) -> bytes:
@@ -156,40 +167,54 @@ class AsyncContents:
 
     async def _receive(self, cid: str, file: IO[bytes], progress: Progress, verify: bool) -> None:
         path, losses, done, total = f"/cache/{part(cid)}/raw", 0, 0, -1
-        verifier = Verifier(cid)
+        patience, verifier = self._connection.patience, Verifier(cid)
+        plainly = {"Accept": "*/*", "Accept-Encoding": "identity"}  # as it is: its length is known, and it goes on
         while done != total:
-            headers = {"Range": f"bytes={done}-", "If-Range": f'"{canonical(cid)}"'} if done else {}
+            rest = {"Range": f"bytes={done}-", "If-Range": f'"{canonical(cid)}"'} if done else {}
             try:
-                async with self._connection.stream(path, {"Accept": "*/*", **headers}) as response:
+                async with self._connection.stream(path, plainly | rest) as response:
                     if response.status_code != PARTIAL:
                         file.seek(0)
                         file.truncate()
                         verifier, done = Verifier(cid), 0
-                    total = done + int(response.headers["Content-Length"])
+                    length = response.headers.get("Content-Length")
+                    total = -1 if length is None else done + int(length)
                     async for block in response.aiter_bytes():
                         file.write(block)
                         if verify:
                             verifier.update(block)
                         done += len(block)
                         losses = 0
-                        progress(done, total)
-            except httpx.TransportError as error:
+                        progress(done, max(total, 0))
+                    total = done if length is None else total
+            except (httpx.TransportError, RefusedError) as error:
                 losses += 1
-                if losses > self._connection.patience.losses:
+                wait = _wait_after(error, patience.again_seconds)
+                if losses > patience.losses or wait is None:
+                    if isinstance(error, RefusedError):
+                        raise
                     raise NoAnswerError(f"GET {path}: {str(error) or type(error).__name__}") from error
-                await async_pause(self._connection.patience.again_seconds)
+                await async_pause(wait)
         if verify and not verifier.is_so():
             raise WrongContentError(f"the {done} bytes that came for {cid} hash to something else")
 
-    async def picture(self, cid: str, kind: str = "thumbnail", width: int | None = None) -> bytes:
+    async def picture(
+        self, cid: str, kind: str = "thumbnail", width: int | None = None, timeout: float | None = None
+    ) -> bytes:
         """Return a picture of content: its ``thumbnail``, ``poster``, ``waveform`` or ``spectrogram``; or its ``mp4``.
 
         Waits until it is made. Width: 160, 320, 640 or 1280 pixels.
+
+        Raises:
+            WaitedTooLongError: it is not after ``timeout`` seconds.
         """
+        until = None if timeout is None else monotonic() + timeout
         while True:
             response = await self._connection.send("GET", f"/cache/{part(cid)}/{kind}", params=query(width=width))
             if response.status_code != 202:
                 return response.content
+            if until is not None and monotonic() > until:
+                raise WaitedTooLongError(f"the {kind} of {cid} is not made in time; it goes on")
             await async_pause(float(response.headers.get("Retry-After") or self._connection.patience.again_seconds))
 
     def list(
@@ -329,8 +354,10 @@ async def _blocks(rest: Rest) -> AsyncIterator[bytes]:
         yield block
 
 
-def _worth_it(error: ClientError) -> bool:
-    """Return whether an upload may go on after this."""
-    if isinstance(error, NoAnswerError | ConflictError):
-        return True
-    return isinstance(error, RefusedError) and error.status in (UPLOAD_BUSY, 503)
+def _wait_after(error: Exception, usual_seconds: float) -> float | None:
+    """Return after how many seconds a transfer may go on after this; None: it may not."""
+    if not isinstance(error, RefusedError):
+        return usual_seconds
+    if isinstance(error, ConflictError) or error.status == UPLOAD_BUSY:
+        return error.retry_after or usual_seconds
+    return wait_after(error, usual_seconds)

@@ -76,13 +76,20 @@ class AsyncStorages:
         enabled: bool | None = None,
         key: str | None = None,
     ) -> Storage:
-        """Change a provider, or turn it off and on. What is not given stays; a setting that is None goes back."""
-        asked = {"name": name, "settings": settings, "capacity_bytes": capacity_bytes, "enabled": enabled}
+        """Change a provider, or turn it off and on. What is not given stays; a setting that is None goes back.
+
+        ``capacity_bytes`` 0: no limit.
+        """
+        given: dict[str, Any] = {
+            "name": name,
+            "settings": None if settings is None else dict(settings),
+            "enabled": enabled,
+        }
+        asked = {name: value for name, value in given.items() if value is not None}
+        if capacity_bytes is not None:
+            asked["capacity_bytes"] = capacity_bytes or None
         found: Storage = await self._connection.ask(
-            "PATCH",
-            f"/storage/{part(storage_id)}",
-            json={name: value for name, value in asked.items() if value is not None},
-            headers=keyed(key),
+            "PATCH", f"/storage/{part(storage_id)}", json=asked, headers=keyed(key)
         )
         return found
 

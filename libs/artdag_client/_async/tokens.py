@@ -12,8 +12,8 @@ GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 SLOWER_SECONDS = 5
 """By how much the time between two questions grows when the server asks for it."""
 
-PENDING = ("authorization_pending", "slow_down")
-BAD_REQUEST = 400
+PENDING = "authorization_pending"
+TOO_MANY, SERVER_FAILED = 429, 500
 
 
 class AsyncTokens:
@@ -79,9 +79,10 @@ class AsyncTokens:
                 pass
             except RefusedError as error:
                 why = error.values.get("error")
-                if error.status != BAD_REQUEST or why not in PENDING:
+                if why == "slow_down" or error.status == TOO_MANY:
+                    interval += SLOWER_SECONDS
+                elif why != PENDING and error.status < SERVER_FAILED:
                     raise
-                interval += SLOWER_SECONDS if why == "slow_down" else 0
             await async_pause(interval)
         raise WaitedTooLongError(f"nobody confirmed the code {codes['user_code']} in time; begin again")
 

@@ -17,6 +17,7 @@ from artdag_client._sync.tokens import Tokens
 from artdag_client.asking import Progress, Wishes, nothing, part
 from artdag_client.errors import BusyError
 from artdag_client.repeating import PATIENT, Patience
+from artdag_client.saving import check_place
 from artdag_client.shapes import CommandOutcome, Info, Readiness, RunDetail
 
 
@@ -39,10 +40,13 @@ class Client:
         """Connect to a server.
 
         Args:
-            url: scheme, host and port.
+            url: scheme, host and port. It is reached by the proxy that ``HTTPS_PROXY`` or ``HTTP_PROXY`` names.
             token: signs you in; empty: you see what is published.
             timeout: seconds without a byte of an answer.
             patience: how long to try again.
+
+        Raises:
+            AddressError: ``url`` is no address of a server.
         """
         self._connection = Connection(url, token, patience, timeout)
         self.content = Contents(self._connection)
@@ -92,11 +96,14 @@ class Client:
 
         Args:
             inputs: in the order of the recipe's inputs: paths (``pathlib.Path``) are uploaded, texts are CIDs or names.
-            save: where to save the output; what is there is written over.
+            save: where to save the output; a file that is there is written over.
 
         Raises:
             RunFailedError: it gave nothing.
+            OSError: nothing can be saved there; nothing is begun then.
         """
+        if save is not None and not Path(save).is_dir():
+            check_place(Path(save), replace=True)
         bound = [self.upload(each) if isinstance(each, Path) else each for each in inputs]
         begun = self.runs.start(recipe, bound, output_name=output_name, parameters=parameters, **wishes)
         run = self.runs.result(begun["run_id"])

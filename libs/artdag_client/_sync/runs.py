@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Unpack
 
 from artdag_client._sync.connection import Connection
 from artdag_client._sync.content import Contents
 from artdag_client.asking import Progress, Wishes, body, keyed, nothing, part, plain, query
-from artdag_client.errors import FileInTheWayError, RunFailedError
+from artdag_client.errors import RunFailedError
 from artdag_client.events import Event
-from artdag_client.repeating import new_key
+from artdag_client.saving import saving
 from artdag_client.shapes import (
     Analyses,
     AnotherRun,
@@ -82,11 +83,12 @@ class Runs:
         planned: dict[str, Any] = self._connection.ask("POST", "/api/plan", json=asked, headers=keyed(key))
         run_id = str(planned["run_id"])
         if "steps" not in planned:  # the analysis takes longer than an answer may
-            for event in self.follow(run_id):
-                if event.type == "RunPlanned":
-                    break
+            with closing(self.follow(run_id)) as events:
+                for event in events:
+                    if event.type == "RunPlanned":
+                        break
         plan = self.get_plan(run_id)
-        if plan["status"] == "failed":
+        if plan["status"] in ("failed", "cancelled"):
             raise RunFailedError(self.get(run_id))
         return plan
 
@@ -280,14 +282,8 @@ class Runs:
         ``artdag run verify`` checks such a file without a server.
         """
         path = Path(target)
-        if path.exists() and not replace:
-            raise FileInTheWayError(f"{path} is there already")
-        temporary = path.with_name(f".{path.name[:100]}.{new_key()[:8]}")
-        try:
-            self._connection.save(f"/api/run/{part(run_id)}/export", temporary, progress)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with saving(path, replace) as file:
+            self._connection.save(f"/api/run/{part(run_id)}/export", file, progress)
         return path
 
 

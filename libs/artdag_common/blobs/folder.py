@@ -17,7 +17,7 @@ from typing import BinaryIO, TypeVar
 from uuid import uuid4
 
 from artdag_common.blobs.durable import make_durable
-from artdag_common.blobs.remote import Usage
+from artdag_common.blobs.remote import Progress, Usage
 from artdag_common.blobs.trial import try_out
 from artdag_common.cid import parse_cid
 from artdag_common.errors import ContentNotFoundError, ServiceUnavailableError, StorageRefusedError
@@ -90,14 +90,14 @@ class FolderStore:
             while piece := await self._timed(lambda: file.read(PIECE_BYTES)):
                 yield piece
 
-    async def store(self, path: Path, cid: str) -> str:
+    async def store(self, path: Path, cid: str, progress: Progress | None = None) -> str:
         """See :class:`RemoteStore`."""
         place = self._place(cid)
         size = path.stat().st_size
         if not await self._timed(lambda: place.is_file() and place.stat().st_size == size):
             partial = self._folder / INCOMING / uuid4().hex
             try:
-                await self._copy(path, partial)
+                await self._copy(path, partial, progress or Progress())
                 await self._timed(lambda: self._keep(partial, place))
             finally:
                 with contextlib.suppress(OSError):
@@ -134,7 +134,7 @@ class FolderStore:
         name = parse_cid(cid)
         return self._folder / name[-2:] / name
 
-    async def _copy(self, path: Path, partial: Path) -> None:
+    async def _copy(self, path: Path, partial: Path, progress: Progress) -> None:
         def begin() -> BinaryIO:
             self._folder.mkdir(exist_ok=True, mode=PRIVATE)
             partial.parent.mkdir(exist_ok=True, mode=PRIVATE)
@@ -144,7 +144,9 @@ class FolderStore:
             data = memoryview(source.read(PIECE_BYTES))
             more = bool(data)
             while data:
-                data = data[target.write(data) :]
+                written = target.write(data)
+                progress.done_bytes += written
+                data = data[written:]
             return more
 
         target = await self._timed(begin)

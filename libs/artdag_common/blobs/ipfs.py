@@ -17,7 +17,7 @@ import aiohttp
 
 from artdag_common.blobs.endpoints import Hosts, parse_endpoint, shown
 from artdag_common.blobs.http import BUSY, PIECE_BYTES, HttpPlace, busy
-from artdag_common.blobs.remote import Usage
+from artdag_common.blobs.remote import Progress, Usage
 from artdag_common.blobs.trial import try_out
 from artdag_common.cid import CHUNK, cid_v0, parse_cid
 from artdag_common.errors import (
@@ -99,16 +99,16 @@ class IpfsStore:
             async for piece in self._http.pieces(answer, doing):
                 yield piece
 
-    async def store(self, path: Path, cid: str) -> str:
+    async def store(self, path: Path, cid: str, progress: Progress | None = None) -> str:
         """See :class:`RemoteStore`."""
         if not await self._is_pinned(cid):
-            await self._add(path, cid, pin=True)
+            await self._add(path, cid, progress or Progress(), pin=True)
         return f"ipfs://{parse_cid(cid)}"
 
     async def provide(self, path: Path, cid: str) -> None:
         """Have the node offer a file to others without keeping it for good."""
         if not await self._is_pinned(cid):
-            await self._add(path, cid, pin=False)
+            await self._add(path, cid, Progress(), pin=False)
 
     async def remove(self, cid: str) -> None:
         """See :class:`RemoteStore`. The pin goes; the node frees the room at its next cleaning."""
@@ -166,12 +166,12 @@ class IpfsStore:
                 with contextlib.suppress(InvalidCidError):
                     found.add(parse_cid(str(_object(line).get("Cid", ""))))
 
-    async def _add(self, path: Path, cid: str, *, pin: bool) -> None:
+    async def _add(self, path: Path, cid: str, progress: Progress, *, pin: bool) -> None:
         """Add a file with the import profile that gives ``cid``: our own, or that of CIDv1."""
         name, stored = parse_cid(cid), ""
         for version in (1,) if name.startswith(RAW_PREFIX) else (0, 1):
             try:
-                stored = await self._add_as(path, cid, version, pin=pin)
+                stored = await self._add_as(path, cid, version, progress, pin=pin)
             except StorageRefusedError:
                 if not stored:
                     raise
@@ -184,7 +184,7 @@ class IpfsStore:
             f"{self.name} names the content {name} otherwise, {shown(stored)}: it does not import as Kubo does"
         )
 
-    async def _add_as(self, path: Path, cid: str, version: int, *, pin: bool) -> str:
+    async def _add_as(self, path: Path, cid: str, version: int, progress: Progress, *, pin: bool) -> str:
         arguments = {
             "pin": str(pin).lower(),
             "chunker": f"size-{CHUNK}",
@@ -196,7 +196,7 @@ class IpfsStore:
         doing, boundary = f"store {cid}", f"artdag-{secrets.token_hex(16)}"
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
         with path.open("rb") as file:
-            body = _Upload(file, path.stat().st_size, boundary)
+            body = _Upload(file, path.stat().st_size, boundary, progress)
             async with (
                 self._answer(doing, "add", arguments, headers=headers, body=body.pieces) as answer,
                 self._http.waiting(doing),
@@ -249,10 +249,11 @@ class IpfsStore:
 class _Upload:
     """A file as the only part of a form."""
 
-    def __init__(self, file: BinaryIO, size_bytes: int, boundary: str) -> None:
+    def __init__(self, file: BinaryIO, size_bytes: int, boundary: str, progress: Progress) -> None:
         self._file = file
         self._size = size_bytes
         self._boundary = boundary
+        self._progress = progress
 
     async def pieces(self, extend: Callable[[float], None]) -> AsyncIterator[bytes]:
         """Give the form piece by piece; each taken extends the time, the last by what the node may need to import."""
@@ -261,9 +262,11 @@ class _Upload:
             'Content-Disposition: form-data; name="file"; filename="content"\r\n'
             "Content-Type: application/octet-stream\r\n\r\n"
         ).encode()
+        self._progress.done_bytes = 0
         while piece := await asyncio.to_thread(self._file.read, PIECE_BYTES):
             extend(0)
             yield piece
+            self._progress.done_bytes += len(piece)
         extend(self._size / LEAST_IMPORTED_BYTES_A_SECOND)
         yield f"\r\n--{self._boundary}--\r\n".encode()
 

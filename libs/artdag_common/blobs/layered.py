@@ -333,21 +333,23 @@ class LayeredBlobStore:
         Raises as :meth:`path`.
         """
         wanted = list(dict.fromkeys(cids))
-        if len(wanted) > 1:  # at once, then one by one for the leases
-            fetching = [asyncio.create_task(self.path(cid)) for cid in wanted]
-            try:
-                await asyncio.gather(*fetching)
-            finally:
-                await end(*fetching)
+        paths = await self._paths(wanted)
         with contextlib.ExitStack() as leases:
-            paths = {}
             for cid in wanted:
-                while cid not in paths:
-                    path = await self.path(cid)
-                    if (descriptor := lease(path)) is not None:  # None: it went in this very moment
-                        leases.callback(os.close, descriptor)
-                        paths[cid] = path
+                while (descriptor := lease(paths[cid])) is None:  # it went in this very moment
+                    paths[cid] = await self.path(cid)
+                leases.callback(os.close, descriptor)
             yield [paths[cid] for cid in cids]
+
+    async def _paths(self, cids: Sequence[str]) -> dict[str, Path]:
+        """Return where content is, fetched at once where it is not here. Each is one read, as metrics count it."""
+        if len(cids) == 1:
+            return {cids[0]: await self.path(cids[0])}
+        fetching = [asyncio.create_task(self.path(cid)) for cid in cids]
+        try:
+            return dict(zip(cids, await asyncio.gather(*fetching), strict=True))
+        finally:
+            await end(*fetching)
 
     async def close(self) -> None:
         """Break off what is being fetched, and let connections go."""

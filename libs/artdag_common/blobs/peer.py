@@ -40,7 +40,7 @@ class Known:
     """A node: where it serves content, when it was heard of last, and whether it said then that it stops.
 
     One that stops may be back in a moment, as a new process of the same node. Till it is forgotten nobody waits for its
-    answer, and nothing is taken for lost that it may have.
+    answer, and nothing is taken for lost that it may have. The same goes for one that only others have told of.
     """
 
     url: str
@@ -63,7 +63,8 @@ class Peers:
         self._membership = membership
         self._clock = clock
         self._known: dict[str, Known] = {}
-        self._subscription: Subscription | None = None
+        self._greetings = bus.nc.new_inbox()
+        self._subscriptions: list[Subscription] = []
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -73,7 +74,8 @@ class Peers:
             self._note(message)
 
         self._session = aiohttp.ClientSession(timeout=TIMES, auto_decompress=False, read_bufsize=BUFFER_BYTES)
-        self._subscription = await self._bus.nc.subscribe(subjects.nodes(self._membership.cluster), cb=announced)
+        for subject in (subjects.nodes(self._membership.cluster), self._greetings):
+            self._subscriptions.append(await self._bus.nc.subscribe(subject, cb=announced))
         self._bus.on_reconnect(self._look_around)
         await self._look_around()
 
@@ -81,10 +83,22 @@ class Peers:
         """Return where the nodes serve content that are known of, by node."""
         return {node: known.url for node, known in self._known.items() if not known.stops}
 
+    def unheard(self) -> dict[str, float]:
+        """Return for how many seconds each node was not heard of, but for those that were forgotten since."""
+        now = self._clock()
+        since = {node: now - known.heard for node, known in self._known.items()}
+        return {node: seconds for node, seconds in since.items() if seconds <= FORGET_SECONDS}
+
     async def _look_around(self) -> None:
-        """Ask who is there, and wait for as long as an answer may take: nobody knows how many there will be."""
-        with contextlib.suppress(ServiceUnavailableError):
-            await self._gather((), set(), GATHER_SECONDS)
+        """Ask who is there, and wait for as long as an answer may take: nobody knows how many there will be.
+
+        What comes later counts too. Who answers tells as well whom it knows of: of a node that is just being replaced
+        nobody hears otherwise who begins now.
+        """
+        question = ContentQuestion(node=self._node).SerializeToString()
+        with contextlib.suppress(nats.errors.Error):
+            await self._bus.nc.publish(subjects.content(self._membership.cluster), question, reply=self._greetings)
+            await asyncio.sleep(GATHER_SECONDS)
 
     async def holders(self, cids: Iterable[str], *, sure: bool) -> Holders:
         """See :class:`Layer`."""
@@ -116,9 +130,9 @@ class Peers:
 
     async def close(self) -> None:
         """See :class:`Layer`."""
-        if self._subscription:
+        for subscription in self._subscriptions:
             with contextlib.suppress(nats.errors.Error):
-                await self._subscription.unsubscribe()
+                await subscription.unsubscribe()
         if self._session:
             await self._session.close()
 
@@ -163,6 +177,9 @@ class Peers:
             answer = ContentAnswer.FromString(message.data)
         except DecodeError:
             return None
+        for node, unheard_ms in zip(answer.others, answer.unheard_ms, strict=False):
+            if node != self._node and node not in self._known:
+                self._known[node] = Known("", self._clock() - unheard_ms / 1000, stops=True)
         if not answer.node or answer.node == self._node:
             return None
         if answer.url:

@@ -18,7 +18,7 @@ import aiohttp
 from artdag_common.blobs.endpoints import Hosts, parse_endpoint
 from artdag_common.blobs.http import BUSY, HttpPlace, busy
 from artdag_common.blobs.ipfs import IpfsStore
-from artdag_common.blobs.remote import Usage
+from artdag_common.blobs.remote import Progress, Usage
 from artdag_common.blobs.trial import try_out
 from artdag_common.cid import parse_cid
 from artdag_common.errors import (
@@ -110,8 +110,11 @@ class PinningStore:
         async for piece in self._from_gateway(self._gateway, cid):
             yield piece
 
-    async def store(self, path: Path, cid: str) -> str:
-        """See :class:`RemoteStore`. What was asked for before and is still under way is waited for."""
+    async def store(self, path: Path, cid: str, progress: Progress | None = None) -> str:
+        """See :class:`RemoteStore`. What was asked for before and is still under way is waited for.
+
+        The service tells whether it has begun, and not how many bytes it has.
+        """
         name = parse_cid(cid)
         pins = {str(pin.get("status")): pin for pin in await self._pins([name], ANY_STATUS)}
         if "pinned" not in pins:
@@ -119,7 +122,7 @@ class PinningStore:
             waiting = next((pins[status] for status in UNDER_WAY if status in pins), None)
             pin = waiting or await self._request(name)
             await self._node.connect(str(each) for each in pin.get("delegates") or [])
-            await self._until_pinned(pin, name)
+            await self._until_pinned(pin, name, progress or Progress())
         return f"ipfs://{name} at {self._http.endpoint}"
 
     async def remove(self, cid: str) -> None:
@@ -158,7 +161,7 @@ class PinningStore:
             body={"cid": name, "name": name, "origins": origins, "meta": {"app": "artdag"}},
         )
 
-    async def _until_pinned(self, pin: dict[str, Any], name: str) -> None:
+    async def _until_pinned(self, pin: dict[str, Any], name: str, progress: Progress) -> None:
         """Wait for the service to have fetched everything."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._pinning
@@ -169,6 +172,7 @@ class PinningStore:
                 with contextlib.suppress(ArtdagError):
                     await self._delete(pin)  # so that the next attempt is a new one
                 raise ServiceUnavailableError(f"{self.name} could not pin {name}: {why}")
+            progress.status = status if status in UNDER_WAY else ""
             if loop.time() > deadline:
                 raise ServiceUnavailableError(
                     f"{self.name} has not pinned {name} after {self._pinning:g} s, it is {self._http.shown(status)};"

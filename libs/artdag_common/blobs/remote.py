@@ -23,6 +23,19 @@ class Usage:
     capacity_bytes: int | None
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far a file is on its way to a place. Whoever stores it writes this, whoever waits may read it at any time.
+
+    Attributes:
+        done_bytes: that the place has taken, as far as is known; fewer than before where something is sent again.
+        status: what the place says of it, where it fetches content by itself: queued, pinning.
+    """
+
+    done_bytes: int = 0
+    status: str = ""
+
+
 class RemoteStore(Protocol):
     """Whole files by CID, elsewhere. Every call may be made twice, and each has a time-out of its own.
 
@@ -44,8 +57,12 @@ class RemoteStore(Protocol):
             ContentNotFoundError: it is not there.
         """
 
-    async def store(self, path: Path, cid: str) -> str:
-        """Store a file that hashes to ``cid``, durably, and return where it is, for people."""
+    async def store(self, path: Path, cid: str, progress: Progress | None = None) -> str:
+        """Store a file that hashes to ``cid``, durably, and return where it is, for people.
+
+        Args:
+            progress: is kept up to date meanwhile; stays at nothing where the content is there already.
+        """
 
     async def remove(self, cid: str) -> None:
         """Remove content; what is not there is removed already."""

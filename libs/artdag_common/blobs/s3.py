@@ -10,7 +10,8 @@ import asyncio
 import base64
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Coroutine, Iterable
+import io
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,7 +35,7 @@ from artdag_common.blobs.endpoints import (
     split_credentials,
 )
 from artdag_common.blobs.http import BUSY, busy
-from artdag_common.blobs.remote import Usage
+from artdag_common.blobs.remote import Progress, Usage
 from artdag_common.blobs.trial import try_out
 from artdag_common.cid import parse_cid
 from artdag_common.errors import (
@@ -187,15 +188,17 @@ class S3Store:
                 if not sent or not tag or failures > RESUMPTIONS or isinstance(error, ProviderBusyError):
                     raise
 
-    async def store(self, path: Path, cid: str) -> str:
+    async def store(self, path: Path, cid: str, progress: Progress | None = None) -> str:
         """See :class:`RemoteStore`."""
         key, size = self._key(cid), path.stat().st_size
+        parts = _Parts(progress or Progress())
         if await self._size(cid) != size:
             if size <= PART_BYTES:
                 data = await asyncio.to_thread(path.read_bytes)
-                await self._ask(f"write {key}", "put_object", size, Key=key, Body=data, ContentMD5=_md5(data))
+                body = _Body(data, parts.of(1))
+                await self._ask(f"write {key}", "put_object", size, Key=key, Body=body, ContentMD5=_md5(data))
             else:
-                await self._store_in_parts(path, key, size)
+                await self._store_in_parts(path, key, size, parts)
             stored = await self._size(cid)
             if stored != size:
                 raise ServiceUnavailableError(f"{self.name} took {key} of {size} bytes and shows {stored}")
@@ -246,7 +249,7 @@ class S3Store:
         except ContentNotFoundError:
             return None
 
-    async def _store_in_parts(self, path: Path, key: str, size: int) -> None:
+    async def _store_in_parts(self, path: Path, key: str, size: int, parts: _Parts) -> None:
         upload = (await self._ask(f"write {key}", "create_multipart_upload", Key=key))["UploadId"]
         step = max(PART_BYTES, -(-size // MOST_PARTS))
         turn = asyncio.Semaphore(PARTS_AT_ONCE)
@@ -261,7 +264,7 @@ class S3Store:
                     Key=key,
                     UploadId=upload,
                     PartNumber=number,
-                    Body=data,
+                    Body=_Body(data, parts.of(number)),
                     ContentMD5=_md5(data),
                 )
                 return {"ETag": answer["ETag"], "PartNumber": number}
@@ -376,7 +379,55 @@ def _session_class(hosts: Hosts, endpoint: Endpoint) -> type[Any]:
             connector_args = {**(connector_args or {}), "socket_factory": hosts.sockets(endpoint)}
             super().__init__(*arguments, connector_args=connector_args, **more)
 
+        async def send(self, request: Any) -> Any:
+            if not isinstance(request.body, _Body):
+                return await super().send(request)
+            with request.body.sent():
+                return await super().send(request)
+
     return Session
+
+
+class _Parts:
+    """Keeps the progress of a file whose parts are sent at once."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._sent: dict[int, int] = {}
+
+    def of(self, number: int) -> Callable[[int], None]:
+        """Return what is told how many bytes of a part were sent; fewer than before where it is sent again."""
+
+        def note(sent: int) -> None:
+            self._progress.done_bytes += sent - self._sent.get(number, 0)
+            self._sent[number] = sent
+
+        return note
+
+
+class _Body(io.BytesIO):
+    """The bytes of a request, which tell how many of them were read to be sent. The client also reads them to sign."""
+
+    def __init__(self, data: bytes, note: Callable[[int], None]) -> None:
+        super().__init__(data)
+        self._note = note
+        self._sending = False
+
+    @contextlib.contextmanager
+    def sent(self) -> Iterator[None]:
+        """Have what is read in the block count as sent."""
+        self._sending = True
+        try:
+            yield
+        finally:
+            self._sending = False
+            self._note(self.tell())
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes. Those before them are on their way by now."""
+        if self._sending:
+            self._note(self.tell())
+        return super().read(size)
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

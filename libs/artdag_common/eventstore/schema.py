@@ -50,8 +50,13 @@ FORMS: dict[Kind, str] = {
     "function gone": r"DROP FUNCTION IF EXISTS (?P<name>\w+)",
 }
 ADDED = re.compile(r"ADD COLUMN IF NOT EXISTS (\w+)")
-REWRITES = re.compile(r"\b(clock_timestamp|random|gen_random_uuid|UNIQUE|PRIMARY|REFERENCES|CHECK|GENERATED)\b")
-"""What makes an added column cost a look at every row, or a rewrite of it."""
+REWRITES = re.compile(
+    r"\b(clock_timestamp|timeofday|nextval|random|\w*uuid\w*(?=\()|\w*serial\d*)\b"
+    r"|\b(UNIQUE|PRIMARY|REFERENCES|CHECK|GENERATED)\b|NOT NULL(?! DEFAULT)",
+    re.IGNORECASE,
+)
+"""What makes an added column cost a look at every row or a rewrite of it, or refuse the rows that are there and those
+that services of the version before write."""
 
 OURS = (
     "SELECT coalesce((SELECT pg_has_role(relowner, 'MEMBER') FROM pg_class WHERE oid = to_regclass('es_events')), true)"
@@ -74,6 +79,8 @@ extract(epoch FROM now() - a.xact_start)::int AS seconds
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.relation = to_regclass($1) AND l.granted AND a.pid <> pg_backend_pid()
 ORDER BY a.xact_start LIMIT 1"""
+CHANGER = f"""SELECT min(pid) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+WHERE datname = current_database() AND locktype = 'advisory' AND objid = {SCHEMA_LOCK} AND granted"""
 NOTE = """INSERT INTO es_schema (version, least, made_for, by) VALUES ($1, $2, $3, $4)
 ON CONFLICT (version) DO UPDATE SET least = excluded.least, made_for = excluded.made_for"""
 
@@ -227,7 +234,11 @@ async def alone(connection: Any) -> AsyncIterator[None]:
     Asked for again and again, since who waits for a lock keeps a snapshot, for whose end an index that is made beside
     writers would wait.
     """
+    told = False
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", SCHEMA_LOCK):
+        if not told:
+            log.info("somebody else changes the schema; it is waited for", process=await connection.fetchval(CHANGER))
+        told = True
         await asyncio.sleep(PAUSE)
     try:
         yield
@@ -297,7 +308,7 @@ async def _add(connection: Any, each: Statement, broken: bool) -> None:
     log.info("the schema changes", what=each.name, kind=each.kind, table=each.table)
     if each.kind == "index":
         if broken:
-            await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {each.name}")
+            await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {each.name}", timeout=INDEX_SECONDS)
         beside = each.sql.replace("INDEX IF NOT EXISTS", "INDEX CONCURRENTLY IF NOT EXISTS", 1)
         await connection.execute(beside, timeout=INDEX_SECONDS)
     else:

@@ -41,8 +41,10 @@ MOST_REPEATED = 10_000
 CONNECT_SECONDS = 10.0
 
 NO_CLUSTER, OTHER_CONFIGURATION = 10_074, 10_058
-LEADERLESS = (10_008, 10_009)
-"""Errors of JetStream that end with an election: nobody leads, or not the one who was asked."""
+UNAVAILABLE = 503
+PASSING_CODES = (10_008, 10_009, 10_158)
+"""Errors of JetStream that end with an election: nobody leads, or not the one who was asked, or what was sent before
+under the same id waits until most of the servers have it."""
 
 PASSING = (
     NoStreamResponseError,
@@ -154,7 +156,7 @@ class Bus:
         self.nc = nc
         self._makes_streams = makes_streams
         self._replicas = replicas
-        self._replicate_at = 0.0  # not before, since it could not be done
+        self._replicate_at: dict[str, float] = {}  # stream → not before, since it could not be done
         self.patience = SOON_SECONDS if nc.is_clustered else PATIENCE_SECONDS
         self.js: JetStreamContext = nc.jetstream(timeout=self.patience)
         self._receipts = nc.new_inbox()
@@ -244,11 +246,25 @@ class Bus:
                 log.info("streams cannot be made yet", error=str(error) or type(error).__name__)
                 await asyncio.sleep(ELECTION_PAUSE)
 
-    async def ensure_streams(self) -> None:
-        """Make the streams that are missing, where that is ours to do."""
+    async def ensure_streams(self, update: bool = True) -> None:
+        """Make the streams that are missing, where that is ours to do.
+
+        Args:
+            update: also bring those up to date that are there. Who only lost its connection leaves them as they are: a
+                newer version may have changed them meanwhile.
+        """
         for config in STREAMS if self._makes_streams else ():
-            if config.name != subjects.EVENTS:  # the relay's own: made, and made again after a loss, by it alone
+            if config.name == subjects.EVENTS:  # the relay's own: made, and made again after a loss, by it alone
+                continue
+            if update or not await self._has(config):
                 await self.ensure_stream(config)
+
+    async def _has(self, config: StreamConfig) -> bool:
+        try:
+            await self.js.stream_info(str(config.name))
+        except NotFoundError:
+            return False
+        return True
 
     async def ensure_stream(self, config: StreamConfig) -> StreamInfo:
         """Make a stream if it is missing, or bring the one that is there up to date.
@@ -276,22 +292,22 @@ class Bus:
 
         It stays as it is where that cannot be done: servers are missing. After a while this may be called again.
         """
-        now = asyncio.get_running_loop().time()
-        if not self._replicas or info.config.num_replicas == self._replicas or now < self._replicate_at:
+        now, name = asyncio.get_running_loop().time(), str(info.config.name)
+        if not self._replicas or info.config.num_replicas == self._replicas or now < self._replicate_at.get(name, 0.0):
             return info
         try:
             changed = await self.js.update_stream(replace(info.config, num_replicas=self._replicas))
         except (nats.errors.Error, TimeoutError) as error:
-            self._replicate_at = now + REPLICATE_AGAIN_SECONDS
+            self._replicate_at[name] = now + REPLICATE_AGAIN_SECONDS
             log.warning(
                 "stream cannot be kept on so many servers now",
-                stream=info.config.name,
+                stream=name,
                 wanted=self._replicas,
                 has=info.config.num_replicas,
                 error=str(error) or type(error).__name__,
             )
             return info
-        log.info("stream is kept on more or fewer servers", stream=info.config.name, replicas=self._replicas)
+        log.info("stream is kept on more or fewer servers", stream=name, replicas=self._replicas)
         return changed
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
@@ -302,7 +318,7 @@ class Bus:
         log.info("nats is back")
         while self.nc.is_connected:
             try:
-                await self.ensure_streams()
+                await self.ensure_streams(update=False)
                 break
             except (nats.errors.Error, ConfigurationError, TimeoutError) as error:  # it may still be reading its files
                 log.warning("streams cannot be checked", error=str(error))
@@ -538,9 +554,13 @@ class Bus:
         with contextlib.suppress(nats.errors.Error):  # no step fails because nobody can read it
             await self.nc.publish(subjects.step_log(cache_id), message.SerializeToString())
 
-    async def copy_tick(self, storage_id: str, cid: str, done: int, total: int) -> None:
-        """Tell how far content is on its way to a storage provider, in bytes."""
-        message = CopyTick(storage_id=storage_id, cid=cid, done=done, total=total)
+    async def copy_tick(self, storage_id: str, cid: str, done: int, total: int, status: str = "") -> None:
+        """Tell how far content is on its way to a storage provider, in bytes; all of them: it is over.
+
+        Args:
+            status: what the provider says of it, where it fetches content by itself.
+        """
+        message = CopyTick(storage_id=storage_id, cid=cid, done=done, total=total, status=status)
         with contextlib.suppress(nats.errors.Error):  # nor does a copy
             await self.nc.publish(subjects.copy_tick(storage_id), message.SerializeToString())
 
@@ -584,8 +604,13 @@ def _checked(seed: str, name: str) -> str:
 
 
 def _passes(error: Exception) -> bool:
-    """Return whether a stream that did not take a message may take it after an election, or at another server."""
-    return isinstance(error, PASSING) or (isinstance(error, APIError) and error.err_code in LEADERLESS)
+    """Return whether a stream that did not take a message may take it after an election, or at another server.
+
+    Of a server that is just losing its lead comes what Raft says, without a number: "raft: not leader".
+    """
+    if isinstance(error, APIError):
+        return error.err_code in PASSING_CODES or (error.code == UNAVAILABLE and not error.err_code)
+    return isinstance(error, PASSING)
 
 
 async def _note_dispatch(receipt: Msg) -> None:

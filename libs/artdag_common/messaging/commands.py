@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
+import nats
 import structlog
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
@@ -22,6 +24,11 @@ from artdag_common.messaging.dead_letters import Tries, history
 from artdag_common.turning import Turns
 
 ACK_WAIT = 30.0
+"""Seconds without a sign of life after which a command is given to another."""
+
+LONGEST_SECONDS = 3600.0
+"""How long one command may take: collecting the garbage of a large store takes many minutes."""
+
 MAX_DELIVER = 10
 MAX_BEGUN = 2 * MAX_DELIVER
 """How often a command is delivered whose handling never ends, because it takes the whole process with it."""
@@ -48,7 +55,7 @@ class CommandConsumer:
         self._room = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._tries = Tries()
-        self._turns = Turns()
+        self._turns = Turns(LONGEST_SECONDS)
         config = ConsumerConfig(
             durable_name=service,
             filter_subject=f"cmd.{service}.>",
@@ -126,7 +133,7 @@ class CommandConsumer:
         name, began = type(command).__name__, time.perf_counter()
         stored: bytes | None = None
         try:
-            with self._turns.turn():
+            with self._turns.turn(), _kept_alive(message):
                 stored = await self._store.outcome(self._service, command_id)
                 outcome = Outcome.decode(stored) if stored is not None else await handler(command, command_id)
         except ArtdagError as error:
@@ -164,6 +171,30 @@ class CommandConsumer:
         told = history(message, self._tries.take(message))
         await self._bus.dead_letter(self._service, name, message.data, reason, told)
         await message.ack()
+
+
+@contextlib.contextmanager
+def _kept_alive(message: Msg) -> Iterator[None]:
+    """Tell the stream in the block that a command is being handled: else it is given out again, and handled twice."""
+    loop, telling = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+    timer: asyncio.TimerHandle  # no task: nearly all commands are through long before
+
+    async def tell() -> None:
+        with contextlib.suppress(nats.errors.Error):  # the bus may be back before it is given to another
+            await message.in_progress()
+
+    def due() -> None:
+        nonlocal timer
+        task = asyncio.create_task(tell())
+        telling.add(task)
+        task.add_done_callback(telling.discard)
+        timer = loop.call_later(ACK_WAIT / 3, due)
+
+    timer = loop.call_later(ACK_WAIT / 3, due)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _became(outcome: Outcome, stored: bytes | None) -> str:

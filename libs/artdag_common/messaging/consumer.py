@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
@@ -14,7 +15,7 @@ import nats
 import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.js.api import ConsumerConfig
+from nats.js.api import ConsumerConfig, ConsumerInfo
 from nats.js.errors import NotFoundError
 
 from artdag_common import metrics
@@ -36,6 +37,11 @@ and nobody tells: ours is still connected."""
 SILENT_SECONDS = 5.0
 """After how long without one a request counts as lost."""
 
+CROWDED = "Exceeded MaxWaiting"
+CROWDED_SECONDS = 2.0
+"""How long, on average, who was refused since so many requests wait already (512, of all replicas) lets the others be
+served. Work is done meanwhile by those whose requests wait."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -56,9 +62,11 @@ class StandingPull:
         self._subscriptions: list[Subscription] = []
         self._heard_at = 0.0
         self._lost = asyncio.Event()
+        self._crowded = False
         self._watch: asyncio.Task[None] | None = None
         self._stopped = False
         self._made_at: datetime | None = None
+        self._there = False  # the consumer, when it was looked for last
         self._messages = metrics.MESSAGES.of(config.durable_name)
         self._redeliveries = metrics.REDELIVERIES.of(config.durable_name)
         self.on_made_again: Callable[[str], None] = lambda name: None
@@ -74,12 +82,12 @@ class StandingPull:
     @property
     def pulling(self) -> bool:
         """Whether the consumer is there, as far as is known here, and what it has is asked for."""
-        return self._made_at is not None and bool(self._subscriptions) and not self._stopped
+        return self._there and bool(self._subscriptions) and not self._stopped
 
     @property
     def turning(self) -> bool:
-        """Whether what looks after it has not ended."""
-        return runs(self._watch)
+        """Whether what looks after it has not ended. It begins once the consumer is there."""
+        return self._watch is None or runs(self._watch)
 
     async def stop(self) -> None:
         """Ask for no more; what came already is still handed on."""
@@ -90,18 +98,22 @@ class StandingPull:
                 await asyncio.wait_for(subscription.drain(), DRAIN)  # type: ignore[no-untyped-call]
 
     async def _renew(self) -> None:
-        """Begin anew, at an address of its own: what comes at the old one was not asked for by the new requests."""
+        """Begin anew, after a look at the consumer."""
+        self._there = False
         await self._ensure()
-        if self._stopped:
-            return
-        inbox = self._bus.nc.new_inbox()
+        self._there = True
+        if not self._stopped:
+            await self._begin()
 
+    async def _begin(self) -> None:
+        """Ask at an address of its own: what comes at the one before was not asked for by the new requests."""
+        inbox = self._bus.nc.new_inbox()
         self._subscriptions.append(await self._listen(inbox))
+        self._left = 0  # together with the address: somebody else may begin while this one waits
         while len(self._subscriptions) > 2:  # the one before may still hold messages that are on their way
             self._bus.nc.forget(self._subscriptions[0])
             with contextlib.suppress(nats.errors.Error):
                 await self._subscriptions.pop(0).unsubscribe()
-        self._left = 0
         await self._top_up(inbox)
 
     async def _listen(self, inbox: str) -> Subscription:
@@ -115,8 +127,7 @@ class StandingPull:
     async def _ensure(self) -> None:
         while not self._stopped:
             try:
-                # By name: its request carries the filter in its subject, where an account's permissions see it.
-                info = await self._bus.js.add_consumer(self._stream, self._config, name=self._config.durable_name)
+                info = await self._consumer()
                 if self._made_at and info.created != self._made_at:
                     self.on_made_again(f"{self._stream}/{self._config.durable_name}")
                 self._made_at = info.created
@@ -126,6 +137,20 @@ class StandingPull:
             except (nats.errors.Error, TimeoutError) as error:  # the server is away, or still reading its files
                 log.info("consumer cannot be made yet", consumer=self._config.durable_name, error=str(error))
                 await asyncio.sleep(4 * PAUSE)
+
+    async def _consumer(self) -> ConsumerInfo:
+        """Return the consumer, made if it is missing.
+
+        Brought up to date at the start only: while two versions run side by side, the older one, which only lost its
+        connection, must not take back what the newer one asks for.
+        """
+        name = str(self._config.durable_name)
+        info: ConsumerInfo | None = None
+        if self._made_at:
+            with contextlib.suppress(NotFoundError):
+                info = await self._bus.js.consumer_info(self._stream, name)
+        # By name: its request carries the filter in its subject, where an account's permissions see it.
+        return info or await self._bus.js.add_consumer(self._stream, self._config, name=name)
 
     @property
     def _inbox(self) -> str:
@@ -164,6 +189,7 @@ class StandingPull:
         elif ours and pending is not None:
             self._left -= int(pending)  # the request expired; this much of it had not come
         elif ours:  # no such stream or consumer, or it was deleted, or the server refuses
+            self._crowded = headers.get("Description") == CROWDED
             self._lost.set()
         return False
 
@@ -178,11 +204,14 @@ class StandingPull:
             silent = self._left and now() >= self._heard_at + silence
             if not self._lost.is_set() and not silent:
                 continue
-            log.info("pull is renewed", consumer=self._config.durable_name)
-            await asyncio.sleep(PAUSE)
+            crowded = self._crowded
+            log.info("pull is renewed", consumer=self._config.durable_name, crowded=crowded)
+            spread = random.uniform(0.5, 1.5)  # noqa: S311  (nobody has to be kept from guessing it)
+            await asyncio.sleep(CROWDED_SECONDS * spread if crowded else PAUSE)
             self._lost.clear()
+            self._crowded = False
             try:
-                await self._renew()
+                await (self._begin() if crowded else self._renew())
             except nats.errors.Error as error:  # the connection went meanwhile; the reconnection renews
                 log.info("pull is renewed later", consumer=self._config.durable_name, error=str(error))
 

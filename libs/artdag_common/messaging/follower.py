@@ -107,7 +107,7 @@ class Follower:
     @property
     def turning(self) -> bool:
         """Whether events are still dealt with, and none for too long."""
-        return runs(self._task) and not self._turns.stuck
+        return runs(self._task) and self._pull.turning and not self._turns.stuck
 
     async def stop(self) -> None:
         """Stop; what was not acknowledged comes again."""

@@ -41,6 +41,23 @@ BATCH_BYTES = 4_000_000
 HEADER_BYTES = 500
 RECHECK = 2.0
 
+LEAD_SECONDS = 20
+"""After how long without a word from the leader Postgres closes its connection, and another may lead. Of a machine that
+is gone nobody closes it otherwise for two hours, and a process that is paused keeps it for as long."""
+
+SETTINGS = {
+    "idle_session_timeout": f"{LEAD_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{LEAD_SECONDS}s",
+    "tcp_user_timeout": f"{LEAD_SECONDS * 1000}",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
+
+SET = """SELECT set_config(name, value, false)
+FROM unnest($1::text[], $2::text[]) AS wanted (name, value) JOIN pg_settings USING (name)"""
+"""Sets what this version of Postgres knows."""
+
 SEQUENCE = f"""SELECT o.tx::text, o.n, o.stream, o.version, e.event_id, e.type, e.data, e.recorded_at
 FROM (
     SELECT tx, n, stream, version FROM es_outbox
@@ -116,13 +133,15 @@ class Relay:
         self._made: list[str] = []  # streams made again that were lost
         self._turns = Turns()
         self._looked = 0.0  # at the horizon
+        self._horizon_seconds = 0.0
         self._sequenced_count = metrics.RELAY_SEQUENCED.of()
         self._published_count = metrics.RELAY_PUBLISHED.of()
         self._publish_seconds = metrics.RELAY_PUBLISH_SECONDS.of()
-        self._horizon = metrics.RELAY_HORIZON.of()
         for why in FAILURES:
             metrics.RELAY_FAILURES.of(why)
         metrics.RELAY_LEADS.of().set_function(lambda: float(self.leading))
+        # Who lost the lead knows no more of it, and would tell its last figure for ever.
+        metrics.RELAY_HORIZON.of().set_function(lambda: self._horizon_seconds if self.leading else 0.0)
         self.leading = False
 
     async def start(self) -> None:
@@ -182,6 +201,7 @@ class Relay:
             try:
                 connection = await asyncpg.connect(self._database_url, timeout=10, command_timeout=10)
             except (*LOST, asyncpg.PostgresError) as error:
+                metrics.RELAY_FAILURES.of("postgres").inc()
                 log.warning("relay cannot reach Postgres", error=str(error))
                 await asyncio.sleep(STANDBY)
                 continue
@@ -199,9 +219,13 @@ class Relay:
                 connection.terminate()
 
     async def _lead(self, connection: Any) -> None:
+        await connection.execute(SET, list(SETTINGS), list(SETTINGS.values()))
         while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LEADER_LOCK):
+            if self._made:  # who leads does not know of it
+                await self._note_made(connection)
             await asyncio.sleep(STANDBY)
         log.info("relay leads")
+        self._horizon_seconds = 0.0
         self.leading = True
         self._published = None
         loop = asyncio.get_running_loop()
@@ -251,7 +275,7 @@ class Relay:
         now = asyncio.get_running_loop().time()
         if metrics.counting() and now > self._looked + RECHECK:
             self._looked = now
-            self._horizon.set(await connection.fetchval(HORIZON_AGE))
+            self._horizon_seconds = await connection.fetchval(HORIZON_AGE)
 
     async def _publish_safely(self, connection: Any) -> int:
         try:

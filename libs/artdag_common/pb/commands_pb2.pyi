@@ -472,16 +472,18 @@ class CommandOutcome(_message.Message):
     def __init__(self, accepted: _Optional[bool] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., values: _Optional[str] = ...) -> None: ...
 
 class CopyTick(_message.Message):
-    __slots__ = ("storage_id", "cid", "done", "total")
+    __slots__ = ("storage_id", "cid", "done", "total", "status")
     STORAGE_ID_FIELD_NUMBER: _ClassVar[int]
     CID_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
     storage_id: str
     cid: str
     done: int
     total: int
-    def __init__(self, storage_id: _Optional[str] = ..., cid: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+    status: str
+    def __init__(self, storage_id: _Optional[str] = ..., cid: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., status: _Optional[str] = ...) -> None: ...
 
 class StepTick(_message.Message):
     __slots__ = ("cache_id", "done", "total")
@@ -636,13 +638,17 @@ class ContentQuestion(_message.Message):
     def __init__(self, node: _Optional[str] = ..., cids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ContentAnswer(_message.Message):
-    __slots__ = ("node", "url", "cids", "stamps")
+    __slots__ = ("node", "url", "cids", "stamps", "others", "unheard_ms")
     NODE_FIELD_NUMBER: _ClassVar[int]
     URL_FIELD_NUMBER: _ClassVar[int]
     CIDS_FIELD_NUMBER: _ClassVar[int]
     STAMPS_FIELD_NUMBER: _ClassVar[int]
+    OTHERS_FIELD_NUMBER: _ClassVar[int]
+    UNHEARD_MS_FIELD_NUMBER: _ClassVar[int]
     node: str
     url: str
     cids: _containers.RepeatedScalarFieldContainer[str]
     stamps: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, node: _Optional[str] = ..., url: _Optional[str] = ..., cids: _Optional[_Iterable[str]] = ..., stamps: _Optional[_Iterable[int]] = ...) -> None: ...
+    others: _containers.RepeatedScalarFieldContainer[str]
+    unheard_ms: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, node: _Optional[str] = ..., url: _Optional[str] = ..., cids: _Optional[_Iterable[str]] = ..., stamps: _Optional[_Iterable[int]] = ..., others: _Optional[_Iterable[str]] = ..., unheard_ms: _Optional[_Iterable[int]] = ...) -> None: ...

@@ -31,6 +31,7 @@ from services.gateway.api.documentation import (
 from services.gateway.api.federation import GONE, object_of
 from services.gateway.api.federation import OBJECT as PUBLISHED_OBJECT
 from services.gateway.api.shapes import ByName, Either
+from services.gateway.api.storage_views import PROGRESS
 from services.gateway.booking import NAME_CHARACTERS, book, check_name
 from services.gateway.contents import (
     Addressed,
@@ -135,6 +136,7 @@ DETAIL: dict[str, Any] = META | {
             "state": "made",
             "location": f"s3://bucket/{CID}",
             "reason": None,
+            "progress": PROGRESS,
             "updated_at": TIME,
             "links": {"storage": "/storage/7d0f…"},
         }
@@ -331,7 +333,7 @@ async def list_assets(parts: Parts, viewer: Viewer, limit: Limit = 50, cursor: C
 async def get_details(request: Request, cid: Cid, parts: Parts, viewer: Viewer) -> Response:
     """All that is known: what it is and is called, what it holds, where it can be seen, which runs and recipes use it.
 
-    `copies`: at your storage providers.
+    `copies`: at your storage providers; `progress`, as in `/storage/{storage_id}/copies`, while one is being made.
 
     Asked for as `application/octet-stream`, the bytes themselves, as this address gave them earlier. Asked for as
     `application/activity+json`, the object that it is published as; 410 with a `Tombstone` if it is so no longer.

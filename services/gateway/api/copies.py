@@ -36,7 +36,11 @@ async def list_copies(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
 ) -> Response:
-    """How it stands with each content there: made, waiting (with why, if an attempt failed), or failed and why."""
+    """How it stands with each content there: made, waiting (with why, if an attempt failed), or failed and why.
+
+    `progress`, while it is being made: how many bytes the place has taken so far, and of how many. Where a pinning
+    service fetches the content by itself, `status` says whether it has begun: `queued` or `pinning`.
+    """
     if state and state not in STATES:
         raise InvalidRequestError(
             f"state: {state!r} is not one of {', '.join(STATES)}",

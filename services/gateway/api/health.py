@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable
+from functools import partial
 
 import asyncpg
 from fastapi import APIRouter
-from redis.exceptions import RedisError
 from starlette.responses import Response
 
+from artdag_common import caching
 from artdag_common.eventstore.postgres import LOST
+from artdag_common.probing import ANSWER_SECONDS, backing, passed
 from artdag_common.version import VERSION
 from services.gateway.api.documentation import answers
 from services.gateway.parts import Gateway, Parts
@@ -20,7 +20,6 @@ from services.gateway.projections import tokens
 router = APIRouter(tags=["server"])
 
 SERVICES = ("planner", "executor", "cache", "auth")
-ANSWER_SECONDS = 1.0
 PARTS = {
     "postgres": True,
     "nats": True,
@@ -66,39 +65,17 @@ async def health() -> Response:
 )
 async def ready(parts: Parts) -> Response:
     """Backing servers, read models and every service, each by name; 503 until all can."""
-    checks: dict[str, Awaitable[bool]] = {
-        "postgres": _postgres(parts),
-        "nats": _nats(parts),
-        "redis": _redis(parts),
-        "read_models": _read_models(parts),
-        "owner_token": _owner_token(parts),
-        **{service: parts.bus.ping(service, ANSWER_SECONDS) for service in SERVICES},
-    }
-    found = dict(zip(checks, await asyncio.gather(*checks.values()), strict=True))
+    found = await passed(
+        {
+            **backing(parts.bus, parts.pool),
+            "redis": partial(caching.answers, parts.cache),
+            "read_models": lambda: parts.projector.running,
+            "owner_token": partial(_owner_token, parts),
+            **{service: partial(parts.bus.ping, service, ANSWER_SECONDS) for service in SERVICES},
+        }
+    )
     able = all(found.values())
     return Json({"ready": able, "parts": found}, 200 if able else 503)
-
-
-async def _postgres(parts: Gateway) -> bool:
-    try:
-        return bool(await parts.pool.fetchval("SELECT true", timeout=ANSWER_SECONDS))
-    except (asyncpg.PostgresError, TimeoutError, *LOST):
-        return False
-
-
-async def _nats(parts: Gateway) -> bool:
-    return parts.bus.nc.is_connected
-
-
-async def _redis(parts: Gateway) -> bool:
-    try:
-        return bool(await parts.cache.ping())
-    except (RedisError, OSError):
-        return False
-
-
-async def _read_models(parts: Gateway) -> bool:
-    return parts.projector.running
 
 
 async def _owner_token(parts: Gateway) -> bool:

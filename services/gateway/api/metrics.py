@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 
+import asyncpg
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from artdag_common.addresses import among
 from artdag_common.domain.access import OWNER
 from artdag_common.errors import NotYoursError
+from artdag_common.eventstore.postgres import LOST
 from services.gateway.api.documentation import answers
 from services.gateway.auditing import address_of
 from services.gateway.parts import Gateway, Parts
 from services.gateway.projections import ends
-from services.gateway.standing import Standing, look
+from services.gateway.standing import ANSWER_SECONDS, Standing, look
 
 router = APIRouter(tags=["server"])
 
@@ -46,9 +49,18 @@ async def read_metrics(request: Request, parts: Parts) -> Response:
     if not _near(request, parts) and await parts.access.user(request) != OWNER:
         raise NotYoursError("metrics are for the operator's token, or for the networks in ARTDAG_METRICS_FROM")
     found = await look(parts, closely=False)
-    counted = await ends.ends(parts.pool) if found.postgres else []
+    counted = await _counted(parts.pool) if found.postgres else []
     text = "".join(exposition(found, counted, request.app.state.refused, parts.projector.position))
     return Response(text, media_type=MEDIA_TYPE)
+
+
+async def _counted(pool: asyncpg.Pool) -> list[tuple[str, str, int]]:
+    """Return how steps ended; nothing where Postgres has just gone: what else was found is still to be told."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await ends.ends(pool)
+    except (asyncpg.PostgresError, TimeoutError, *LOST):
+        return []
 
 
 def _near(request: Request, parts: Gateway) -> bool:

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter
-from redis.exceptions import RedisError
 from starlette.responses import Response
 
+from artdag_common import caching
 from artdag_common.domain.access import OWNER
 from artdag_common.errors import ArtdagError, NotYoursError
 from artdag_common.messaging.presence import own_name, token
+from artdag_common.probing import ANSWER_SECONDS
 from services.gateway.api.dlq import LETTER, letter_view
 from services.gateway.api.doctor import REPORT, report_of
 from services.gateway.api.documentation import RUN_ID, TIME, answers
@@ -29,7 +30,6 @@ router = APIRouter(tags=["server"])
 LETTERS = 20
 """How many dead letters are listed; all are counted."""
 
-REDIS_SECONDS = 1.0
 LETTERS_SECONDS = 2.0
 
 STEP: dict[str, Any] = {
@@ -176,7 +176,8 @@ async def operations(parts: Parts, viewer: User) -> Response:
     a second, disks, and what doctor finds. For the operator.
 
     Lists are bounded, `count` says how many there are in all. What is found is half a second old at most, doctor's part
-    five. Where somebody does not answer, what only they know is null, or empty; `backing` and `services` say who.
+    five. Where somebody does not answer, what only they know is null, or empty; `backing` and `services` say who, and
+    `well` is false.
     """
     if viewer != OWNER:
         raise NotYoursError("only the operator of this system sees what it does")
@@ -187,17 +188,18 @@ async def overview(parts: Gateway) -> dict[str, Any]:
     """Look at everything, and return it in JSON terms."""
     held = parts.presence.held()
     wanted = {each.name for each in held if each.work_class != INLINE}
-    standing, report, found, redis = await asyncio.gather(
+    standing, report, found, nats, redis = await asyncio.gather(
         look(parts, closely=False),
         parts.report.get(lambda: _examined(parts)),
         work(parts, wanted),
-        _redis(parts),
+        parts.bus.nc.answers(ANSWER_SECONDS),
+        caching.answers(parts.cache),
     )
     seen = Seen(
         at=datetime.now(UTC),
         gateway=token(own_name()),
         names_all=not parts.settings.shared,
-        nats=parts.bus.nc.is_connected,
+        nats=nats,
         redis=redis,
         standing=standing,
         report=report,
@@ -214,14 +216,6 @@ async def overview(parts: Gateway) -> dict[str, Any]:
 
 async def _examined(parts: Gateway) -> dict[str, Any]:
     return report_of(await look(parts))
-
-
-async def _redis(parts: Gateway) -> bool:
-    try:
-        async with asyncio.timeout(REDIS_SECONDS):
-            return bool(await parts.cache.ping())
-    except (RedisError, OSError, TimeoutError):
-        return False
 
 
 async def _letters(parts: Gateway, standing: Standing) -> list[dict[str, Any]] | None:

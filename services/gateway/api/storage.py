@@ -32,7 +32,6 @@ from services.gateway.api.storage_bodies import (
 from services.gateway.api.storage_views import (
     FORM,
     STORAGE,
-    STORAGE_DETAIL,
     STORAGE_ID,
     form_view,
     storage_url,
@@ -68,12 +67,12 @@ async def list_storage(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
 ) -> Response:
-    """Your providers, newest first, with what is there, waits and failed."""
+    """Your providers, newest first, with what is there, waits and failed, and what is being copied now."""
     rows, total = await storage.of_owner(parts.pool, user, limit + 1, read_cursor(cursor))
     page = rows[:limit]
     counted = await storage.counted(parts.pool, [row.storage_id for row in page])
     following = page[-1].position if len(rows) > limit else None
-    views = [storage_view(row, counted[row.storage_id]) for row in page]
+    views = [storage_view(row, counted[row.storage_id], parts.copying.now(row.storage_id)) for row in page]
     return Json(page_view("storage", views, total, following))
 
 
@@ -120,9 +119,13 @@ async def get_form(
     return Json(form_view(kind_named(type)))
 
 
-@router.get("/{storage_id}", summary="Get provider details", responses=answers(STORAGE_DETAIL, 401, 404))
+@router.get("/{storage_id}", summary="Get provider details", responses=answers(STORAGE, 401, 404))
 async def get_storage(storage_id: StorageId, parts: Parts, user: User) -> Response:
-    """Its settings, which secrets are set, what is there, and what is being copied now."""
+    """Its settings, which secrets are set, what is there, and what is being copied now.
+
+    `copying`: by CID, how many bytes the place has taken so far, `done` of `total`. A pinning service fetches content
+    by itself and does not tell how much it has: its `status` says whether it has begun, `queued` or `pinning`.
+    """
     return await shown(parts, await wanted(parts, storage_id, user))
 
 
@@ -237,7 +240,7 @@ async def _add(request: Request, parts: Gateway, user: str, raw: bytes, body: Ne
     )
     done = await parts.issuer.issue(command, command_id, storage_url(storage_id), patience_of(request))
     row = await _seen(parts, storage_id, user, done)
-    view = storage_view(row, (await storage.counted(parts.pool, [storage_id]))[storage_id]) if row else done
+    view = await _view(parts, row) if row else done
     return Json(view, 201, {"Location": storage_url(storage_id)})
 
 
@@ -299,7 +302,10 @@ async def _seen(parts: Gateway, storage_id: str, user: str, done: Mapping[str, A
 
 
 async def shown(parts: Gateway, row: StorageRow) -> Response:
-    """Return the answer that shows a provider, with what is being copied now."""
+    """Return the answer that shows a provider."""
+    return Json(await _view(parts, row))
+
+
+async def _view(parts: Gateway, row: StorageRow) -> dict[str, Any]:
     counted = await storage.counted(parts.pool, [row.storage_id])
-    view = storage_view(row, counted[row.storage_id])
-    return Json(view | {"copying": parts.copying.now(row.storage_id)})
+    return storage_view(row, counted[row.storage_id], parts.copying.now(row.storage_id))

@@ -15,6 +15,7 @@ from services.gateway.views import time_view
 
 STORAGE_ID = "2b1f6f0e-5d0c-5f43-9c86-0f6a3a6f7a10"
 
+PROGRESS: dict[str, Any] = {"done": 1_500_000, "total": 4_000_000, "status": "pinning"}
 STORAGE: dict[str, Any] = {
     "storage_id": STORAGE_ID,
     "type": "s3",
@@ -39,6 +40,7 @@ STORAGE: dict[str, Any] = {
         "failed": {"objects": 0, "size_bytes": 0},
         "fraction": 0.9231,
     },
+    "copying": ByName({CID: PROGRESS | {"status": None}}),
     "checked_at": TIME,
     "created_at": TIME,
     "updated_at": TIME,
@@ -49,7 +51,6 @@ STORAGE: dict[str, Any] = {
         "retry": f"/storage/{STORAGE_ID}/retry",
     },
 }
-STORAGE_DETAIL = STORAGE | {"copying": ByName({CID: {"done": 0, "total": 4_000_000}})}
 COPY: dict[str, Any] = {
     "cid": CID,
     "state": "made",
@@ -58,7 +59,7 @@ COPY: dict[str, Any] = {
     "attempt": 0,
     "code": None,
     "reason": None,
-    "progress": None,
+    "progress": PROGRESS,
     "requested_at": TIME,
     "updated_at": TIME,
     "links": {"content": f"/cache/{CID}"},
@@ -81,8 +82,8 @@ def form_view(kind: StorageKind) -> dict[str, Any]:
     return {"type": kind.name, "label": kind.label, "description": kind.description, "fields": kind.fields()}
 
 
-def storage_view(row: StorageRow, counted: Sequence[Counted]) -> dict[str, Any]:
-    """Return a provider. Of secrets it tells which are set, and since when."""
+def storage_view(row: StorageRow, counted: Sequence[Counted], copying: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a provider, with what is being copied now. Of secrets it tells which are set, and since when."""
     url = storage_url(row.storage_id)
     known: dict[str, str] = orjson.loads(row.secrets)
     names = KINDS[row.kind].secrets if row.kind in KINDS else tuple(known)
@@ -108,6 +109,7 @@ def storage_view(row: StorageRow, counted: Sequence[Counted]) -> dict[str, Any]:
         },
         "capacity_bytes": row.capacity_bytes or None,
         "usage": usage,
+        "copying": copying,
         "checked_at": time_view(row.checked_at),
         "created_at": time_view(row.created_at),
         "updated_at": time_view(row.updated_at),
@@ -115,8 +117,8 @@ def storage_view(row: StorageRow, counted: Sequence[Counted]) -> dict[str, Any]:
     }
 
 
-def copy_view(row: CopyRow, progress: Mapping[str, int] | None) -> dict[str, Any]:
-    """Return a copy. ``progress``: bytes done and in all, while it is being made."""
+def copy_view(row: CopyRow, progress: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a copy. ``progress``: bytes done and in all and what the place says, while it is being made."""
     return {
         "cid": row.cid,
         "state": row.state,

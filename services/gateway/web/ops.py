@@ -118,19 +118,28 @@ def tiles(found: dict[str, Any]) -> Iterator[Tile]:
     executors, runs, letters = found["executors"], found["runs"], found["dead_letters"]["count"]
     there = executors["count"] - executors["silent"]
     yield Tile("Steps a second", rate(found["throughput"]["per_second"]), "in the last 10 s", "throughput")
-    yield Tile(
-        "Hands at work",
-        f"{words.number(executors['busy'])} / {words.number(executors['hands'])}",
-        f"of {words.plural(there, 'executor')}" + (f", {executors['silent']} silent" if executors["silent"] else ""),
-        "executors",
-        "bad" if not there else "wait" if executors["silent"] else "",
-    )
-    waiting = sum(each["waiting"] for each in found["queues"]["classes"] if each["class"] != "inline")
-    yield Tile(
-        "On the queue", words.number(waiting), f"{words.plural(runs['steps_left'], 'step')} left in runs", "queues"
-    )
-    whose = f"of {words.plural(runs['users']['count'], 'user')}" if runs["count"] else "nobody waits"
-    yield Tile("Runs going on", words.number(runs["count"]), whose, "runs")
+    if found["backing"]["nats"]:
+        silent = f", {executors['silent']} silent" if executors["silent"] else ""
+        yield Tile(
+            "Hands at work",
+            f"{words.number(executors['busy'])} / {words.number(executors['hands'])}",
+            f"of {words.plural(there, 'executor')}{silent}",
+            "executors",
+            "bad" if not there else "wait" if executors["silent"] else "",
+        )
+    else:
+        yield Tile("Hands at work", "?", "NATS does not answer", "executors", "wait")
+    waiting = [each["waiting"] for each in found["queues"]["classes"] if each["class"] != "inline"]
+    if found["queues"]["streams"] and None not in waiting:
+        left = "steps left" if runs["steps_left"] is None else words.plural(runs["steps_left"], "step") + " left"
+        yield Tile("On the queue", words.number(sum(waiting)), f"{left} in runs", "queues")
+    else:
+        yield Tile("On the queue", "?", "the auth service does not tell", "queues", "wait")
+    if runs["count"] is None:
+        yield Tile("Runs going on", "?", "Postgres does not answer", "runs", "wait")
+    else:
+        whose = f"of {words.plural(runs['users']['count'], 'user')}" if runs["count"] else "nobody waits"
+        yield Tile("Runs going on", words.number(runs["count"]), whose, "runs")
     if letters is None:
         yield Tile("Dead letters", "?", "the auth service does not tell", "letters", "wait")
     else:

@@ -43,8 +43,14 @@ async def places(request: Request, cursor: str = "") -> Response:
         usage=usage,
         kinds=KINDS_TOLD,
         operator=await who(request) == OPERATOR,
-        following=f"/storage?{address({'cursor': found['next']})}" if found["next"] else "",
+        here=_list(cursor),
+        following=_list(found["next"]) if found["next"] else "",
     )
+
+
+def _list(cursor: str) -> str:
+    """Return where this page of the list is."""
+    return f"/storage?{address({'cursor': cursor})}" if cursor else "/storage"
 
 
 @router.get("/storage/type/{kind}")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import uuid
 from datetime import UTC, datetime
+from typing import Any
 
 import nats
 import pytest
 from nats.aio.msg import Msg
+from nats.js.errors import APIError, NoStreamResponseError
+from structlog.testing import capture_logs
 
 from artdag_common.application import new_events
 from artdag_common.commands import CancelRun, ExecuteStep, ExecuteSteps
@@ -202,6 +205,56 @@ async def test_a_server_that_is_in_no_cluster_keeps_no_replicas(own_nats: Server
             await bus.js.delete_stream(subjects.COMMANDS)
         with pytest.raises(ConfigurationError, match="ARTDAG_NATS_REPLICAS is 3"):
             await Bus.connect(own_nats.url, "relay", replicas=3)
+
+
+async def test_a_stream_that_cannot_be_kept_on_more_servers_does_not_hold_up_the_others(bus: Bus) -> None:
+    """Each waits for itself before it is tried again. Here it is the server, which is in no cluster."""
+    wanting = Bus(bus.nc, replicas=3)
+    with capture_logs() as logs:
+        for _ in range(2):
+            for name in (subjects.COMMANDS, subjects.WORK):
+                info = await wanting.replicate(await bus.js.stream_info(name))
+                assert info.config.num_replicas == 1
+    assert [entry["stream"] for entry in logs] == [subjects.COMMANDS, subjects.WORK]
+
+
+async def test_who_only_lost_its_connection_leaves_streams_as_a_newer_version_made_them(bus: Bus) -> None:
+    config = (await bus.js.stream_info(subjects.COMMANDS)).config
+    config.max_msgs = 77
+    await bus.js.update_stream(config)
+    await bus.js.delete_stream(subjects.WORK)
+    await bus._reconnected()
+    assert (await bus.js.stream_info(subjects.COMMANDS)).config.max_msgs == 77
+    assert (await bus.js.stream_info(subjects.WORK)).config.max_msgs == 100_000, "it was missing"
+    await bus.ensure_streams()
+    assert (await bus.js.stream_info(subjects.COMMANDS)).config.max_msgs == 100_000
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (NoStreamResponseError(), True),
+        (TimeoutError(), True),
+        (nats.errors.OutboundBufferLimitError(), True),
+        ({"code": 503, "err_code": 10_008, "description": "JetStream system temporarily unavailable"}, True),
+        ({"code": 500, "err_code": 10_009, "description": "JetStream cluster can not handle request"}, True),
+        ({"code": 409, "err_code": 10_158, "description": "duplicate message id is in process"}, True),
+        ({"code": 503, "description": "raft: not leader"}, True),
+        ({"code": 503, "err_code": 10_023, "description": "insufficient resources"}, False),
+        ({"code": 503, "err_code": 10_077, "description": "maximum messages exceeded"}, False),
+        ({"code": 400, "err_code": 10_060, "description": "expected stream does not match"}, False),
+        (nats.errors.MaxPayloadError(), False),
+    ],
+)
+def test_what_ends_with_an_election_is_sent_again_and_nothing_else(
+    error: Exception | dict[str, Any], passes: bool
+) -> None:
+    """As a server of a cluster answers a publication, whose error has no number where Raft refuses it."""
+    if isinstance(error, dict):
+        with pytest.raises(APIError) as raised:
+            APIError.from_error(error)
+        error = raised.value
+    assert bus_module._passes(error) is passes
 
 
 async def test_a_full_command_stream_refuses(bus: Bus) -> None:

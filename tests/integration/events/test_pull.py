@@ -25,12 +25,11 @@ Pulling = Callable[..., AbstractAsyncContextManager[StandingPull]]
 SUBJECT = subjects.command("cache", "ImportObject", "x")
 
 
-def durable(**more: float) -> ConsumerConfig:
+def durable(**more: Any) -> ConsumerConfig:
     return ConsumerConfig(
         durable_name="test",
-        filter_subject="cmd.cache.>",
         ack_policy=AckPolicy.EXPLICIT,
-        ack_wait=more.get("ack_wait", 30),
+        **{"filter_subject": "cmd.cache.>", "ack_wait": 30, **more},
     )
 
 
@@ -89,7 +88,7 @@ async def pulling_with(
     take: Callable[[Msg], Awaitable[None]],
     batch: int = 16,
     stream: str = subjects.COMMANDS,
-    **more: float,
+    **more: Any,
 ) -> AsyncIterator[StandingPull]:
     pull = pull_class(bus, stream, durable(**more), take, batch)
     await pull.start()
@@ -233,3 +232,104 @@ async def test_a_pull_that_has_stopped_takes_nothing(bus: Bus, pulling: Pulling)
         await successor.count(3)
     assert received.data == [b"0", b"1", b"2"]
     assert successor.data == [b"3", b"4", b"5"]
+
+
+async def test_who_is_refused_for_want_of_room_asks_again_and_makes_nothing_anew(
+    own_nats: Server, bus: Bus, monkeypatch: pytest.MonkeyPatch, pulling: Pulling
+) -> None:
+    """Of a thousand executors' requests a server keeps 512 waiting. The others must not keep it from its work."""
+    monkeypatch.setattr(consumer_module, "CROWDED_SECONDS", 0.02)
+    crowded = await Bus.connect(own_nats.url, "crowded")
+    looked: list[str] = []
+    asked = 0
+
+    def counted(name: str) -> Callable[..., Awaitable[Any]]:
+        work = getattr(crowded.js, name)
+
+        async def call(*args: Any, **more: Any) -> Any:
+            looked.append(name)
+            return await work(*args, **more)
+
+        return call
+
+    for name in ("add_consumer", "consumer_info"):
+        monkeypatch.setattr(crowded.js, name, counted(name))
+
+    async def count_asked(_: Msg) -> None:
+        nonlocal asked
+        asked += 1
+
+    busy, done = asyncio.Event(), asyncio.Event()
+
+    async def work(message: Msg) -> None:
+        busy.set()
+        await done.wait()
+        await message.ack()
+
+    received = Received()
+    async with pulling_with(StandingPull, bus, work, batch=1, max_waiting=1):
+        await bus.nc.subscribe("$JS.API.CONSUMER.MSG.NEXT.>", cb=count_asked)
+        await bus.nc.flush()
+        async with pulling(crowded, received.take, batch=1, max_waiting=1):
+
+            async def refused() -> bool:
+                return asked >= 5
+
+            await eventually(refused, "it asks again")
+            assert looked == ["add_consumer"], "at its start"
+            await send(bus, 0, 1)
+            await busy.wait()
+            await send(bus, 1, 2)  # now there is room
+            await received.count(2)
+            assert received.data == [b"1", b"2"]
+            done.set()
+    await crowded.close()
+
+
+async def test_who_only_lost_its_connection_leaves_a_consumer_as_a_newer_version_made_it(
+    own_nats: Server, bus: Bus, pull_class: type[Any]
+) -> None:
+    """Else the newer one would never hear again of what only it follows: what was passed over does not come back."""
+    newer = await Bus.connect(own_nats.url, "newer")
+    received, known = Received(), Received()
+    old = pull_class(bus, subjects.COMMANDS, durable(), known.take, 4)
+    await old.start()
+    config = durable(filter_subject=None, filter_subjects=["cmd.cache.>", "cmd.auth.>"])
+    new = pull_class(newer, subjects.COMMANDS, config, received.take, 4)
+    await new.start()
+    await bus._reconnected()
+    info = await bus.js.consumer_info(subjects.COMMANDS, "test")
+    assert info.config.filter_subjects == ["cmd.cache.>", "cmd.auth.>"]
+    await old.stop()
+    await bus.js.publish(subjects.command("auth", "RevokeToken", "x"), b"new")
+    await received.count(1)
+    await new.stop()
+    await newer.close()
+
+
+async def test_two_who_renew_at_once_ask_for_one_batch(
+    bus: Bus, pulling: Pulling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reconnection renews, and whoever misses heartbeats does too."""
+    received = Received()
+    letting_go, go = asyncio.Event(), asyncio.Event()
+    async with pulling(bus, received.take, batch=8) as pull:
+        await pull._renew()
+        oldest = pull._subscriptions[0]
+        unsubscribe = oldest.unsubscribe
+
+        async def wait() -> None:
+            letting_go.set()
+            await go.wait()
+            await unsubscribe()
+
+        monkeypatch.setattr(oldest, "unsubscribe", wait)
+        first = asyncio.create_task(pull._renew())
+        await letting_go.wait()
+        await pull._renew()
+        go.set()
+        await first
+        assert pull._left == 8
+        await send(bus, 0, 5)
+        await received.count(5)
+        assert 0 < pull._left <= 8

@@ -13,6 +13,7 @@ from artdag_common.messaging import relay as relay_module
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import STREAMS, Bus
 from artdag_common.messaging.relay import Relay
+from artdag_common.tasks import end
 from tests.integration.events.appends import (
     PATIENCE,
     an_append,
@@ -181,6 +182,61 @@ async def test_one_that_lost_the_lead_without_knowing_is_refused(
     assert (await bus.js.stream_info(subjects.EVENTS)).state.messages == 6
     await successor._bus.close()
     await connection.close()
+
+
+async def test_a_leader_of_whom_nothing_is_heard_is_replaced(
+    database: str, store: PostgresEventStore, bus: Bus, own_nats: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process is paused, or its machine is gone: nobody closes its connection to Postgres, and with it the lead."""
+    monkeypatch.setitem(relay_module.SETTINGS, "idle_session_timeout", "1s")
+    paused, publish = asyncio.Event(), Relay.publish
+
+    async def hang(self: Relay, connection: asyncpg.Connection) -> int:
+        if self is not first:
+            return await publish(self, connection)
+        paused.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(Relay, "publish", hang)
+    first, second = Relay(database, bus), await Bus.connect(own_nats.url, "second")
+    await first.start()
+    await paused.wait()
+    async with relaying(database, second):
+        await write(store, "run-a", 3)
+        assert len(await published(bus, 3)) == 3
+    await first.stop()
+    await second.close()
+
+
+async def test_postgres_looks_whether_a_silent_relay_is_still_there(database: str) -> None:
+    connection = await asyncpg.connect(database)
+    await connection.execute(relay_module.SET, list(relay_module.SETTINGS), list(relay_module.SETTINGS.values()))
+    assert {name: await connection.fetchval(f"SHOW {name}") for name in relay_module.SETTINGS} == relay_module.SETTINGS
+    await connection.close()
+
+
+async def test_a_stream_that_was_lost_is_told_of_whoever_made_it_again(
+    database: str, pool: asyncpg.Pool, bus: Bus, own_nats: Server
+) -> None:
+    """All relays look after the streams; only one leads."""
+    second = await Bus.connect(own_nats.url, "second")
+    async with relaying(database, bus) as leader:
+
+        async def leads() -> bool:
+            return leader.leading
+
+        await eventually(leads, "the first one leads")
+        await end(leader._keeping)
+        async with relaying(database, second):
+            await bus.js.delete_stream(subjects.WORK)
+
+            async def noted() -> bool:
+                query = "SELECT detail FROM planner_repairs WHERE what = 'stream-made-again'"
+                return [row["detail"] for row in await pool.fetch(query)] == [subjects.WORK]
+
+            await eventually(noted, "who follows has told of it")
+    await second.close()
 
 
 async def test_a_relay_that_died_between_sequencing_and_publishing(

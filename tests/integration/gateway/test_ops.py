@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 
@@ -86,10 +89,10 @@ async def test_a_second_gateway_is_seen_by_both_and_gone_when_it_ends(
 
         async def all_told() -> dict[str, Any]:
             found = await seen(other)
-            return found if all(processes(found, service) for service in SERVICES) else {}
+            both = {first, second} <= processes(found, "gateway").keys()
+            return found if both and all(processes(found, service) for service in SERVICES) else {}
 
         there = await eventually(all_told, "what the second gateway hears")
-    assert {first, second} <= processes(there, "gateway").keys()
     assert here["gateway"] == processes(here, "gateway")[first]["name"]
     assert there["gateway"] == processes(here, "gateway")[second]["name"]
     replica.process.terminate()
@@ -194,6 +197,66 @@ async def test_it_is_the_operator_s_alone(path: str, stranger: httpx.AsyncClient
     for accept in ("application/json", "text/html"):
         assert (await stranger.get(path, headers={"Accept": accept})).status_code == 401
     assert (await api.get(path, headers={"Accept": "application/json"})).json()["services"]
+
+
+@asynccontextmanager
+async def paused(live: System, server: str) -> AsyncIterator[None]:
+    """Let a backing server stand still, as one does whose machine is overloaded: its connections stay."""
+    if server == "postgres":  # its processes are many: what they are asked for is held up instead
+        connection = await asyncpg.connect(live.environment["DATABASE_URL"])
+        try:
+            async with connection.transaction():
+                table = await connection.fetchval("SELECT oid::regclass FROM pg_class WHERE relname = 'rm_runs'")
+                await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+                yield
+        finally:
+            await connection.close()
+        return
+    pid = live.supervisor.children[server].pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize(
+    ("server", "unknown"),
+    [
+        ("redis", ()),
+        ("nats", ("services.0.answers", "queues.classes.0.waiting", "dead_letters.count")),
+        ("postgres", ("runs.count", "runs.steps_left", "failures.count")),
+    ],
+)
+async def test_a_backing_server_that_stands_still_is_named_and_what_it_knows_is_unknown(
+    api: httpx.AsyncClient, live: System, server: str, unknown: tuple[str, ...]
+) -> None:
+    async def well() -> bool:
+        return all((await seen(api))["backing"].values())
+
+    await eventually(well, "that all answers")
+    async with paused(live, server):
+
+        async def told() -> dict[str, Any]:
+            found = await seen(api)
+            return {} if found["backing"][server] else found
+
+        found = await eventually(told, f"that {server} does not answer")
+        page = await api.get("/ops", headers={"Accept": "text/html"})
+    assert not found["well"]
+    assert any(server in each["what"].lower() for each in found["doctor"]["findings"] if each["wrong"])
+    for path in unknown:
+        value: Any = found
+        for part in path.split("."):
+            value = value[int(part)] if part.isdigit() else value[part]
+        assert value is None, path
+    assert page.status_code == 200
+    assert f"{server} does not answer" in page.text.lower()
+    if server == "postgres":
+        assert "No run has failed." not in page.text
+    if server == "nats":
+        assert "Start it:" not in page.text
+    await eventually(well, "that all answers again")
 
 
 async def test_many_who_look_at_once_get_the_same(api: httpx.AsyncClient) -> None:

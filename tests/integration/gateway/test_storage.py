@@ -28,7 +28,7 @@ from artdag_common.domain.storage import Storage
 from artdag_common.eventstore import postgres
 from artdag_common.messaging.bus import Bus
 from services.gateway.projections import projector
-from tests.contract.far import TOKEN, PinningService, listening
+from tests.contract.far import TOKEN, PinningService, gated, listening
 
 PATIENCE_SECONDS = 120.0
 Person = Callable[[], Awaitable[httpx.AsyncClient]]
@@ -354,6 +354,49 @@ async def test_content_goes_to_a_pinning_service(api, own):
         assert await there.present([cid]) == {cid}  # pinned: we only add it
     finally:
         await there.close()
+
+
+async def test_how_far_a_copy_is_is_shown_while_it_is_made(api, bucket):
+    size = 16 * 2**20
+    async with gated(parse_endpoint(bucket.endpoint).port, size // 4) as gate:
+        storage = await add_s3(api, bucket, gate.port)
+        cid = await upload(api, os.urandom(size))
+        await gate.reached.wait()
+
+        async def told() -> Any:
+            progress = (await copies(api, storage)).get(cid, {}).get("progress")
+            return progress if progress and progress["done"] else None
+
+        progress = await until(told)
+        assert 0 < progress["done"] < size
+        assert (progress["total"], progress["status"]) == (size, None)
+        (listed,) = (await api.get("/storage")).json()["storage"]
+        for view in (listed, await look(api, storage)):
+            assert {each: found["total"] for each, found in view["copying"].items()} == {cid: size}
+        (copy,) = (await api.get(f"/cache/{cid}")).json()["copies"]
+        assert (copy["state"], copy["progress"]["total"]) == ("waiting", size)
+        gate.opened.set()
+        made = await in_state(api, storage, "made", cid)
+    assert (made["size_bytes"], made["progress"]) == (size, None)
+    assert (await look(api, storage))["copying"] == {}
+
+
+async def test_what_a_pinning_service_says_is_shown_and_no_more(api, own):
+    node = own.environment["IPFS_API"]
+    cid = await upload(api, os.urandom(300_000))
+    service = PinningService(parse_endpoint(node).url)
+    service.fetches.clear()
+    async with listening(service.answer) as url:
+        storage = await add(api, "pinning", {"endpoint": url, "token": TOKEN})
+
+        async def told() -> Any:
+            progress = (await copies(api, storage)).get(cid, {}).get("progress")
+            return progress if progress and progress["status"] == "pinning" else None
+
+        assert await until(told) == {"done": 0, "total": 300_000, "status": "pinning"}
+        service.fetches.set()
+        assert (await in_state(api, storage, "made", cid))["progress"] is None
+    await service.close()
 
 
 async def test_content_goes_to_an_ipfs_node(api, own):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,48 @@ async def test_nothing_is_refused_for_good_while_a_node_is_being_replaced(cluste
         with pytest.raises(ServiceUnavailableError):
             await store.path(nobodys)
         assert await absent(store, [nobodys]) == {nobodys}
+
+
+async def test_who_begins_while_a_node_is_being_replaced_takes_nothing_of_it_for_missing(cluster: Cluster) -> None:
+    """It never heard of that node; those that did tell it."""
+    a, b, c = cluster.node("a"), cluster.node("b"), cluster.node("c")
+    await a.blobs.put(DATA)
+
+    async def waits(node: Node) -> bool:
+        async with AsyncExitStack() as stack:
+            store = LayeredBlobStore(node.blobs, [await peers_of(cluster, node, stack, Clock())])
+            try:
+                return await absent(store, [CID]) != {CID}
+            except ServiceUnavailableError:
+                return True
+
+    async with b.services(cache), AsyncExitStack() as stack:
+        witness = await peers_of(cluster, c, stack, Clock())
+        for begins in (b, c):
+            assert not await waits(begins), "no such node was ever there"
+        async with a.services(cache):
+            await heard_of(witness, 2)
+        for begins in (b, c):
+            await eventually(partial(waits, begins), "the other node is known to be away")
+
+
+async def test_who_begins_hears_of_a_node_that_was_killed_and_for_how_long_it_is_away(cluster: Cluster) -> None:
+    """Nobody said good-bye; that it is gone is known after some time, and then to whoever begins too."""
+    b, c, clock = cluster.node("b"), cluster.node("c"), Clock()
+    killed = ContentAnswer(node="killed", url="http://127.0.0.1:9")
+    async with b.services(cache), AsyncExitStack() as stack:
+        await cluster.bus.nc.publish(subjects.nodes(Membership(KEY).cluster), killed.SerializeToString())
+
+        async def knows() -> Peers | None:
+            peers = await peers_of(cluster, c, stack, clock)
+            return peers if "killed" in peers.unheard() else None
+
+        peers: Peers = await eventually(knows, "who begins is told of it")
+        assert peers.known().keys() == {node_id(b.blobs.folder)}, "it cannot be asked"
+        clock.now += peer.FORGET_SECONDS - peers.unheard()["killed"]
+        assert "killed" in peers.unheard()
+        clock.now += 0.001
+        assert "killed" not in peers.unheard()
 
 
 async def test_a_node_that_is_silent_may_have_it_until_it_is_forgotten(

@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Mapping
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as families
@@ -164,7 +165,12 @@ async def test_how_each_process_stands_is_shown(seen: Seen) -> None:
     for to in ("webhooks", "registry", "places"):
         assert (await seen.read("cache"))["artdag_outgoing_waiting"]
         assert await seen.number("cache", "artdag_outgoing_waiting", {"to": to}) >= 0
-    assert await seen.number("cache", "artdag_content_bytes", {"where": "books"}) >= 0
+
+    async def added_up() -> bool:
+        where = {sample.labels["where"] for sample in (await seen.read("cache"))["artdag_content_bytes"]}
+        return where == {"books", "places"}
+
+    await eventually(added_up, "what is kept has been added up")
 
 
 async def test_all_that_rules_and_dashboards_ask_for_is_there(seen: Seen) -> None:
@@ -206,3 +212,42 @@ async def test_who_watches_a_run_is_counted_as_long_as_he_does(seen: Seen, live:
     finally:
         os.kill(executor, signal.SIGCONT)
     assert await seen.end(run_id) == "completed"
+
+
+async def test_a_client_that_goes_in_the_middle_of_a_body_is_no_failure(seen: Seen, live: System) -> None:
+    async def requests(status: str) -> float:
+        return await seen.number("gateway", "artdag_http_requests_total", {"method": "POST", "status": status})
+
+    gone, failed = await requests("gone"), await requests("500")
+    head = f"POST /runs HTTP/1.1\r\nHost: 127.0.0.1:{live.port}\r\nAuthorization: Bearer {live.token}\r\n"
+    for path in ("/runs", "/recipes/upload"):  # of the one the body is read whole, of the other piece by piece
+        _, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        writer.write(head.replace("/runs", path).encode() + b"Content-Length: 100\r\n\r\n{")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async def counted() -> bool:
+        return await requests("gone") == gone + 2
+
+    await eventually(counted, "both are counted as gone")
+    assert await requests("500") == failed
+
+
+async def test_how_the_system_stands_is_told_though_the_ends_of_steps_cannot_be_read(seen: Seen, live: System) -> None:
+    await seen.run(uuid4().hex, "first")
+
+    async def ended() -> bool:
+        return bool((await seen.system())["artdag_step_ends_total"])
+
+    await eventually(ended, "ends of steps are told")
+    connection = await asyncpg.connect(live.environment["DATABASE_URL"])
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE rm_step_ends IN ACCESS EXCLUSIVE MODE")
+            told = await seen.system()
+    finally:
+        await connection.close()
+    assert {sample.value for sample in told["artdag_up"] if sample.labels["part"] == "postgres"} == {1}
+    assert not told["artdag_step_ends_total"]
+    await eventually(ended, "ends of steps are told again")

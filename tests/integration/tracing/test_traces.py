@@ -316,6 +316,7 @@ async def test_the_collectors_key_is_sent_to_it_and_not_inherited_by_media_worke
     workers = list(forkservers(traced.it.state / "second"))
     assert workers
     assert all(KEY.encode() not in environment for environment in workers)
+    assert all(b"OTEL_EXPORTER_OTLP_ENDPOINT" not in each for each in workers), "an address may hold a key, too"
 
 
 def forkservers(folder: Path) -> Iterator[bytes]:

@@ -24,7 +24,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Handler], Clien
 
     def start(handler: Handler) -> Client:
         transport = httpx.MockTransport(handler)
-        monkeypatch.setattr(httpx, "HTTPTransport", lambda retries: transport)
+        monkeypatch.setattr(httpx, "HTTPTransport", lambda **settings: transport)
         clients.append(Client("http://server", "secret"))
         return clients[-1]
 
@@ -130,6 +130,7 @@ def test_a_write_whose_answer_is_lost_is_sent_again_with_its_key(serve: Callable
         lambda: (_ for _ in ()).throw(httpx.RemoteProtocolError("broke off")),
         lambda: httpx.Response(503, headers={"Retry-After": "0"}, json=refusal),
         lambda: httpx.Response(409, headers={"Retry-After": "0"}, json=refusal),
+        lambda: httpx.Response(429, headers={"Retry-After": "0"}, json=refusal),
         lambda: httpx.Response(201, json={"cid": "b"}),
     ]
 
@@ -155,7 +156,7 @@ def test_a_write_whose_answer_is_lost_is_sent_again_with_its_key(serve: Callable
         httpx.Response(503, headers={"Retry-After": "3600"}, text="{}"),
         httpx.Response(503, text="{}"),
         httpx.Response(409, text='{"title": "Run active"}'),
-        httpx.Response(429, headers={"Retry-After": "0"}, text="{}"),
+        httpx.Response(429, headers={"Retry-After": "3600"}, text="{}"),
     ],
 )
 def test_a_refusal_that_is_the_last_word_is_told_at_once(

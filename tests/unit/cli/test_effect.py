@@ -61,6 +61,26 @@ def test_nothing_is_written_for_what_is_no_effect(here: Path, arguments: list[st
     assert not list(here.iterdir())
 
 
+KEPT = 'return glow, {"glow": glow}'
+BREAKS = """if state.get("n", 0) > 9:
+        raise ValueError("no more")
+    return glow, {"glow": glow, "n": state.get("n", 0) + 1}"""
+
+
+def test_an_effect_that_breaks_leaves_the_result_of_before(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(effect, "TIMED_FRAMES", 3)
+    clip = write_counted(here / "clip.mp4", 20)
+    source = template("a", "frame", "Ann")
+    assert KEPT in source
+    (here / "a.py").write_text(source)
+    assert RUN.invoke(effect.app, ["test", "a.py", "--media", str(clip)]).exit_code == 0
+    before = (here / "a.mp4").read_bytes()
+    (here / "a.py").write_text(source.replace(KEPT, BREAKS))
+    assert RUN.invoke(effect.app, ["test", "a.py", "--media", str(clip)]).exit_code != 0
+    assert (here / "a.mp4").read_bytes() == before
+    assert sorted(each.name for each in here.iterdir()) == ["a.mp4", "a.py", "clip.mp4"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

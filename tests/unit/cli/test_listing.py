@@ -163,13 +163,48 @@ ask() {{
     echo "${{COMPREPLY[*]}}"
 }}
 ask re; ask recipe ''; ask run dog --pri; ask watch ''
+COMP_WORDS=('~/artdag' rep); COMP_CWORD=1; _artdag_completion '~/artdag'; echo "${{COMPREPLY[*]}}"
 """
-    environment = os.environ | {"ARTDAG_STATE": str(tmp_path / "none")}
+    environment = os.environ | {"ARTDAG_STATE": str(tmp_path / "none"), "HOME": str(tmp_path)}
     done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert [line.split() for line in done.stdout.splitlines()] == [
         ["render", "resume", "retry", "rerun", "recipe", "replay"],
         ["check", "upload", "list", "show", "delete"],
         ["--priority"],
         [],  # no system runs that has any
+        ["replay"],  # the shell hands the program on as it was typed
+    ]
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("typed", ["artdag", "./artdag", "~/artdag"])
+def test_zsh_completes(tmp_path: Path, typed: str) -> None:
+    program = shutil.which("zsh")
+    if program is None:
+        pytest.skip("zsh is not here: apt install zsh, then run this again")
+    there = tmp_path / "artdag"
+    there.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m artdag_cli "$@"\n')
+    there.chmod(0o755)
+    script = f"""
+compdef() {{ :; }}
+_describe() {{ print -r -- "${{(@)offered%%:*}}" }}
+_files() {{ print -r -- files }}
+source <({there} completion zsh)
+ask() {{ local -a words=("$@"); local CURRENT=$#; _artdag_completion }}
+ask {typed!r} re; ask {typed!r} recipe ''; ask {typed!r} run dog --pri; ask {typed!r} watch ''
+"""
+    environment = os.environ | {
+        "ARTDAG_STATE": str(tmp_path / "none"),
+        "HOME": str(tmp_path),
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+    }
+    done = subprocess.run(
+        [program, "-f", "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["render", "resume", "retry", "rerun", "recipe", "replay"],
+        ["check", "upload", "list", "show", "delete"],
+        ["--priority"],
+        ["files"],  # no system runs that has any run
     ]
     assert done.stderr == ""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from artdag_cli.cache_import import bar
 from artdag_cli.client import ServerEvent
 from artdag_cli.live import SHOWN, RunView
 
@@ -52,6 +53,23 @@ def told(events: Iterable[ServerEvent], *, terminal: bool = False, quiet: bool =
     with RunView("dog, first time", console, quiet) as view:
         view.follow(events)
     return view, screen.getvalue()
+
+
+HOSTILE = "a[/b]\x1b[2J[red]"
+SHOWN_AS = "a[/b]?[2J[red]"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_names_of_others_are_text_and_nothing_else(terminal: bool) -> None:
+    screen, saving = io.StringIO(), io.StringIO()
+    with RunView(HOSTILE, Console(file=screen, force_terminal=terminal, width=100, color_system=None)) as view:
+        view.take(planned(step(HOSTILE, "c1")))
+        view.take(of_run("RunStepsFailed", steps=[{"step": 0, "reason": HOSTILE}]))
+    with bar(HOSTILE, 10, Console(file=saving, force_terminal=terminal, width=100, color_system=None), False) as told:
+        told(5)
+    assert screen.getvalue().count(SHOWN_AS) > 1, "the title and the step"
+    assert (SHOWN_AS in saving.getvalue()) == terminal
+    assert "\x1b[2J" not in screen.getvalue() + saving.getvalue()
 
 
 def test_without_a_terminal_each_end_of_a_step_is_a_line() -> None:

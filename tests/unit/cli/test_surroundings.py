@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from artdag_cli import doctor
+from artdag_cli.__main__ import app
+from artdag_cli.client import NotRunningError, RequestFailedError
+from artdag_cli.exits import AWAY, REFUSED, SIGN_IN
+from artdag_cli.logins import NotSignedInError
 from artdag_cli.surroundings import machine
 from artdag_cli.surroundings.checks import CHECKS, Finding
 from artdag_cli.surroundings.facts import Clock, Folder, Nats, Other, Postgres, Redis, Secret, Space, Surroundings
 from artdag_cli.surroundings.looking import problems
 from artdag_common.environment import Problem
+from artdag_common.errors import ArtdagError
 from artdag_common.eventstore.schema import EMPTY, SCHEMA, Standing
 
 STATE = Path("/srv/artdag")
@@ -85,12 +91,17 @@ def test_where_all_is_well_nothing_is_told() -> None:
         (pg(left=5, settings={"max_connections": "50"}), "postgres", "5 connections left of 50", False),
         (pg(left=-1), "postgres", "0 connections left", True),
         (pg(missing_roles=["artdag_auth"]), "postgres", "missing in Postgres: artdag_auth", True),
-        (pg(missing_roles=["artdag_auth"], schema=EMPTY), "postgres", "missing in Postgres", False),
+        (replace(pg(missing_roles=["artdag_auth"], schema=EMPTY), running=False), "postgres", "missing in Post", False),
+        (pg(read_only="it is a standby"), "postgres", "nothing can be written to Postgres at db:5432/artdag: it", True),
+        (pg(unable="may make no tables"), "postgres", "the account of DATABASE_URL may make no tables", True),
+        (pg(schema=EMPTY), "schema", "a system runs, and there are no tables", True),
+        (pg(schema=None), "schema", "cannot be seen by the account", False),
         (pg(missing_roles=["artdag_auth"], makes_roles=False), "postgres", "share one account", False),
         (pg(schema=Standing(SCHEMA + 1, SCHEMA + 1)), "schema", "cannot work with it", True),
         (pg(schema=Standing(SCHEMA + 1, SCHEMA)), "schema", "works with it too", False),
         (pg(schema=Standing(SCHEMA - 1)), "schema", f"the database has schema {SCHEMA - 1}", True),
         (bus(away="no answer in time"), "nats", "NATS at bus:4222 cannot be reached", True),
+        (bus(silent={"b:4222": "refused"}), "nats", "NATS at b:4222 cannot be reached, while another", True),
         (bus(version="2.9.25"), "nats", "2.9.25; 2.10 is the oldest", True),
         (bus(version="2.10.0-beta.1", jetstream=False), "nats", "has no JetStream", True),
         (bus(max_payload=1_048_576), "nats", "messages of 1.0 MiB at most", True),
@@ -98,9 +109,11 @@ def test_where_all_is_well_nothing_is_told() -> None:
         (bus(synced=None), "nats", "cannot be asked", False),
         (bus(stored=95, stored_most=100), "nats", "95 bytes on disk, of at most 100 bytes", True),
         (replace(WELL, redis=Redis("redis:6379", away="refused")), "redis", "Redis at redis:6379 cannot", True),
+        (replace(WELL, redis=replace(REDIS, refuses="READONLY")), "redis", "nothing can be written to Redis", True),
         (replace(WELL, redis=replace(REDIS, version="6.0.9")), "redis", "6.0.9; 6.2 is the oldest", True),
         (replace(WELL, redis=replace(REDIS, policy="noeviction")), "redis", "refuses to write", True),
         (replace(WELL, others=[Other("the IPFS node", "ipfs:5001", "refused")]), "others", "IPFS node cannot", True),
+        (replace(WELL, others=[Other("the S3 store", "s3:9000", refuses="no bucket")]), "others", "not work: no", True),
         (pg(clock=Clock(-4.0, 0.5)), "clock", "Postgres is 3.5 s behind", False),
         (bus(clock=Clock(30.0, 0.5)), "clock", "NATS is 29.5 s ahead of", True),
     ],
@@ -132,25 +145,57 @@ TOLD: dict[str, Any] = {
 
 
 def test_what_the_gateway_knows_comes_after_what_is_here() -> None:
-    report, answered = doctor.whole(bus(synced=None), TOLD, "")
-    assert answered
+    report = doctor.whole(bus(synced=None), TOLD)
     assert not report["well"]
     assert [each["check"] for each in report["findings"]] == ["nats", "services"]
     assert report["checked"] == [*(check.__name__ for check in CHECKS), "system", "services"]
     assert doctor.lines_of(report)[0] == "wrong: the cache does not answer", "what is wrong is told first"
 
 
-@pytest.mark.parametrize(("running", "how"), [(True, "look at its log"), (False, "start it: artdag up")])
-def test_where_the_gateway_does_not_answer_the_rest_is_told_all_the_same(running: bool, how: str) -> None:
-    report, answered = doctor.whole(replace(pg(version=130012), running=running), None, "no system runs")
-    assert not answered
+@pytest.mark.parametrize(
+    ("running", "server", "silent", "how"),
+    [
+        (True, "", RequestFailedError("no answer"), "look at its log"),
+        (False, "", NotRunningError("no system runs"), "start it: artdag up"),
+        (False, "https://l1.example", RequestFailedError("no answer"), "see whether the address is right"),
+        (True, "", RequestFailedError("not yours", status=403), "sign in as the operator"),
+        (False, "https://l1.example", RequestFailedError("no token", status=401), "artdag login https://l1.example"),
+        (False, "https://l1.example", NotSignedInError("no token"), "artdag login https://l1.example"),
+    ],
+)
+def test_where_the_gateway_tells_nothing_the_rest_is_told_all_the_same(
+    running: bool, server: str, silent: ArtdagError, how: str
+) -> None:
+    report = doctor.whole(replace(pg(version=130012), running=running), doctor.NOTHING, silent, server)
     assert not report["well"]
     assert [(each["check"], each["what"]) for each in report["findings"]] == [
         ("postgres", report["findings"][0]["what"]),
-        ("system", "no system runs"),
+        ("system", silent.message),
     ]
-    assert report["findings"][1]["how"] == how
-    assert doctor.whole(WELL, TOLD | {"findings": []}, "")[0]["well"]
+    assert report["findings"][1]["how"].startswith(how)
+    assert doctor.whole(WELL, TOLD | {"findings": []})["well"]
+
+
+@pytest.mark.parametrize(
+    ("silent", "code"),
+    [
+        (RequestFailedError("no answer"), AWAY),
+        (NotRunningError("no system runs"), AWAY),
+        (RequestFailedError("not yours", status=403), REFUSED),
+        (RequestFailedError("no token", status=401), SIGN_IN),
+    ],
+)
+def test_the_exit_code_says_why_the_gateway_told_nothing(
+    silent: ArtdagError, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look(state: Path) -> Surroundings:
+        return WELL
+
+    monkeypatch.setattr(doctor, "look", look)
+    monkeypatch.setattr(doctor, "asked", lambda folder, server: (doctor.NOTHING, silent))
+    outcome = CliRunner().invoke(app, ["doctor", "--state", str(tmp_path)])
+    assert outcome.exit_code == code
+    assert f"wrong: {silent.message}" in outcome.stdout
 
 
 # --- looking --------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from artdag_cli import top
 from artdag_cli.client import Client, RequestFailedError
-from artdag_cli.top import View, bar, elapsed, picture, size, span, spark
+from artdag_cli.top import KEYS, View, Window, bar, elapsed, picture, size, span, spark
 from services.gateway.api.ops import SHOWN
 
 AT = "2026-01-07T12:00:09Z"
@@ -28,9 +28,29 @@ def report(**changes: Any) -> dict[str, Any]:
 
 
 def screen(found: dict[str, Any], view: View | None = None, height: int = 0, width: int = 160) -> str:
-    file = io.StringIO()
-    Console(file=file, width=width, color_system=None).print(picture(found, view or View(), height))
+    """What is printed; with a height, what a window of that size shows."""
+    file, view = io.StringIO(), view or View()
+    shown = Window(found, view, height) if height else picture(found, view)
+    Console(file=file, width=width, color_system=None).print(shown)
     return file.getvalue()
+
+
+def crowd(processes: int) -> dict[str, Any]:
+    """A cluster with so many processes of each service, of which the server lists fifty, and as many steps."""
+    process = SHOWN["services"][0]["instances"][0]
+    services = [
+        {
+            "service": name,
+            "answers": True,
+            "count": processes,
+            "versions": ["0.1.0", "0.2.0"],
+            "instances": [process | {"name": f"{name}-{n:03}"} for n in range(min(50, processes))],
+        }
+        for name in ("auth", "cache", "planner", "executor", "gateway")
+    ]
+    workers = SHOWN["executors"] | {"count": processes, "hands": 4 * processes, "busy": processes, "items": []}
+    running = {"count": processes, "items": steps(min(100, processes))}
+    return report(services=services, executors=workers, running=running)
 
 
 def steps(count: int) -> list[dict[str, Any]]:
@@ -84,6 +104,27 @@ def test_who_does_not_answer_is_named() -> None:
     assert "nats away" not in text
     assert "does not answer" in text
     assert "dead letters ?" in text
+    assert "does not answer" in screen(report(services=services), height=24)
+
+
+def test_what_nobody_can_tell_is_not_nothing() -> None:
+    services = [{"service": "cache", "answers": None, "count": 0, "versions": [], "instances": []}]
+    queue = SHOWN["queues"]["classes"][0] | {"depth": None, "waiting": None, "in_hand": None, "asked_for": None}
+    found = report(
+        well=False,
+        services=services,
+        backing={"postgres": False, "nats": False, "redis": True, "read_models": True},
+        queues={"classes": [queue], "consumers": [], "streams": {}},
+        runs=SHOWN["runs"] | {"count": None, "steps_left": None},
+        failures={"count": None, "items": []},
+        disks=[],
+    )
+    text = screen(found)
+    assert "hands ?" in text.splitlines()[0]
+    assert "runs ?" in text.splitlines()[0]
+    assert "not known" in text
+    assert "None" not in text
+    assert next(line.split() for line in text.splitlines() if line.startswith("cpu"))[1:3] == ["?", "?"]
 
 
 def test_keys_sort_and_turn_round_and_pause() -> None:
@@ -109,15 +150,46 @@ def test_keys_sort_and_turn_round_and_pause() -> None:
     assert view == View()
 
 
+def shown_steps(text: str) -> int:
+    return sum(line.split()[0][1:].isdigit() for line in text.splitlines() if line.startswith("n") and line.split())
+
+
 def test_a_small_window_shows_the_first_steps_and_counts_the_others() -> None:
     found = report(running={"count": 250, "items": steps(100)})
     assert "and 150 more" in screen(found)
+    assert len(order(found, View())) == 100
     text = screen(found, height=24)
-    shown = len(order(found, View()))
-    assert shown == 100
-    assert text.count("node-1-4711") == 0
-    assert "and 24" in text or "more" in text
-    assert len([line for line in text.splitlines() if line.startswith("n")]) < 15
+    assert 3 <= shown_steps(text) < 15
+    assert f"and {250 - shown_steps(text)} more" in text
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 160])
+@pytest.mark.parametrize("height", [1, 2, 5, 12, 24, 50])
+@pytest.mark.parametrize("processes", [1, 3, 200])
+def test_no_window_is_overrun_and_the_keys_are_in_its_last_line(width: int, height: int, processes: int) -> None:
+    """In a narrow one, most rows take several lines."""
+    lines = screen(crowd(processes), height=height, width=width).splitlines()
+    assert len(lines) <= height
+    assert lines[-1].rstrip("…") in KEYS
+    assert len(lines[-1]) > width / 2 or lines[-1] == KEYS
+
+
+def test_where_there_are_too_many_processes_to_list_they_are_counted_and_steps_are_seen() -> None:
+    small = screen(crowd(3), height=50)
+    assert "executor-002" in small
+    assert "Reason" in small
+    text = screen(crowd(200), height=40)
+    assert "executor-002" not in text
+    (executors,) = [line.split() for line in text.splitlines() if line.startswith("executor")]
+    assert executors[:4] == ["executor", "200", "50", "ready,"]
+    assert executors[-1] == "200/800"
+    assert "150 more" in " ".join(executors)
+    assert "Reason" in text
+    assert shown_steps(text) >= 3
+    least = screen(crowd(200), height=20, width=80)
+    assert "Reason" not in least
+    assert shown_steps(least) >= 3
+    assert "and 150 more" in screen(crowd(200)), "printed, all that the server lists are listed"
 
 
 def test_nothing_that_a_name_holds_reaches_the_terminal() -> None:
@@ -173,10 +245,13 @@ class Server:
             raise RequestFailedError("GET /api/ops: connection refused")
         return report()
 
+    def close(self) -> None: ...
+
 
 @contextmanager
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Give the end of a terminal at which somebody types; the other one is our standard input."""
+    monkeypatch.setenv("TERM", "xterm")
     here, there = pty.openpty()
     with os.fdopen(there, "r", closefd=True) as typed:
         monkeypatch.setattr("sys.stdin", typed)
@@ -197,6 +272,19 @@ def test_it_goes_on_until_q_is_pressed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert top.KEYS in shown.getvalue()
 
 
+def test_where_nothing_can_be_moved_on_the_screen_it_is_printed_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = Server()
+    monkeypatch.setattr(top.Client, "of", lambda *_: server)
+    with terminal(monkeypatch):
+        monkeypatch.setenv("TERM", "dumb")
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+        top.top()
+    assert server.asked == 1
+    assert "apply_dog" in capsys.readouterr().out
+
+
 def test_a_server_that_goes_away_is_said_and_what_it_said_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(well=0)
     with top.Looking(cast(Client, server), 0.01, report()) as looking:
@@ -205,3 +293,23 @@ def test_a_server_that_goes_away_is_said_and_what_it_said_stays(monkeypatch: pyt
         assert looking.report == report()
         assert "connection refused" in looking.trouble
     assert "connection refused" in screen(looking.report, View(trouble=looking.trouble)).splitlines()[0]
+
+
+def test_a_server_that_does_not_answer_is_said_long_before_the_client_gives_it_up() -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    class Hanging(Server):
+        def call(self, method: str, path: str) -> dict[str, Any]:
+            asked.set()
+            assert answer.wait(60)
+            return super().call(method, path)
+
+    now = [1000.0]
+    with top.Looking(cast(Client, Hanging()), 0.01, report(), clock=lambda: now[0]) as looking:
+        assert asked.wait(10)
+        assert looking.said() == ""
+        now[0] += 5
+        assert looking.said() == "no answer for 5.0 s"
+        answer.set()
+        os.read(looking.news, 1)
+        assert looking.said() == ""

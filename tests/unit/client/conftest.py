@@ -23,8 +23,8 @@ async def serve(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
     def start(handler: Handler, **patience: Any) -> Any:
         transport = httpx.MockTransport(handler)
-        monkeypatch.setattr(httpx, "HTTPTransport", lambda retries: transport)
-        monkeypatch.setattr(httpx, "AsyncHTTPTransport", lambda retries: transport)
+        monkeypatch.setattr(httpx, "HTTPTransport", lambda **settings: transport)
+        monkeypatch.setattr(httpx, "AsyncHTTPTransport", lambda **settings: transport)
         kind = Client if request.param == "waiting" else AsyncClient
         clients.append(kind("http://server/", "secret", **patience or {"patience": PATIENCE}))
         return clients[-1]

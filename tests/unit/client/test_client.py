@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,10 @@ import httpx
 import pytest
 
 from artdag_client import (
+    AddressError,
+    AsyncClient,
     BusyError,
+    Client,
     FileInTheWayError,
     NoAnswerError,
     NotFoundError,
@@ -24,7 +30,10 @@ from artdag_client import (
     WrongContentError,
     cid_of,
 )
-from artdag_client.asking import BLOCK
+from artdag_client._async import connection as asynchronous
+from artdag_client._sync import connection as waiting
+from artdag_client.asking import BLOCK, proxy_of
+from artdag_client.saving import saving
 from tests.unit.client.conftest import Serve, done, listed
 
 BUSY = {"Retry-After": "0"}
@@ -57,6 +66,7 @@ async def test_a_write_is_sent_again_with_its_key(serve: Serve) -> None:
         lost,
         lambda: httpx.Response(503, headers=BUSY, json={}),
         lambda: httpx.Response(409, headers=BUSY, json={}),
+        lambda: httpx.Response(429, headers=BUSY, json={}),
         lambda: httpx.Response(201, json={"run_id": "r"}),
         lambda: httpx.Response(201, json={"run_id": "s"}),
         lambda: httpx.Response(201, json={"run_id": "t"}),
@@ -66,8 +76,8 @@ async def test_a_write_is_sent_again_with_its_key(serve: Serve) -> None:
     assert len({request.headers["Idempotency-Key"] for request in asked}) == 1
     await done(client.runs.start("dog", ["cid"]))
     await done(client.runs.start("dog", ["cid"], key="mine"))
-    assert asked[4].headers["Idempotency-Key"] != asked[0].headers["Idempotency-Key"]
-    assert asked[5].headers["Idempotency-Key"] == "mine"
+    assert asked[5].headers["Idempotency-Key"] != asked[0].headers["Idempotency-Key"]
+    assert asked[6].headers["Idempotency-Key"] == "mine"
     assert {request.headers["Authorization"] for request in asked} == {"Bearer secret"}
 
 
@@ -80,7 +90,7 @@ async def test_reading_has_no_key_and_is_sent_again(serve: Serve) -> None:
 
 @pytest.mark.parametrize(
     ("status", "after"),
-    [(503, "3600"), (503, ""), (429, "0")],
+    [(503, "3600"), (503, ""), (429, "3600"), (429, "")],
 )
 async def test_a_refusal_that_is_the_last_word_is_told_at_once(serve: Serve, status: int, after: str) -> None:
     asked: list[httpx.Request] = []
@@ -88,6 +98,22 @@ async def test_a_refusal_that_is_the_last_word_is_told_at_once(serve: Serve, sta
     with pytest.raises(BusyError) as raised:
         await done(serve(one_by_one([refused], asked)).runs.get("r"))
     assert raised.value.retry_after == (float(after) if after else None)
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_a_proxy_without_a_server_behind_it_is_asked_again(serve: Serve, status: int) -> None:
+    asked: list[httpx.Request] = []
+    answers = [
+        lambda: httpx.Response(status, html="<h1>no upstream</h1>"),
+        lambda: httpx.Response(201, json={"run_id": "r"}),
+    ]
+    assert (await done(serve(one_by_one(answers, asked)).runs.start("dog", ["cid"])))["run_id"] == "r"
+    assert len({request.headers["Idempotency-Key"] for request in asked}) == 1
+    asked.clear()
+    own = [lambda: httpx.Response(502, json={"detail": "the bytes are wrong", "code": "cid-mismatch"})]
+    with pytest.raises(RefusedError, match="the bytes are wrong"):
+        await done(serve(one_by_one(own, asked)).runs.get("r"))
+    assert len(asked) == 1, "what the server itself says is the last word"
 
 
 async def test_a_server_that_is_gone_is_named(serve: Serve) -> None:
@@ -121,6 +147,50 @@ async def test_a_redirect_is_not_followed(serve: Serve) -> None:
     assert len(asked) == 1, "the token is for this server only"
 
 
+async def test_an_address_that_leads_elsewhere_is_told_with_where(serve: Serve) -> None:
+    elsewhere = lambda request: httpx.Response(308, headers={"Location": "https://server/runs"})  # noqa: E731
+    told = "http://server sends on to https://server/runs; give the address"
+    with pytest.raises(NoAnswerError, match=told):
+        await done(serve(elsewhere).runs.start("dog"))
+    with pytest.raises(NoAnswerError, match=told):
+        await listed(serve(elsewhere).runs.follow("r"))
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8100", "l1.example.org", "ftp://server", "http://", "http://u:p@server", "http://server:port"]
+)
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_what_is_no_address_is_refused_at_once(kind: type, url: str) -> None:
+    with pytest.raises(AddressError) as raised:
+        kind(url)
+    assert isinstance(raised.value, ValueError)
+
+
+def test_a_server_elsewhere_is_reached_by_the_proxy_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert proxy_of("https://l1.example.org") is None
+    monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "inside.example")
+    taken: list[str | None] = []
+    monkeypatch.setattr(httpx, "HTTPTransport", lambda **settings: taken.append(settings["proxy"]))
+    for url in (
+        "https://l1.example.org",
+        "http://l1.example.org",
+        "https://l1.inside.example",
+        "http://localhost:8100",
+        "http://127.0.0.1:8100",
+        "http://[::1]:8100",
+    ):
+        Client(url)
+    assert taken == ["http://proxy.example:3128"] * 2 + [None] * 4
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://user:secret@proxy.example:1080")
+    with pytest.raises(AddressError, match="HTTPS_PROXY names a proxy of the kind socks5") as raised:
+        Client("https://l1.example.org")
+    assert "secret" not in str(raised.value)
+
+
 async def test_a_write_that_is_kept_for_later_is_asked_for_with_its_key(serve: Serve) -> None:
     pending = {"status": "pending", "command_id": "c", "links": {"command": "/api/commands/c"}}
     asked: list[httpx.Request] = []
@@ -147,6 +217,7 @@ async def test_a_list_goes_over_all_pages_and_no_further_than_wanted(serve: Serv
     client = serve(server)
     assert await listed(client.runs.list(status="failed")) == list(range(230))
     assert {request.url.params["status"] for request in asked} == {"failed"}
+    assert [request.url.params["limit"] for request in asked] == ["100"] * 3, "as few pages as can be"
     assert "owner" not in asked[0].url.params
     asked.clear()
     assert await listed(client.runs.list(limit=120)) == list(range(120))
@@ -189,6 +260,49 @@ async def test_a_stream_that_says_nothing_is_given_up(serve: Serve) -> None:
     with pytest.raises(NoAnswerError, match="run r cannot be followed: the server ends it"):
         await listed(serve(one_by_one(answers, asked)).runs.follow("r"))
     assert len(asked) == 4
+
+
+@pytest.mark.parametrize(
+    "away",
+    [
+        lambda: httpx.Response(503, html="<h1>no upstream</h1>"),
+        lambda: httpx.Response(503, headers=BUSY, json={"detail": "Postgres does not answer"}),
+        lambda: httpx.Response(429, headers=BUSY, json={"detail": "too many requests"}),
+    ],
+)
+async def test_a_stream_outlives_a_gateway_that_is_replaced(serve: Serve, away: Answer) -> None:
+    asked: list[httpx.Request] = []
+    answers = [
+        lambda: httpx.Response(200, text=frames((3, "RunRequested"))),
+        away,
+        away,
+        lambda: httpx.Response(200, text=frames((9, "RunCompleted"))),
+    ]
+    events = await listed(serve(one_by_one(answers, asked)).runs.follow("r"))
+    assert [event.position for event in events] == [3, 9]
+    assert [request.headers.get("Last-Event-ID") for request in asked] == [None, "3", "3", "3"]
+
+
+async def test_a_stream_is_not_followed_for_ever_where_nobody_is(serve: Serve) -> None:
+    asked: list[httpx.Request] = []
+    answers = [lambda: httpx.Response(503, html="<h1>no upstream</h1>")] * 9
+    with pytest.raises(NoAnswerError, match="cannot be followed: 503"):
+        await listed(serve(one_by_one(answers, asked)).runs.follow("r"))
+    assert len(asked) == 4
+    asked.clear()
+    with pytest.raises(BusyError):
+        await listed(serve(one_by_one([lambda: httpx.Response(503, json={})], asked)).runs.follow("r"))
+
+
+async def test_a_connection_that_is_cut_now_and_then_is_no_loss(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count(step=3)  # seconds between two lines
+    for connection in (asynchronous, waiting):
+        monkeypatch.setattr(connection, "monotonic", lambda: float(next(ticks)))
+    asked: list[httpx.Request] = []
+    pings = [lambda: httpx.Response(200, text=": ping\n\n")] * 9
+    answers = [*pings, lambda: httpx.Response(200, text=frames((9, "RunCompleted")))]
+    events = await listed(serve(one_by_one(answers, asked)).runs.follow("r"))
+    assert [event.position for event in events] == [9], "a step of hours, behind what cuts connections every minute"
 
 
 async def test_a_run_that_is_not_there_is_refused(serve: Serve) -> None:
@@ -283,6 +397,51 @@ async def test_an_upload_goes_on_where_the_connection_broke(serve: Serve, tmp_pa
     assert {total for _, total in told} == {len(data)}
 
 
+async def test_an_upload_outlives_a_proxy_without_a_server(serve: Serve, tmp_path: Path) -> None:
+    data = random.Random(5).randbytes(5 * BLOCK)
+    file = tmp_path / "cat.bin"
+    file.write_bytes(data)
+    tus, away = Tus(len(data)), [502, 503, 504]
+
+    def server(request: httpx.Request) -> httpx.Response:
+        if request.method == "PATCH" and away:
+            request.read()
+            return httpx.Response(away.pop(0), html="<h1>no upstream</h1>")
+        return tus(request)
+
+    assert await done(serve(server).upload(file)) == cid_of([data])
+    assert away == []
+
+
+async def test_an_upload_is_over_once_it_is_stored(serve: Serve, tmp_path: Path) -> None:
+    file = tmp_path / "cat.bin"
+    file.write_bytes(bytes(5 * BLOCK))
+
+    class Storing(Tus):
+        looks = 2
+
+        def state(self) -> dict[str, Any]:
+            self.looks -= len(self.data) == self.size
+            return super().state() | ({"cid": None} if self.looks >= 0 else {})
+
+    assert await done(serve(Storing(5 * BLOCK, 5 * BLOCK)).upload(file)) == cid_of([bytes(5 * BLOCK)])
+    Storing.looks = 10**9
+    with pytest.raises(WaitedTooLongError, match="is sent, and the server"):
+        await done(serve(Storing(5 * BLOCK, 5 * BLOCK)).upload(file))
+
+
+async def test_what_has_no_end_that_is_known_is_not_uploaded(serve: Serve, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = os.open(pipe, os.O_RDWR)
+    try:
+        with pytest.raises(OSError, match="no ordinary file") as raised:
+            await done(serve(Tus(0)).upload(pipe))
+    finally:
+        os.close(writer)
+    assert raised.value.filename == str(pipe)
+
+
 async def test_an_upload_that_gets_nowhere_is_given_up(serve: Serve, tmp_path: Path) -> None:
     file = tmp_path / "cat.bin"
     file.write_bytes(bytes(5 * BLOCK))
@@ -350,6 +509,78 @@ async def test_a_download_goes_on_where_it_broke_and_is_checked(serve: Serve, tm
     assert named == tmp_path / cid_of([data])
 
 
+async def test_content_is_taken_as_it_is_and_without_its_length(serve: Serve) -> None:
+    data = random.Random(6).randbytes(1000)
+    asked: list[httpx.Request] = []
+
+    def pieces() -> Any:
+        yield data[:300]
+        yield data[300:]
+
+    class Both(httpx.AsyncByteStream, httpx.SyncByteStream):
+        def __iter__(self) -> Any:
+            return pieces()
+
+        async def __aiter__(self) -> Any:
+            for piece in pieces():
+                yield piece
+
+    answers = [lambda: httpx.Response(503, html="<h1>no upstream</h1>"), lambda: httpx.Response(200, stream=Both())]
+    assert await done(serve(one_by_one(answers, asked)).content.read(cid_of([data]))) == data
+    assert {request.headers["Accept-Encoding"] for request in asked} == {"identity"}, "else it could not go on"
+
+
+async def test_what_is_refused_while_it_comes_is_told(serve: Serve, tmp_path: Path) -> None:
+    gone = lambda request: httpx.Response(404, json={"detail": "no content"})  # noqa: E731
+    with pytest.raises(NotFoundError, match="no content"):
+        await done(serve(gone).download(cid_of([b"data"]), tmp_path / "cat"))
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_where_nothing_can_be_saved_nothing_is_begun(serve: Serve, tmp_path: Path) -> None:
+    asked: list[httpx.Request] = []
+    client = serve(one_by_one([], asked))
+    cid = cid_of([b"data"])
+    with pytest.raises(FileNotFoundError) as raised:
+        await done(client.download(cid, tmp_path / "nowhere" / "cat"))
+    assert raised.value.filename == str(tmp_path / "nowhere")
+    device = tmp_path / "device"
+    os.mkfifo(device)
+    for save in (tmp_path / "nowhere" / "cat", device):
+        with pytest.raises(OSError, match=r"no such folder|is no file"):
+            await done(client.render("dog", "cid", save=save))
+    with pytest.raises(FileInTheWayError, match="is no file"):
+        await done(client.download(cid, device, replace=True))
+    with pytest.raises(FileInTheWayError, match="is no file"):
+        await done(client.runs.export("r", tmp_path, replace=True))
+    assert asked == []
+    assert device.is_fifo()
+
+
+def _half(target: Path, stop: BaseException) -> None:
+    with saving(target, replace=True) as file:
+        file.write(b"half")
+        raise stop
+
+
+def test_what_is_interrupted_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "cat"
+    target.write_text("mine")
+    for stop in (KeyboardInterrupt(), OSError(errno.ENOSPC, "full"), ValueError("a defect")):
+        with pytest.raises(type(stop)) as raised:
+            _half(target, stop)
+        if isinstance(stop, OSError):
+            assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(target)), "whose disk it is"
+        assert [each.name for each in tmp_path.iterdir()] == ["cat"]
+        assert target.read_text() == "mine"
+
+
+async def test_a_name_may_be_as_long_as_names_can_be(serve: Serve, tmp_path: Path) -> None:
+    name = "猫" * 85  # 255 bytes
+    await done(serve(raw(b"data", [])).download(cid_of([b"data"]), tmp_path / name))
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
 async def test_wrong_bytes_leave_nothing(serve: Serve, tmp_path: Path) -> None:
     client = serve(raw(b"other", []))
     with pytest.raises(WrongContentError):
@@ -386,6 +617,12 @@ async def test_a_picture_is_waited_for(serve: Serve) -> None:
     assert str(asked[1].url) == "http://server/cache/bafy/poster?width=320"
 
 
+async def test_a_picture_is_not_waited_for_beyond_the_time(serve: Serve) -> None:
+    making = lambda request: httpx.Response(202, headers={"Retry-After": "0"}, json={"status": "running"})  # noqa: E731
+    with pytest.raises(WaitedTooLongError, match="the poster of bafy is not made in time"):
+        await done(serve(making).content.picture("bafy", "poster", timeout=0.02))
+
+
 # --- signing in, and the rest ---------------------------------------------------------------------------------------
 
 
@@ -397,13 +634,15 @@ async def test_a_token_is_taken_once_it_is_allowed(serve: Serve) -> None:
         lambda: httpx.Response(200, json={"client": "farm", "state": "allowed"}),
         lambda: httpx.Response(400, json={"error": "authorization_pending"}),
         lost,
+        lambda: httpx.Response(503, json={"detail": "Postgres does not answer"}),
+        lambda: httpx.Response(502, html="<h1>no upstream</h1>"),
         lambda: httpx.Response(200, json={"access_token": "adt_1"}),
     ]
     assert await done(serve(one_by_one(answers, asked)).tokens.create("farm")) == "adt_1"
     assert [request.url.path for request in asked] == [
         "/auth/device",
         "/auth/device/confirm",
-        *["/auth/device/token"] * 3,
+        *["/auth/device/token"] * 5,
     ]
     assert json.loads(asked[1].content) == {"user_code": "WDJB-MJHT", "decision": "allow"}
 
@@ -426,14 +665,38 @@ async def test_a_system_that_is_not_ready_says_so(serve: Serve) -> None:
 
 async def test_what_says_nothing_is_not_sent(serve: Serve) -> None:
     asked: list[httpx.Request] = []
-    client = serve(one_by_one([lambda: httpx.Response(201, json={})] * 4, asked))
+    client = serve(one_by_one([lambda: httpx.Response(201, json={})] * 5, asked))
     await done(client.runs.start("dog", {"media": ("a", "b")}, force=["cut"], parameters={"cut": {"at": 0}}))
     await done(client.runs.rerun("r", parameters={}, force=False))
     await done(client.content.describe("bafy", description="", tags=()))
     await done(client.storage.change("s", enabled=False))
+    await done(client.storage.change("s", settings={}, capacity_bytes=0))
     assert [json.loads(request.content) for request in asked] == [
         {"recipe": "dog", "inputs": {"media": ["a", "b"]}, "force": ["cut"], "parameters": {"cut": {"at": 0}}},
         {},
         {"description": "", "tags": []},
         {"enabled": False},
+        {"settings": {}, "capacity_bytes": None},
     ]
+
+
+async def test_nothing_is_an_amount_too(serve: Serve) -> None:
+    asked: list[httpx.Request] = []
+    client = serve(one_by_one([lambda: httpx.Response(200, json={})] * 2, asked))
+    await done(client.operator.garbage(0))
+    await done(client.operator.collect_garbage(0))
+    assert dict(asked[0].url.params) == {"older_than_days": "0"}
+    assert json.loads(asked[1].content) == {"older_than_days": 0}
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+async def test_a_run_that_could_not_be_planned_is_told(serve: Serve, status: str) -> None:
+    run = {"run_id": "r", "status": status, "error": {"node": None, "reason": "no sound"}}
+
+    def server(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/events"):
+            return httpx.Response(200, text=frames((1, "RunFailed")))
+        return httpx.Response(200, json=run | {"steps": []} if request.url.path.endswith("/plan") else run)
+
+    with pytest.raises(RunFailedError, match=f"run r {status}: no sound"):
+        await done(serve(server).runs.plan("dog", ["cid"]))

@@ -286,7 +286,7 @@ def server(document: dict[str, Any]) -> Example:
 @pytest.fixture
 def client(server: Example, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """A client of it."""
-    monkeypatch.setattr(httpx, "HTTPTransport", lambda retries: httpx.MockTransport(server))
+    monkeypatch.setattr(httpx, "HTTPTransport", lambda **settings: httpx.MockTransport(server))
     with Client("http://server", "secret", patience=Patience(again_seconds=0.0)) as it:
         yield it
 

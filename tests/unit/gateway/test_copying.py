@@ -20,12 +20,17 @@ class Ticking:
         assert subject == "tick.storage.*"
         self._hear = cb
 
-    async def tell(self, storage_id: str, cid: str, done: int, total: int) -> None:
-        data = CopyTick(storage_id=storage_id, cid=cid, done=done, total=total).SerializeToString()
-        await self._hear(SimpleNamespace(data=data))
+    async def tell(self, storage_id: str, cid: str, done: int, total: int, status: str = "") -> None:
+        tick = CopyTick(storage_id=storage_id, cid=cid, done=done, total=total, status=status)
+        await self._hear(SimpleNamespace(data=tick.SerializeToString()))
 
     async def tell_nonsense(self) -> None:
         await self._hear(SimpleNamespace(data=b"\xff\xff"))
+
+
+def told(done: int, total: int, status: str | None = None) -> dict[str, Any]:
+    """What is said of a copy that is being made."""
+    return {"done": done, "total": total, "status": status}
 
 
 async def test_a_copy_is_being_made_until_it_is_done() -> None:
@@ -36,11 +41,22 @@ async def test_a_copy_is_being_made_until_it_is_done() -> None:
     await bus.tell("s1", "b", 5, 10)
     await bus.tell("s2", "a", 0, 7)
     await bus.tell_nonsense()
-    assert copying.now("s1") == {"a": {"done": 0, "total": 10}, "b": {"done": 5, "total": 10}}
+    assert copying.now("s1") == {"a": told(0, 10), "b": told(5, 10)}
+    await bus.tell("s1", "a", 3, 10)
+    assert copying.now("s1")["a"] == told(3, 10)
     await bus.tell("s1", "a", 10, 10)
-    assert copying.now("s1") == {"b": {"done": 5, "total": 10}}
-    assert copying.now("s2") == {"a": {"done": 0, "total": 7}}
+    assert copying.now("s1") == {"b": told(5, 10)}
+    assert copying.now("s2") == {"a": told(0, 7)}
     assert copying.now("s3") == {}
+
+
+async def test_what_a_place_says_of_a_copy_is_passed_on() -> None:
+    bus = Ticking()
+    copying = Copying(bus, lambda: bus.now)  # type: ignore[arg-type]
+    await copying.start()
+    await bus.tell("s1", "a", 0, 10, "queued")
+    await bus.tell("s1", "a", 0, 10, "pinning")
+    assert copying.now("s1") == {"a": told(0, 10, "pinning")}
 
 
 async def test_a_copy_that_nobody_speaks_of_is_not_being_made() -> None:

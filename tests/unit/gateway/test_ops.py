@@ -220,14 +220,38 @@ def test_lists_are_bounded_and_counted() -> None:
 
 def test_where_nobody_answers_it_says_so_and_what_is_known_is_shown() -> None:
     standing = Standing(answering=dict.fromkeys(("planner", "executor", "cache", "auth"), False))
-    shown = view(seen(standing=standing, work=Work(), letters=None, nats=False))
+    shown = view(seen(standing=standing, work=Work(known=False), letters=None, nats=False))
     assert not shown["well"]
     assert shown["backing"] == {"postgres": False, "nats": False, "redis": True, "read_models": False}
     assert shown["dead_letters"]["count"] is None
     assert shown["lag"]["outbox_events"] is None
     assert shown["running"]["count"] == 2
+    assert (shown["runs"]["count"], shown["runs"]["steps_left"], shown["runs"]["users"]["count"]) == (None, None, None)
+    assert shown["failures"]["count"] is None
+    assert {each["answers"] for each in shown["services"]} == {None, True}, "only the gateway knows of itself"
+    assert {each["waiting"] for each in shown["queues"]["classes"]} == {None}
+    jsonschema.Draft202012Validator(whole(SHOWN)).validate(shown)
     labels = {tile.label: tile for tile in tiles(shown)}
-    assert labels["Dead letters"].value == "?"
+    for unknown in ("Dead letters", "On the queue", "Runs going on", "Hands at work"):
+        assert labels[unknown].value == "?", unknown
+
+
+@pytest.mark.parametrize("away", ["nats", "redis"])
+def test_all_is_not_well_without_a_backing_server_that_doctor_does_not_look_at(away: str) -> None:
+    assert view(seen())["well"]
+    shown = view(seen(**{away: False}))
+    assert not shown["well"]
+    (finding,) = [each for each in shown["doctor"]["findings"] if each["check"] == "backing"]
+    assert finding["wrong"]
+    assert finding["what"].lower() == f"{away} does not answer"
+
+
+def test_who_does_not_answer_is_told_once_before_doctor_has_looked_and_after() -> None:
+    standing = well(postgres=False, running=False)
+    told = ["Postgres does not answer, or not in time", "the read models stand still"]
+    for report in (report_of(well()), report_of(standing)):
+        findings = [each["what"] for each in view(seen(standing=standing, report=report))["doctor"]["findings"]]
+        assert sorted(findings) == told
 
 
 def test_lag_is_as_it_was_found() -> None:

@@ -7,7 +7,8 @@ import pytest
 from artdag_common.commands import ExecuteStep, ExecuteSteps
 from artdag_common.errors import ServiceUnavailableError
 from services.planner.dispatcher import EXPECTED_SECONDS, PRESENT_SECONDS, TOGETHER, Asker, Dispatcher
-from services.planner.hands import WINDOW
+
+WINDOW = 256
 
 
 def step(number: int) -> ExecuteStep:

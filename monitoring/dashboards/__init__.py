@@ -1,0 +1,1 @@
+"""What the dashboards show, a module each; :mod:`monitoring.build` makes them."""
