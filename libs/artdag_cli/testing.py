@@ -27,8 +27,8 @@ CHECKS = (
 
 TESTS = ROOT / "tests"
 BINARIES = os.path.dirname(sys.executable)
-BESIDE = ("architecture", "golden", "peers", "unit", "attacks", "browser")
-"""Folders of tests that mostly compute, attacks, and the pages in browsers: beside all others these take as long."""
+BESIDE = ("architecture", "golden", "peers", "unit", "attacks", "contract", "upgrade", "browser")
+"""Folders of tests that take together as long as all others, beside which they run."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NO_BROWSER = "the browser tests need Chromium, which is not here: apt install chromium (as root), then run this again"

@@ -50,7 +50,8 @@ class ConnectionLimits:
         body_seconds: how long a body may bring nothing while somebody waits for it.
         reader_seconds: how long a reader may take nothing of what is written for it.
         least_rate: bytes per second, on an average, that a body or a reader has to keep.
-        linger_seconds: how long what a refused client still sends is read.
+        linger_seconds: how long a refused client may send nothing before it is closed on; what it still sends is read.
+        linger_most_seconds: how long that may take in all.
         check_seconds: how often the slow are looked at.
         target_bytes: of a request's address.
         head_bytes: of a request's head.
@@ -65,6 +66,7 @@ class ConnectionLimits:
     reader_seconds: float = 60.0
     least_rate: int = 1024
     linger_seconds: float = 2.0
+    linger_most_seconds: float = 30.0
     check_seconds: float = 1.0
     target_bytes: int = 16 * 1024
     head_bytes: int = 64 * 1024
@@ -127,6 +129,8 @@ class GuardedHttp(HttpToolsProtocol):
         self._refusal: tuple[int, str, str] | None = None
         self._discarding = False
         self._closes = False
+        self._lingering: asyncio.TimerHandle | None = None
+        self._linger_until = 0.0
 
     # --- the connection ---------------------------------------------------------------------------------------------
 
@@ -165,6 +169,8 @@ class GuardedHttp(HttpToolsProtocol):
             self._came += len(data)
             if self._came > DISCARDED_BYTES:
                 self.transport.abort()
+            else:
+                self._linger()
             return
         self._chunk_bytes = len(data)
         super().data_received(data)
@@ -368,7 +374,14 @@ class GuardedHttp(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.loop.call_later(self._limits.linger_seconds, self._finish)
+        self._linger_until = self.loop.time() + self._limits.linger_most_seconds
+        self._linger()
+
+    def _linger(self) -> None:
+        if self._lingering:
+            self._lingering.cancel()
+        quiet = self.loop.time() + self._limits.linger_seconds
+        self._lingering = self.loop.call_at(min(quiet, self._linger_until), self._finish)
 
     def _finish(self) -> None:
         if not self.transport.is_closing():

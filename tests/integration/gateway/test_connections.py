@@ -234,6 +234,23 @@ async def test_an_endless_body_that_nobody_reads_does_not_hold_the_connection(st
         assert answer.result().endswith(b"no")
 
 
+async def test_who_was_refused_may_send_on_for_a_while_and_no_longer(start: Start) -> None:
+    """Longer than it may send nothing: as long as the connection is open, the answer cannot be lost."""
+    async with start(linger_seconds=1.0, linger_most_seconds=3.0) as port, connected(port) as (reader, writer):
+        writer.write(b"POST /deaf HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
+        assert (await reader.read()).endswith(b"no")
+
+        async def send(pieces: int) -> None:
+            for _ in range(pieces):
+                writer.write(b"some")
+                await writer.drain()
+                await asyncio.sleep(0.1)
+
+        await send(15)
+        with pytest.raises(ConnectionError):
+            await send(200)
+
+
 async def test_a_body_that_comes_late_but_whole_keeps_the_connection(start: Start) -> None:
     async with start() as port, connected(port) as (reader, writer):
         for _ in range(3):

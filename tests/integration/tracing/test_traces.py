@@ -277,6 +277,10 @@ async def test_a_run_keeps_its_trace_when_its_planner_is_another(traced: Traced)
     assert asked["command ExecuteRun"][0].attributes["artdag.run_id"] == run_id
 
 
+WORKING = ("gateway", "planner", "executor")
+"""Who has spans of a run to hand over, whoever else has."""
+
+
 async def test_a_collector_that_is_away_is_told_of_once_and_nobody_waits_for_it(traced: Traced) -> None:
     traced.go()
     try:
@@ -284,7 +288,7 @@ async def test_a_collector_that_is_away_is_told_of_once_and_nobody_waits_for_it(
         await traced.ended(run_id)
 
         async def told() -> bool:
-            return all(any(each["event"].startswith(AWAY) for each in traced.lines(n)) for n in ("planner", "executor"))
+            return all(any(each["event"].startswith(AWAY) for each in traced.lines(n)) for n in WORKING)
 
         await eventually(told, "the log tells that the collector is away")
         for _ in range(3):
