@@ -18,8 +18,8 @@ from artdag_common.tasks import end
 
 AT_ONCE = "inline"
 WINDOW, SHARED_WINDOW = 64, 2
-"""How many steps that take no time are on the queue at once, for one user and where several want some. Whoever comes waits
-for those of the others; more of them gain next to nothing (``benchmarks/RESULTS.md``)."""
+"""How many steps that take no time are on the queue at once, for one user and where several want some. Whoever comes
+waits for those of the others; more of them gain next to nothing (``benchmarks/RESULTS.md``)."""
 
 AHEAD = 0.25
 """Steps that are ahead on the queue for each hand, where one user has them all, so that who is through finds the next
