@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 MakeRun = Callable[..., Awaitable[dict[str, Any]]]
 Many = Callable[..., Awaitable[list[dict[str, Any]]]]
@@ -72,6 +73,28 @@ async def test_the_end_of_the_list_is_its_end(page: Page, many: Many, api: httpx
         shown = min(shown + 30, total)
     await expect(rows).to_have_count(total)
     await expect(more).to_have_count(0)
+
+
+async def test_what_was_asked_for_a_page_that_was_left_comes_to_nothing(
+    page: Page, many: Many, api: httpx.AsyncClient
+) -> None:
+    await many(31 - (await api.get("/runs", params={"limit": 1})).json()["total"])
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def held(route: Route) -> None:
+        asked.set()
+        await left.wait()
+        await route.continue_()
+
+    await page.route(re.compile(r"/runs\?.*cursor="), held)
+    await page.goto("/runs")
+    async with page.expect_event("requestfinished", lambda request: "cursor=" in request.url):
+        await page.get_by_role("link", name="Show more").scroll_into_view_if_needed()
+        await asked.wait()
+        await page.locator("#list > li a").first.click()
+        await expect(page).to_have_url(re.compile("/run/"))
+        left.set()
+    await expect(page.get_by_role("link", name="Artifacts")).to_be_visible()
 
 
 async def test_runs_are_narrowed_by_state(page: Page, make_run: MakeRun) -> None:

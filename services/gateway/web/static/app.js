@@ -39,6 +39,10 @@ function arrive(root) {
 document.addEventListener("htmx:load", (event) => arrive(event.detail.elt));
 arrive(document.body); // before htmx is there, and without it
 
+// An answer to what has left the page changes nothing on the one that came instead.
+document.addEventListener("htmx:beforeCleanupElement", ({ target }) => {
+  if (target.classList.contains("htmx-request")) target.addEventListener("htmx:beforeOnLoad", (late) => late.preventDefault());
+});
 document.addEventListener("htmx:sendError", () => say("The server does not answer. Is it still running?", "bad"));
 document.addEventListener("htmx:afterSettle", (event) => {
   // Who reads by ear or goes by keyboard is taken to the new page, as if the browser had loaded it.
