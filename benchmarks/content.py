@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "libs")]
@@ -81,7 +82,7 @@ def named(pieces: list[memoryview], version: Version = 0) -> str:
 
 def upload(pieces: list[memoryview], url: str, token: str) -> str:
     """Send pieces as a form, and return the CID that the gateway answers."""
-    boundary = "benchmark"
+    boundary = uuid4().hex  # as long as those of other clients
     head = (
         f'--{boundary}\r\nContent-Disposition: form-data; name="name"\r\n\r\nbenchmark\r\n'
         f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="benchmark"\r\n\r\n'

@@ -58,7 +58,7 @@ class CidHasher:
         self._rest = bytearray()
         self.size = 0
 
-    def update(self, data: bytes | memoryview) -> None:
+    def update(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next bytes."""
         view = memoryview(data)
         self.size += len(view)

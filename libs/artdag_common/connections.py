@@ -17,7 +17,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 import orjson
-from uvicorn.protocols.http.flow_control import CLOSE_HEADER
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER, HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from artdag_common.addresses import among, client_key
@@ -257,9 +257,18 @@ class GuardedHttp(HttpToolsProtocol):
         return self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
 
     def on_body(self, body: bytes) -> None:
-        """Count what comes."""
+        """Count what comes, and give it on as it is: uvicorn would copy it twice."""
         self._came += len(body)
-        super().on_body(body)
+        cycle = self.cycle
+        if cycle.body or cycle.response_complete:
+            if isinstance(cycle.body, bytes):
+                cycle.body = bytearray(cycle.body)
+            super().on_body(body)
+            return
+        cycle.body = body  # type: ignore[assignment]  # until more comes, or the application takes it
+        if len(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def pause_writing(self) -> None:
         """Look at the reader, who takes less than is written for it."""

@@ -153,18 +153,19 @@ class Piece:
             os.close(self._file)
             raise
 
-    def write(self, data: bytes) -> None:
-        """Take the next bytes.
+    def write(self, *pieces: bytes | bytearray) -> None:
+        """Take the next bytes, one piece after the other.
 
         Raises:
             StorageFullError: the disk is full; what fitted is kept.
         """
-        view = memoryview(data)
         with full_disk_is_named("go on when there is room again"):
-            while view:
-                count = os.pwrite(self._file, view, self.end)
-                self.end += count
-                view = view[count:]
+            for piece in pieces:
+                view = memoryview(piece)
+                while view:
+                    count = os.pwrite(self._file, view, self.end)
+                    self.end += count
+                    view = view[count:]
 
     def close(self, good: bool) -> None:
         """Make what came durable. ``good``: False: it has a checksum that was not found right, so it is dropped."""

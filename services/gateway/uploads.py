@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -16,9 +15,9 @@ from starlette.requests import ClientDisconnect, Request
 from artdag_common.blobs.port import BlobStore, BlobWriter
 from artdag_common.errors import ContentTooLargeError, InvalidRequestError
 from artdag_common.media.types import SIGNATURE_BYTES, media_type
+from services.gateway.write_behind import WriteBehind
 
 MULTIPART = "multipart/form-data"
-WRITE_BYTES = 1 << 20
 FIELD_BYTES = 64 * 1024
 MAX_PARTS = 100
 FORM_OVERHEAD = 1 << 20
@@ -51,38 +50,22 @@ class Form:
     fields: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-@dataclass(slots=True)
 class _File:
     """A file on its way in."""
 
-    field: str
-    filename: str
-    writer: BlobWriter
-    head: bytes = b""
-    waiting: bytearray = dataclasses.field(default_factory=bytearray)
-    size_bytes: int = 0
-    writing: asyncio.Task[None] | None = None
+    def __init__(self, field: str, filename: str, writer: BlobWriter) -> None:
+        self.field = field
+        self.filename = filename
+        self.writer = writer
+        self.behind = WriteBehind(writer.write)
+        self.head = b""
+        self.size_bytes = 0
 
     async def take(self, data: bytes) -> None:
         if len(self.head) < SIGNATURE_BYTES:
             self.head += data[: SIGNATURE_BYTES - len(self.head)]
-        self.waiting += data
         self.size_bytes += len(data)
-        if len(self.waiting) >= WRITE_BYTES:
-            await self.flush()
-
-    async def flush(self) -> None:
-        """Have what came written and hashed, in a thread, while more comes."""
-        await self.settle()
-        if self.waiting:
-            self.writing = asyncio.create_task(self.writer.write(bytes(self.waiting)))
-            self.waiting.clear()
-
-    async def settle(self) -> None:
-        """Wait until what came is written."""
-        writing, self.writing = self.writing, None
-        if writing:
-            await writing
+        await self.behind.take(data)
 
 
 class _Pieces:
@@ -158,8 +141,7 @@ class _Receiver:
                 await self._data(data)
             case "end":
                 if isinstance(self._current, _File):
-                    await self._current.flush()
-                    await self._current.settle()
+                    await self._current.behind.finish()
                 self._current = None
             case "over":
                 self.over = True
@@ -177,7 +159,7 @@ class _Receiver:
             filename = options[b"filename"].decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
             writer = await self._stack.enter_async_context(self._blobs.writer())
             self._current = _File(name, filename, writer)
-            self._stack.push_async_callback(self._current.settle)  # before the writer is left
+            self._stack.push_async_callback(self._current.behind.settle)  # before the writer is left
             self.files.append(self._current)
         else:
             self._current = name

@@ -516,9 +516,9 @@ class LayeredWriter:
         """Bytes taken so far."""
         return self._writer.size_bytes
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, *pieces: bytes | bytearray) -> None:
         """See :class:`BlobWriter`."""
-        await self._writer.write(data)
+        await self._writer.write(*pieces)
 
     async def commit(self) -> Blob:
         """See :class:`BlobWriter`.

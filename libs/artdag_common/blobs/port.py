@@ -20,8 +20,8 @@ class Blob:
 class BlobWriter(Protocol):
     """Bytes on their way in. Leaving the block without :meth:`commit` leaves nothing behind."""
 
-    async def write(self, data: bytes) -> None:
-        """Take the next bytes."""
+    async def write(self, *pieces: bytes | bytearray) -> None:
+        """Take the next bytes, one piece after the other."""
 
     async def commit(self) -> Blob:
         """Make the bytes durable under their CID."""

@@ -56,7 +56,7 @@ from services.gateway.problems import Json
 from services.gateway.projections import objects
 from services.gateway.projections.objects import Filter, ObjectRow
 from services.gateway.quota import check_room, within_quota
-from services.gateway.uploads import FORM_OVERHEAD, WRITE_BYTES, Uploaded, receive_form, refused, too_large
+from services.gateway.uploads import FORM_OVERHEAD, Uploaded, receive_form, refused, too_large
 from services.gateway.views import page_view, raw_url, read_cursor, time_view
 
 router = APIRouter(tags=["cache"])
@@ -64,6 +64,7 @@ router = APIRouter(tags=["cache"])
 DESCRIPTION_CHARACTERS = 10_000
 TAGS = 50
 ATTEMPTS = 5
+READ_BYTES = 1 << 20
 BYTES_ONLY = re.compile(r"^\s*application/octet-stream\s*(;|$)")
 UPLOAD_BODY: dict[str, Any] = {
     "requestBody": {
@@ -251,7 +252,7 @@ async def _keep(parts: Gateway, file: Found) -> Uploaded:
         raise too_large(most)
     head, size = b"", 0
     async with parts.blobs.writer() as writer:
-        while data := await asyncio.to_thread(os.read, file.descriptor, WRITE_BYTES):
+        while data := await asyncio.to_thread(os.read, file.descriptor, READ_BYTES):
             head = head or data[:SIGNATURE_BYTES]
             size += len(data)
             if size > most:  # it grows while it is read

@@ -39,8 +39,9 @@ from services.gateway.parts import Gateway, Parts, User
 from services.gateway.problems import Json
 from services.gateway.quota import check_room
 from services.gateway.resumable import Facts, Piece, Upload, Uploads
-from services.gateway.uploads import WRITE_BYTES, Uploaded, refused, too_large
+from services.gateway.uploads import Uploaded, refused, too_large
 from services.gateway.views import time_view
+from services.gateway.write_behind import WriteBehind
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,expiration,checksum,termination"
@@ -308,7 +309,8 @@ async def _receive(request: Request, uploads: Uploads, upload: Upload, checksum:
         raise too_large(upload.facts.size_bytes)
     piece: Piece = await asyncio.to_thread(uploads.piece, upload, checksum is not None)
     digest = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
-    waiting, came, good = bytearray(), 0, checksum is None
+    behind = WriteBehind(lambda *pieces: asyncio.to_thread(piece.write, *pieces))
+    came, good = 0, checksum is None
     stream = request.stream()
     try:
         while True:
@@ -319,13 +321,10 @@ async def _receive(request: Request, uploads: Uploads, upload: Upload, checksum:
             came += len(chunk)
             if came > room:
                 raise too_large(upload.facts.size_bytes)
-            waiting += chunk
             if digest:
                 digest.update(chunk)
-            if len(waiting) >= WRITE_BYTES:
-                await asyncio.to_thread(piece.write, bytes(waiting))
-                waiting.clear()
-        await asyncio.to_thread(piece.write, bytes(waiting))
+            await behind.take(chunk)
+        await behind.finish()
         if checksum and digest:
             if digest.digest() != checksum.digest:
                 raise ChecksumMismatchError(
@@ -335,7 +334,14 @@ async def _receive(request: Request, uploads: Uploads, upload: Upload, checksum:
                 )
             good = True
     finally:
-        await asyncio.shield(asyncio.to_thread(piece.close, good))
+        await asyncio.shield(_closed(behind, piece, good))
+
+
+async def _closed(behind: WriteBehind, piece: Piece, good: bool) -> None:
+    try:
+        await behind.settle()
+    finally:
+        await asyncio.to_thread(piece.close, good)
 
 
 async def _complete(parts: Gateway, request: Request, found: Upload) -> Upload:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from artdag_common.blobs.local import LocalBlobStore
 from artdag_common.cid import cid_of
 from artdag_common.errors import ContentTooLargeError, InvalidRequestError
-from services.gateway import uploads
+from services.gateway import write_behind
 from services.gateway.uploads import Form, receive_form, receive_text
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4
@@ -58,7 +58,7 @@ async def test_a_form_may_be_cut_anywhere(tmp_path, size):
 
 
 async def test_large_files_are_written_as_they_come(tmp_path, monkeypatch):
-    monkeypatch.setattr(uploads, "WRITE_BYTES", 100)
+    monkeypatch.setattr(write_behind, "WRITE_BYTES", 100)
     assert (await take(tmp_path, [BODY[i : i + 64] for i in range(0, len(BODY), 64)])).files[0].cid == cid_of(PNG)
 
 
