@@ -58,22 +58,10 @@ class CidHasher:
         self._rest = bytearray()
         self.size = 0
 
-    def update(self, data: bytes | bytearray | memoryview) -> None:
-        """Take the next bytes."""
-        view = memoryview(data)
-        self.size += len(view)
-        start = 0
-        if self._rest:
-            start = min(CHUNK - len(self._rest), len(view))
-            self._rest += view[:start]
-            if len(self._rest) == CHUNK:
-                self._push(0, self._leaf(bytes(self._rest)))
-                self._rest.clear()
-        while len(view) - start >= CHUNK:
-            self._push(0, self._leaf(view[start : start + CHUNK]))
-            start += CHUNK
-        if start < len(view):
-            self._rest += view[start:]
+    def update(self, *pieces: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes, one piece after the other."""
+        for piece in pieces:
+            self._take_in(memoryview(piece))
 
     def finish(self) -> Dag:
         """Return the DAG of all bytes given; the hasher is spent."""
@@ -88,6 +76,21 @@ class CidHasher:
     def cid(self) -> str:
         """Return the CID of all bytes given; the hasher is spent."""
         return self.finish().cid
+
+    def _take_in(self, view: memoryview) -> None:
+        self.size += len(view)
+        start = 0
+        if self._rest:
+            start = min(CHUNK - len(self._rest), len(view))
+            self._rest += view[:start]
+            if len(self._rest) == CHUNK:
+                self._push(0, self._leaf(bytes(self._rest)))
+                self._rest.clear()
+        while len(view) - start >= CHUNK:
+            self._push(0, self._leaf(view[start : start + CHUNK]))
+            start += CHUNK
+        if start < len(view):
+            self._rest += view[start:]
 
     def _push(self, level: int, dag: Dag) -> None:
         if level == len(self._levels):

@@ -24,6 +24,7 @@ from services.gateway.asking import AuthService
 from services.gateway.auditing import Auditing
 from services.gateway.copying import Copying
 from services.gateway.fresh import Fresh
+from services.gateway.hashing import Hashing
 from services.gateway.issuing import Issuer
 from services.gateway.naming import Names
 from services.gateway.presence import Presence
@@ -68,6 +69,7 @@ class Gateway:
     throughput: Throughput
     overview: Fresh[dict[str, Any]] = field(default_factory=lambda: Fresh(OVERVIEW_SECONDS))
     report: Fresh[dict[str, Any]] = field(default_factory=lambda: Fresh(REPORT_SECONDS))
+    hashing: Hashing = field(default_factory=Hashing)
 
 
 def _parts(request: Request) -> Gateway:

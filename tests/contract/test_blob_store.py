@@ -92,6 +92,13 @@ async def test_a_finished_file_is_taken_in(blobs: BlobStore, tmp_path: Path) -> 
     assert await blobs.read(HELLO) == b"hello world"
 
 
+async def test_a_file_that_was_hashed_as_it_came_is_taken_in_under_that_name(blobs: BlobStore, tmp_path: Path) -> None:
+    file = tmp_path / "upload"
+    file.write_bytes(b"hello world")
+    assert await blobs.adopt(file, cid=HELLO) == Blob(HELLO, 11)
+    assert await blobs.read(HELLO) == b"hello world"
+
+
 async def test_the_other_form_of_a_cid_names_the_same_content(blobs: BlobStore) -> None:
     # `ipfs add` prints the Qm form of exactly these bytes.
     blob = await blobs.put(b"hello world")

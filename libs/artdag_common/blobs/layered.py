@@ -222,15 +222,15 @@ class LayeredBlobStore:
                 await writer.commit()
         return await self.local.put(data, shelf)
 
-    async def adopt(self, path: Path, shelf: str = "") -> Blob:
+    async def adopt(self, path: Path, shelf: str = "", cid: str = "") -> Blob:
         """See :class:`BlobStore`.
 
         Raises:
             ServiceUnavailableError: the primary layer does not take it now; the file is where it was.
         """
-        if self.primary:
-            await self._secure(path, await asyncio.to_thread(cid_of_file, path))
-        return await self.local.adopt(path, shelf)
+        cid = cid or await asyncio.to_thread(cid_of_file, path)
+        await self._secure(path, cid)
+        return await self.local.adopt(path, shelf, cid)
 
     async def _is_secured(self, cid: str) -> bool:
         """Return whether the same was stored a moment ago."""

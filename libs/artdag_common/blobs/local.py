@@ -64,9 +64,9 @@ class LocalBlobStore:
             await self.announce(await asyncio.to_thread(cid_of, data))
         return await asyncio.to_thread(self._put, data, shelf)
 
-    async def adopt(self, path: Path, shelf: str = "") -> Blob:
+    async def adopt(self, path: Path, shelf: str = "", cid: str = "") -> Blob:
         """See :class:`BlobStore`."""
-        cid = await asyncio.to_thread(cid_of_file, path)
+        cid = cid or await asyncio.to_thread(cid_of_file, path)
         if self.announce:
             await self.announce(cid)
         return await asyncio.to_thread(self._adopt, path, cid, shelf)
@@ -252,7 +252,7 @@ class LocalWriter:
 
     async def write(self, *pieces: bytes | bytearray) -> None:
         """See :class:`BlobWriter`. Hashing takes about as long as writing: both are done at once."""
-        await asyncio.gather(asyncio.to_thread(self._write, pieces), asyncio.to_thread(self._hash, pieces))
+        await asyncio.gather(asyncio.to_thread(self._write, pieces), asyncio.to_thread(self._hasher.update, *pieces))
 
     async def commit(self, first: First | None = None) -> Blob:
         """See :class:`BlobWriter`. ``first`` is called with the finished file and its CID before anybody can see it."""
@@ -286,10 +286,6 @@ class LocalWriter:
                 view = memoryview(piece)
                 while view:
                     view = view[self._file.write(view) :]
-
-    def _hash(self, pieces: Iterable[bytes | bytearray]) -> None:
-        for piece in pieces:
-            self._hasher.update(piece)
 
 
 def _stamp(place: Path) -> int:

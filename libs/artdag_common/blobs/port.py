@@ -42,8 +42,8 @@ class BlobStore(Protocol):
     async def put(self, data: bytes, shelf: str = "") -> Blob:
         """Store ``data``. ``shelf``: also show it in this subfolder (``plans``, ``analysis``) for people to find."""
 
-    async def adopt(self, path: Path, shelf: str = "") -> Blob:
-        """Move a finished file in."""
+    async def adopt(self, path: Path, shelf: str = "", cid: str = "") -> Blob:
+        """Move a finished file in. ``cid``: of its bytes, where they were hashed as they came."""
 
     async def present(self, cids: Iterable[str]) -> set[str]:
         """Return those of ``cids`` that are stored."""

@@ -296,20 +296,28 @@ async def _take(
                 f"the upload {upload.id} is at {upload.offset}, not at {offset}", upload=upload.id, offset=upload.offset
             )
         if upload.offset < upload.facts.size_bytes:
-            await _receive(request, uploads, upload, checksum)
+            await _receive(parts, request, uploads, upload, checksum)
         if upload.offset == upload.facts.size_bytes:
             upload = await _store(parts, request, upload)
         return upload
 
 
-async def _receive(request: Request, uploads: Uploads, upload: Upload, checksum: Checksum | None) -> None:
+async def _receive(
+    parts: Gateway, request: Request, uploads: Uploads, upload: Upload, checksum: Checksum | None
+) -> None:
     room = upload.facts.size_bytes - upload.offset
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > room:
         raise too_large(upload.facts.size_bytes)
     piece: Piece = await asyncio.to_thread(uploads.piece, upload, checksum is not None)
     digest = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
-    behind = WriteBehind(lambda *pieces: asyncio.to_thread(piece.write, *pieces))
+    hasher = parts.hashing.take(upload.id, piece.begin)
+
+    async def write(*pieces: bytes | bytearray) -> None:
+        works = [asyncio.to_thread(work, *pieces) for work in (piece.write, hasher and hasher.update) if work]
+        await asyncio.gather(*works)
+
+    behind = WriteBehind(write)
     came, good = 0, checksum is None
     stream = request.stream()
     try:
@@ -335,6 +343,8 @@ async def _receive(request: Request, uploads: Uploads, upload: Upload, checksum:
             good = True
     finally:
         await asyncio.shield(_closed(behind, piece, good))
+    if hasher and hasher.size == piece.end:
+        parts.hashing.keep(upload.id, hasher)
 
 
 async def _closed(behind: WriteBehind, piece: Piece, good: bool) -> None:
@@ -363,7 +373,9 @@ async def _store(parts: Gateway, request: Request, upload: Upload) -> Upload:
     """Make a complete upload content, under its lock. Every part of it may be done again."""
     if not upload.facts.cid:
         kind = media_type(await asyncio.to_thread(upload.head, SIGNATURE_BYTES))
-        blob = await parts.blobs.adopt(await asyncio.to_thread(lambda: upload.whole))
+        hasher = parts.hashing.take(upload.id, upload.facts.size_bytes)
+        whole = await asyncio.to_thread(lambda: upload.whole)
+        blob = await parts.blobs.adopt(whole, cid=hasher.cid() if hasher else "")
         upload = await asyncio.to_thread(upload.finish, kind, blob.cid)
     if not upload.facts.booked:
         facts = upload.facts
