@@ -1,9 +1,10 @@
 """Content on its way in and out, beside the physical limit, in the same run.
 
 *hash*: what naming content costs. The streaming CID over pieces of 1 MiB, as uploads come, beside plain
-``hashlib.sha256`` over the same pieces: processor time, least of some rounds, in turns. With ``--state``, also a whole
-upload through the gateway of the system that runs there, by the clock (loopback, one connection, until the CID is
-answered and the bytes are durable); its content stays stored under the name ``benchmark``.
+``hashlib.sha256`` over the same pieces: processor time, least of some rounds, in turns. With ``--state``, also whole
+uploads through the gateway of the system that runs there, as a form and by tus, by the clock (loopback, one connection,
+until the CID is answered and the bytes are durable), beside the slower of their two limits: that hash, and writing the
+same pieces into a file of the same folder until they are durable. Their content stays stored.
 
 *raw*: what reading it costs: ``GET /cache/{cid}/raw`` of that system beside nginx (Debian's package, one worker,
 ``sendfile``) with the same file, by one client, whole, by the clock. Needs ``--state`` and ``--nginx``.
@@ -41,8 +42,9 @@ from artdag_common.cid import CidHasher, Version  # noqa: E402
 
 PIECE = 1 << 20
 WANTED = 0.7
-"""Of plain SHA-256, by the hasher."""
+"""Of plain SHA-256, by hashing as uploads are hashed."""
 WANTED_OF_NGINX = 0.5
+HASHES, UPLOADS = ("sha256", "cid", "cid_v1"), ("upload", "resumable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,14 @@ class Options:
     Attributes:
         size: bytes.
         gateway: address and token of a running system, or None.
+        state: its folder.
         nginx: the program.
     """
 
     size: int
     rounds: int
     gateway: tuple[str, str] | None
+    state: Path | None
     nginx: str
 
 
@@ -80,30 +84,62 @@ def named(pieces: list[memoryview], version: Version = 0) -> str:
     return hasher.cid()
 
 
-def upload(pieces: list[memoryview], url: str, token: str) -> str:
-    """Send pieces as a form, and return the CID that the gateway answers."""
-    boundary = uuid4().hex  # as long as those of other clients
-    head = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="name"\r\n\r\nbenchmark\r\n'
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="benchmark"\r\n\r\n'
-    ).encode()
-    tail = f"\r\n--{boundary}--\r\n".encode()
-    place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=600)
-    connection.putrequest("POST", "/cache/upload")
-    connection.putheader("Authorization", f"Bearer {token}")
-    connection.putheader("Content-Type", f"multipart/form-data; boundary={boundary}")
-    connection.putheader("Content-Length", str(len(head) + sum(map(len, pieces)) + len(tail)))
-    connection.endheaders(head)
-    for piece in pieces:
-        connection.send(piece)
-    connection.send(tail)
-    with connection.getresponse() as response:
-        body = json.loads(response.read())
-    connection.close()
-    if response.status != http.client.CREATED:
-        raise SystemExit(f"the upload was answered with {response.status}: {body.get('detail')}")
-    return str(body["cid"])
+def stored(pieces: list[memoryview], folder: Path) -> str:
+    """Write pieces into a new file until they are durable, and no more."""
+    with tempfile.NamedTemporaryFile(dir=folder, buffering=0) as file:
+        for piece in pieces:
+            file.write(piece)
+        os.fsync(file.fileno())
+    return ""
+
+
+class Gateway:
+    """A connection to the gateway of a running system."""
+
+    def __init__(self, url: str, token: str) -> None:
+        place = urlsplit(url)
+        self._connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=600)
+        self._headers = {"Authorization": f"Bearer {token}", "Tus-Resumable": "1.0.0"}
+
+    def upload(self, pieces: list[memoryview]) -> str:
+        """Send pieces as a form, and return the CID that the gateway answers."""
+        boundary = uuid4().hex  # as long as those of other clients
+        head = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="name"\r\n\r\nbenchmark\r\n'
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="benchmark"\r\n\r\n'
+        ).encode()
+        body = [memoryview(head), *pieces, memoryview(f"\r\n--{boundary}--\r\n".encode())]
+        kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        answer, _ = self._send("POST", "/cache/upload", body, kind)
+        return str(json.loads(answer)["cid"])
+
+    def resumable(self, pieces: list[memoryview]) -> str:
+        """Send pieces by tus, four to a request as the web page does, and return the CID that the gateway answers."""
+        size = sum(map(len, pieces))
+        _, headers = self._send("POST", "/cache/uploads", [], {"Upload-Length": str(size)})
+        path = urlsplit(headers["location"]).path
+        offset = 0
+        for place in range(0, len(pieces), 4):
+            body = pieces[place : place + 4]
+            said = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": str(offset)}
+            _, headers = self._send("PATCH", path, body, said)
+            offset = int(headers["upload-offset"])
+        return headers["content-location"].rpartition("/")[2]
+
+    def _send(
+        self, method: str, path: str, body: list[memoryview], headers: dict[str, str]
+    ) -> tuple[bytes, dict[str, str]]:
+        self._connection.putrequest(method, path)
+        for name, value in (self._headers | headers | {"Content-Length": str(sum(map(len, body)))}).items():
+            self._connection.putheader(name, value)
+        self._connection.endheaders()
+        for piece in body:
+            self._connection.send(piece)
+        with self._connection.getresponse() as response:
+            answer = response.read()
+        if response.status not in (http.client.CREATED, http.client.NO_CONTENT):
+            raise SystemExit(f"{method} {path} was answered with {response.status}: {answer.decode()[:500]}")
+        return answer, {name.lower(): value for name, value in response.getheaders()}
 
 
 def measure_hash(options: Options) -> dict[str, Any]:
@@ -115,22 +151,30 @@ def measure_hash(options: Options) -> dict[str, Any]:
         "cid": lambda: named(pieces),
         "cid_v1": lambda: named(pieces, 1),
     }
-    if options.gateway:
-        url, token = options.gateway
-        works["upload"] = lambda: upload(pieces, url, token)
+    if options.gateway and options.state:
+        folder, gateway = options.state, Gateway(*options.gateway)
+        works |= {
+            "disk": lambda: stored(pieces, folder),
+            "upload": lambda: gateway.upload(pieces),
+            "resumable": lambda: gateway.resumable(pieces),
+        }
     least = dict.fromkeys(works, float("inf"))
     given: dict[str, str] = {}
     for _ in range(options.rounds):
         for name, work in works.items():
-            clock = time.perf_counter if name == "upload" else time.process_time
+            clock = time.process_time if name in HASHES else time.perf_counter
             begin = clock()
             given[name] = work()
             least[name] = min(least[name], clock() - begin)
-    if given.get("upload", given["cid"]) != given["cid"]:
-        raise SystemExit(f"the gateway names the content {given['upload']}, the hasher {given['cid']}")
+    for way in UPLOADS:
+        if given.get(way, given["cid"]) != given["cid"]:
+            raise SystemExit(f"the gateway names the content {given[way]}, the hasher {given['cid']}")
     rates = {name: options.size / seconds / 1e6 for name, seconds in least.items()}
     ratios = {name: rates[name] / rates["sha256"] for name in rates if name != "sha256"}
-    return {"mb_per_s": rates, "of_sha256": ratios, "wanted": WANTED}
+    found: dict[str, Any] = {"mb_per_s": rates, "of_sha256": ratios, "wanted": WANTED}
+    if "disk" in rates:
+        found["of_limit"] = {way: rates[way] / min(rates["sha256"], rates["disk"]) for way in UPLOADS}
+    return found
 
 
 def show_hash(found: dict[str, Any]) -> None:
@@ -139,7 +183,9 @@ def show_hash(found: dict[str, Any]) -> None:
     for name, rate in found["mb_per_s"].items():
         ratio = found["of_sha256"].get(name)
         print(f"{name:12}{rate:8.0f}" + (f"{ratio:11.2f}" if ratio else ""))
-    print(f"wanted of the hasher: {found['wanted']}")
+    print(f"wanted of cid: {found['wanted']}")
+    for way, ratio in found.get("of_limit", {}).items():
+        print(f"{way}: {ratio:.2f} of the slower of sha256 and disk")
 
 
 # --- raw ------------------------------------------------------------------------------------------------------------
@@ -201,7 +247,7 @@ def measure_raw(options: Options) -> dict[str, Any]:
         raise SystemExit(f"raw needs --state of a running system, and --nginx: {options.nginx!r} is not there")
     url, token = options.gateway
     data = memoryview(os.urandom(options.size))
-    cid = upload([data[start : start + PIECE] for start in range(0, options.size, PIECE)], url, token)
+    cid = Gateway(url, token).upload([data[start : start + PIECE] for start in range(0, options.size, PIECE)])
     least = {"nginx": float("inf"), "gateway": float("inf")}
     with nginx(options.nginx, data) as peer:
         for _ in range(options.rounds):
@@ -248,8 +294,8 @@ def main() -> None:
     parser.add_argument("--nginx", default="nginx", help="the peer of raw: Debian's nginx")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    gateway = gateway_of(given.state.expanduser()) if given.state else None
-    options = Options(given.mb << 20, given.rounds, gateway, given.nginx)
+    state = given.state.expanduser() if given.state else None
+    options = Options(given.mb << 20, given.rounds, gateway_of(state) if state else None, state, given.nginx)
     found = {}
     for name in given.only:
         measure, show = PARTS[name]
