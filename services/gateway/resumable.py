@@ -1,8 +1,9 @@
 """Uploads that can be interrupted and go on: all their state is in files, so any gateway of the folder can take over.
 
 ``<folder>/<id>/`` holds ``facts.json`` (what was announced, and the CID at the end), ``data`` (what has come),
-``unverified`` (where bytes begin whose checksum is still outstanding) and ``lock``, which whoever writes holds; the
-kernel takes it back however they die. How far an upload is, is the size of ``data``, up to ``unverified``.
+``unverified`` (where bytes begin whose checksum is still outstanding), ``lock``, which whoever writes holds (the kernel
+takes it back however they die), and ``wanted``, where somebody else has asked for the lock since. How far an upload is,
+is the size of ``data``, up to ``unverified``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LIFE_SECONDS = 24 * 3600
 """How long an upload waits for its next bytes; a finished one, how long it tells what became of it."""
 
 PRIVATE = 0o700
-FACTS, DATA, UNVERIFIED, LOCK, WHOLE = "facts.json", "data", "unverified", "lock", "whole"
+FACTS, DATA, UNVERIFIED, LOCK, WANTED, WHOLE = "facts.json", "data", "unverified", "lock", "wanted", "whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,10 @@ class Upload:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
+                with contextlib.suppress(FileNotFoundError):  # it is removed just now
+                    (self._folder / WANTED).touch(mode=0o600)
                 raise UploadBusyError(f"the upload {self.id} is being written to", upload=self.id) from error
+            (self._folder / WANTED).unlink(missing_ok=True)
             yield self.again()
         finally:
             os.close(descriptor)
@@ -166,6 +170,10 @@ class Piece:
                     count = os.pwrite(self._file, view, self.end)
                     self.end += count
                     view = view[count:]
+
+    def wanted(self) -> bool:
+        """Return whether somebody has asked for the lock since it was taken: maybe the client, on a new connection."""
+        return (self._folder / WANTED).exists()
 
     def close(self, good: bool) -> None:
         """Make what came durable. ``good``: False: it has a checksum that was not found right, so it is dropped."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ PEERS = Path(__file__).parent
 ANSWER_SECONDS = 120
 
 Ask = Callable[..., dict[str, Any]]
+Told = AsyncIterator[dict[str, Any]]
 
 
 def _peer(name: str) -> tuple[str, Path]:
@@ -52,3 +54,29 @@ def fedify() -> Iterator[str]:
         assert process.stdout
         yield json.loads(process.stdout.readline())["url"]
         process.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def tus() -> Callable[..., Told]:
+    """Upload by the peer; what it can be asked, and tells line by line, is at the head of ``tus/tus.mjs``."""
+    node, folder = _peer("tus")
+
+    async def upload(**given: Any) -> Told:
+        pipe = subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            node, "tus.mjs", cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe
+        )
+        try:
+            assert process.stdin
+            assert process.stdout
+            assert process.stderr
+            process.stdin.write(json.dumps(given).encode() + b"\n")
+            async for line in process.stdout:
+                yield json.loads(line)
+            assert await process.wait() == 0, (await process.stderr.read()).decode()[-2000:]
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    return upload

@@ -10,7 +10,9 @@ from typing import Any, get_args
 import pytest
 
 from artdag_common.cid import Version, cid_bytes, cid_of, cid_text, cid_v0, parse_cid
+from artdag_common.ipld import dag_pb
 from artdag_common.ipld.car import CarFile, FolderCar, Source
+from artdag_common.ipld.dag_pb import read_node
 from artdag_common.ipld.folders import content, entries
 from artdag_common.ipld.unixfs import Tree, dag_of_file
 from tests.unit.ipld.streams import SOME, golden
@@ -79,3 +81,21 @@ def test_we_read_the_peers_car(ask: Ask, tmp_path: Path, version: Version) -> No
         assert car.roots == [cid_bytes(cid, version)]
         found = {e.path: b"".join(content(car.get, e.cid)) for e in entries(car.get, car.roots[0]) if e.kind == "file"}
     assert found == {path: SOME[:size] for path, size in files.items()}
+
+
+@pytest.mark.parametrize("version", BOTH)
+@pytest.mark.parametrize("count", [2100, 5000])
+def test_we_read_the_peers_folder_over_many_blocks(ask: Ask, tmp_path: Path, count: int, version: Version) -> None:
+    files: dict[str, int | None] = {f"many/{i:0>94}": i % 7 for i in range(count)}
+    files |= {"many/below/one": 3, "few/one": 4}
+    file = tmp_path / "their.car"
+    cid = ask(ask="write-car", path=lay_out(tmp_path / "folder", files), car=file, version=version)["cid"]
+    with CarFile(file) as car:
+        assert car.roots == [cid_bytes(cid, version)]
+        found = list(entries(car.get, car.roots[0]))
+        folders = {each.path: read_node(car.get(each.cid)).kind for each in found if each.kind == "folder"}
+        contents = {each.path: b"".join(content(car.get, each.cid)) for each in found if each.kind == "file"}
+    plain = dag_pb.DIRECTORY
+    assert folders == {"": plain, "few": plain, "many": dag_pb.SHARD, "many/below": plain}
+    assert contents == {path: SOME[:size] for path, size in files.items()}
+    assert [each.path for each in found] == sorted([*folders, *files])

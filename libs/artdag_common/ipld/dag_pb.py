@@ -38,9 +38,11 @@ class Node:
 
     Attributes:
         kind: one of the kinds above.
-        data: file bytes in the node itself, or the target of a symlink.
+        data: file bytes in the node itself, the target of a symlink, or which slots of a shard are taken.
         size: file bytes in and below the node, as it states it; None: it does not.
         sizes: file bytes below each link, in the order of ``links``.
+        hash_type: of a shard: by which function of names entries are spread; its number as a multihash.
+        fanout: of a shard: how many slots it has.
     """
 
     kind: int
@@ -48,6 +50,8 @@ class Node:
     size: int | None
     sizes: tuple[int, ...]
     links: tuple[Link, ...]
+    hash_type: int = 0
+    fanout: int = 0
 
 
 def varint(n: int) -> bytes:
@@ -151,7 +155,7 @@ def _read_link(data: bytes) -> Link:
 
 
 def _read_unixfs(data: bytes, links: tuple[Link, ...]) -> Node:
-    kind, content, size, sizes = -1, b"", None, []
+    kind, content, size, sizes, hash_type, fanout = -1, b"", None, [], 0, 0
     for number, value in _fields(data):
         match number, value:
             case 1, int():
@@ -167,11 +171,15 @@ def _read_unixfs(data: bytes, links: tuple[Link, ...]) -> Node:
                 while at < len(value):
                     each, at = read_varint(value, at)
                     sizes.append(each)
+            case 5, int():
+                hash_type = value
+            case 6, int():
+                fanout = value
             case _:
-                pass  # hash type, fanout, mode, time of change: they say nothing of the bytes
+                pass  # mode, time of change: they say nothing of the bytes
     if not RAW <= kind <= SHARD:
         raise MalformedBlockError(f"no kind of UnixFS node: {kind}")
-    return Node(kind, content, size, tuple(sizes), links)
+    return Node(kind, content, size, tuple(sizes), links, hash_type, fanout)
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from artdag_common.cid import DAG_PB, RAW, SHA2_256, cid_text, read_cid
 from artdag_common.errors import InvalidCidError, MalformedBlockError
 from artdag_common.ipld import dag_pb
-from artdag_common.ipld.dag_pb import Node, read_node
+from artdag_common.ipld.dag_pb import Link, Node, read_node
+from artdag_common.ipld.hamt import shard_links
 
 Blocks = Callable[[bytes], bytes]
 """Gives the block of a binary CID."""
@@ -35,8 +37,12 @@ def entries(blocks: Blocks, root: bytes, most: int = ENTRIES_AT_MOST) -> Iterato
     """Yield everything below a root, folders before what is in them, names in the order of their bytes.
 
     Raises:
-        MalformedBlockError: no UnixFS, a name that is no file name, too many or too deep, or a folder in many blocks.
+        MalformedBlockError: no UnixFS, a name that is no file name, too many, or too deep.
     """
+
+    def shard(link: bytes) -> Node:
+        return _node(blocks, _linked(link))
+
     stack = [("", root)]
     count = 0
     while stack:
@@ -47,9 +53,10 @@ def entries(blocks: Blocks, root: bytes, most: int = ENTRIES_AT_MOST) -> Iterato
         if path.count("/") > FOLDERS_DEEP:
             raise MalformedBlockError(f"folders more than {FOLDERS_DEEP} deep: {path[:80]}…")
         node = _node(blocks, cid)
-        if node.kind == dag_pb.DIRECTORY:
+        if node.kind in (dag_pb.DIRECTORY, dag_pb.SHARD):
             yield Entry(path, cid, "folder", 0)
-            names = _checked_names(path, node)
+            links = node.links if node.kind == dag_pb.DIRECTORY else shard_links(node, shard)
+            names = _checked_names(path, islice(links, most + 1))  # more than are allowed are never kept
             stack += [
                 (f"{path}/{name}" if path else name, link)
                 for name, link in sorted(names.items(), key=lambda each: each[0].encode(), reverse=True)
@@ -59,8 +66,7 @@ def entries(blocks: Blocks, root: bytes, most: int = ENTRIES_AT_MOST) -> Iterato
         elif node.kind in (dag_pb.FILE, dag_pb.RAW):
             yield Entry(path, cid, "file", _size(cid, node))
         else:
-            what = "a folder over many blocks (HAMT)" if node.kind == dag_pb.SHARD else f"a node of kind {node.kind}"
-            raise MalformedBlockError(f"{path or cid_text(cid)} is {what}, which is not read here")
+            raise MalformedBlockError(f"{path or cid_text(cid)} is a node of kind {node.kind}, which is not read here")
 
 
 def content(blocks: Blocks, cid: bytes) -> Iterator[bytes]:
@@ -115,9 +121,9 @@ def _size(cid: bytes, node: Node) -> int:
     return size
 
 
-def _checked_names(path: str, node: Node) -> dict[str, bytes]:
+def _checked_names(path: str, links: Iterable[Link]) -> dict[str, bytes]:
     names: dict[str, bytes] = {}
-    for link in node.links:
+    for link in links:
         name = link.name
         if name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode()) > NAME_BYTES:
             raise MalformedBlockError(f"{name[:80]!r} in folder {path!r} is no name of a file")

@@ -11,7 +11,7 @@ import base64
 import binascii
 import contextlib
 import hashlib
-from collections.abc import MutableMapping
+from collections.abc import AsyncIterator, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -49,18 +49,25 @@ ALGORITHMS = ("sha1", "sha256", "md5")
 BODY = "application/offset+octet-stream"
 IDLE_SECONDS = 30.0
 """How long a request may send nothing before its upload is free for another."""
+GIVE_WAY_SECONDS = 5.0
+"""The same where another asks for it: a client whose connection was lost unnoticed is back before this one knows."""
 METADATA_CHARACTERS = 4096
 FOLDER = "uploads"
 
 
 class TusRoute(APIRoute):
-    """Says the version of the protocol in every answer, refusals included."""
+    """Says the version of the protocol in every answer, refusals included; and "locked" where HEAD has to wait.
+
+    Clients take any other refusal to say how far an upload is for its loss, and begin anew.
+    """
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the base class."""
 
         async def tell(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
+                if scope["method"] == "HEAD" and message["status"] == 503:
+                    message["status"] = 423
                 headers = MutableHeaders(scope=message)
                 headers["Tus-Resumable"] = VERSION
                 if scope["method"] == "OPTIONS" or message["status"] == 412:
@@ -215,9 +222,9 @@ async def get_upload(request: Request, upload_id: UploadId, parts: Parts, user: 
     return Json(_state(upload), 200, _headers(upload) | {"Cache-Control": "no-store"})
 
 
-@router.head("/{upload_id}", summary="Ask how far an upload is", responses=answers("", 401, 404, 410, 412))
+@router.head("/{upload_id}", summary="Ask how far an upload is", responses=answers("", 401, 404, 410, 412, 423))
 async def ask(request: Request, upload_id: UploadId, parts: Parts, user: User) -> Response:
-    """`Upload-Offset`: where to go on. `Content-Location`: the content, once all is there."""
+    """`Upload-Offset`: where to go on. `Content-Location`: the content, once all is there. 423: ask again later."""
     _check_version(request)
     upload = await _settled(parts, request, await _find(parts, upload_id, user))
     headers = _headers(upload) | {"Upload-Length": str(upload.facts.size_bytes), "Cache-Control": "no-store"}
@@ -322,9 +329,8 @@ async def _receive(
     stream = request.stream()
     try:
         while True:
-            try:
-                chunk = await asyncio.wait_for(anext(stream), IDLE_SECONDS)
-            except (StopAsyncIteration, ClientDisconnect, TimeoutError):  # what came so far is kept
+            chunk = await _next(stream, piece)
+            if chunk is None:  # what came so far is kept
                 break
             came += len(chunk)
             if came > room:
@@ -352,6 +358,25 @@ async def _closed(behind: WriteBehind, piece: Piece, good: bool) -> None:
         await behind.settle()
     finally:
         await asyncio.to_thread(piece.close, good)
+
+
+async def _next(stream: AsyncIterator[bytes], piece: Piece) -> bytes | None:
+    """Return what comes next; None: the request is over, lost, silent, or in the way of another while it is silent."""
+    coming = asyncio.ensure_future(anext(stream))
+    try:
+        for _ in range(round(IDLE_SECONDS / GIVE_WAY_SECONDS)):
+            await asyncio.wait({coming}, timeout=GIVE_WAY_SECONDS)
+            if coming.done():
+                return coming.result()
+            if await asyncio.to_thread(piece.wanted):
+                break
+        return None
+    except (StopAsyncIteration, ClientDisconnect):
+        return None
+    finally:
+        if not coming.done():
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
 
 
 async def _complete(parts: Gateway, request: Request, found: Upload) -> Upload:

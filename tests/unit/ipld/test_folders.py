@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artdag_common.cid import RAW, SHA2_256, binary_cid
+from artdag_common.cid import RAW
 from artdag_common.errors import MalformedBlockError
 from artdag_common.ipld.dag_pb import (
     Link,
     field,
     file_node,
     folder_node,
-    leaf_frame,
     read_node,
     read_varint,
     varint,
     write_link,
 )
 from artdag_common.ipld.folders import FOLDERS_DEEP, LINKS_AT_MOST, NODES_DEEP, content, entries
-
-
-class Blocks:
-    """Blocks in memory."""
-
-    def __init__(self) -> None:
-        self.all: dict[bytes, bytes] = {}
-
-    def add(self, data: bytes, codec: int = 0) -> bytes:
-        """Take a block and return its CID."""
-        hashed = SHA2_256 + hashlib.sha256(data).digest()
-        cid = binary_cid(hashed, 1, codec) if codec else hashed
-        self.all[cid] = data
-        return cid
-
-    def leaf(self, data: bytes) -> bytes:
-        """Take a file of one block."""
-        head, tail = leaf_frame(len(data))
-        return self.add(head + data + tail)
-
-    def get(self, cid: bytes) -> bytes:
-        """Return a block."""
-        return self.all[cid]
+from tests.unit.ipld.blocks import Blocks
 
 
 @pytest.fixture
@@ -94,11 +70,6 @@ def test_folders_too_deep_are_refused(blocks: Blocks) -> None:
         below = blocks.add(folder_node([Link(below, "a", 1)]))
     with pytest.raises(MalformedBlockError, match="deep"):
         list(entries(blocks.get, below))
-
-
-def test_a_folder_over_many_blocks_is_named_as_such(blocks: Blocks) -> None:
-    with pytest.raises(MalformedBlockError, match="HAMT"):
-        list(entries(blocks.get, blocks.add(field(1, b"\x08\x05\x28\x22\x30\x80\x02"))))
 
 
 def test_a_symlink_is_no_file(blocks: Blocks) -> None:
