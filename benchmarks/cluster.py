@@ -44,6 +44,7 @@ from typing import TYPE_CHECKING, Any
 
 import namespaces
 import spending
+import structlog
 import waiting
 from runs import begin
 
@@ -575,6 +576,8 @@ async def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
     options = parser.parse_args()
+    # What this process tells of its connections, which lose servers, is no result.
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))
     if options.folder:
         options.folder.mkdir(parents=True, exist_ok=True)
     with (

@@ -17,11 +17,14 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import tempfile
 import time
 import uuid
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 WIDTH = 50
 EVERY = 20
@@ -114,7 +117,7 @@ def memory(person: Person, pids: dict[str, int], runs: int, steps: int) -> dict[
             for name, pid in pids.items():
                 found[name].append(resident_mb(pid))
             told = ", ".join(f"{name} {values[-1]:.1f} MB" for name, values in found.items())
-            print(f"  {number:4d} runs: {told}", flush=True)
+            print(f"  {number:4d} runs: {told}", file=sys.stderr, flush=True)
     return found
 
 
@@ -169,6 +172,8 @@ async def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
     options = parser.parse_args()
+    # What this process tells of its connections is no result.
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))
     if options.folder:
         options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="artdag-bench-", dir=options.folder) as folder:

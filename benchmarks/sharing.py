@@ -18,6 +18,7 @@ import hashlib
 import json
 import secrets
 import statistics
+import sys
 import tempfile
 import time
 import uuid
@@ -26,6 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import structlog
 from runs import begin
 
 CHAIN, CROWD, RUNS, USERS = 10, 10_000, 2, 10
@@ -239,6 +241,7 @@ async def main() -> None:
     from artdag_cli.demo_media import make_cat
     from artdag_cli.system import system
 
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", action="store_true")

@@ -25,6 +25,9 @@ NOTHING: Mapping[str, Any] = {"checked": [], "findings": [], "repairs": {"counts
 SYSTEM = "system"
 """The check whether the gateway answers, which then tells of all that only it knows."""
 
+UNABLE = 500
+"""From this status on the gateway would answer and cannot."""
+
 
 def doctor(state: State = None, server: Server = "", json_output: Json = False) -> None:
     """Say what is wrong and how to mend it, and what the reconciler put back lately.
@@ -68,19 +71,33 @@ def whole(
     """
     findings = [{"check": check.__name__, **asdict(finding)} for check in CHECKS for finding in check(found)]
     if silent:
-        how = _remedy(exits.exit_code(silent), found.running, server)
+        how = _remedy(silent, found.running, server)
         findings.append({"check": SYSTEM, "what": silent.message, "how": how, "wrong": True})
-    findings += told["findings"]
+    seen = {finding["what"] for finding in findings}
+    findings += [each for each in told["findings"] if each["what"] not in seen and not _unusable(found, each)]
     return {
         "well": not any(finding["wrong"] for finding in findings),
-        "checked": [*(check.__name__ for check in CHECKS), SYSTEM, *told["checked"]],
+        "checked": list(dict.fromkeys([*(check.__name__ for check in CHECKS), SYSTEM, *told["checked"]])),
         "findings": findings,
         "repairs": told["repairs"],
     }
 
 
-def _remedy(code: int, running: bool, server: str) -> str:
+def _unusable(found: Surroundings, told: Mapping[str, Any]) -> bool:
+    """Return whether the server that the gateway tells of does not answer from here either, of which more is known."""
+    useless = {
+        "postgres": found.postgres if found.postgres and found.postgres.away else None,
+        "nats": found.nats if found.nats and (found.nats.away or not found.nats.jetstream) else None,
+        "redis": found.redis if found.redis and found.redis.away else None,
+    }.get(told["check"])
+    return useless is not None and told["what"].endswith(f" at {useless.place}")
+
+
+def _remedy(silent: ArtdagError, running: bool, server: str) -> str:
     """Return what to do where the gateway tells nothing."""
+    code = exits.exit_code(silent)
+    if (silent.values.get("status") or 0) >= UNABLE:
+        return "mend that first: the gateway cannot answer before; its log tells more"
     if code == exits.REFUSED:
         return "sign in as the operator: artdag login URL"
     if code == exits.SIGN_IN:

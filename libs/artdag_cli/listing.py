@@ -44,11 +44,13 @@ class Listed:
         """Return the command itself."""
         module, _, attribute = self.place.partition(":")
         found = getattr(importlib.import_module(f"artdag_cli.{module}"), attribute)
-        if not isinstance(found, typer.Typer):
+        command: Any
+        if isinstance(found, typer.Typer):
+            command = typer.main.get_group(found)  # get_command adds options that write to files of shells
+        else:
             single = typer.Typer(add_completion=False)
             single.command(name, context_settings=self.settings)(found)
-            found = single
-        command = typer.main.get_command(found)
+            command = typer.main.get_command(single)
         command.name = name
         _let_be_quiet(command)
         return command

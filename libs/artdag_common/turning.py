@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import structlog
 
+from artdag_common.tasks import end
+
 STUCK_SECONDS = 600.0
 """How long a loop may be at one thing. Far longer than anything it waits for has: a statement of Postgres 60 s, a
 server that is away 30 s; beyond that a new start is the only help."""
@@ -47,19 +49,30 @@ class Turns:
         return self.oldest_seconds > self._most
 
 
-class Loop(Protocol):
-    """What goes on in the background for as long as its process does."""
+def runs(task: asyncio.Task[None] | None) -> bool:
+    """Return whether a task that is never to end by itself was begun, and has not ended."""
+    return task is not None and not task.done()
+
+
+class Loop:
+    """What goes on in the background from start to stop, in one task or several, none of which ends by itself."""
+
+    _loops: tuple[asyncio.Task[None], ...] = ()
+
+    def _begin_loop(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Begin a task of it. If that ends by itself, the log says why: nobody waits for it, who would."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_tell)
+        self._loops += (task,)
 
     @property
     def turning(self) -> bool:
-        """Whether it still goes on. Where it does not, only a new start of the process helps."""
+        """Whether it was begun and still goes on. Where it does not, only a new start of the process helps."""
+        return bool(self._loops) and all(map(runs, self._loops))
 
-
-def begin(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-    """Begin a task that is never to end by itself. If it does, the log says why: nobody waits for it, who would."""
-    task = asyncio.create_task(work, name=name)
-    task.add_done_callback(_tell)
-    return task
+    async def stop(self) -> None:
+        """End it."""
+        await end(*self._loops)
 
 
 def _tell(task: asyncio.Task[None]) -> None:
@@ -67,11 +80,14 @@ def _tell(task: asyncio.Task[None]) -> None:
         log.error("a loop has ended by itself", loop=task.get_name(), exc_info=task.exception())
 
 
-def runs(task: asyncio.Task[None] | None) -> bool:
-    """Return whether a task that is never to end by itself was begun, and has not ended."""
-    return task is not None and not task.done()
+class Turning(Protocol):
+    """What can say whether it still goes on: a :class:`Loop`, or what is made of such."""
+
+    @property
+    def turning(self) -> bool:
+        """Whether it does."""
 
 
-def all_turn(*loops: Loop) -> Callable[[], bool]:
+def all_turn(*parts: Turning) -> Callable[[], bool]:
     """Return a check for probes: whether all of these go on."""
-    return lambda: all(loop.turning for loop in loops)
+    return lambda: all(part.turning for part in parts)

@@ -11,9 +11,8 @@ import asyncio
 import asyncpg
 import structlog
 
-from artdag_common import turning
 from artdag_common.eventstore.postgres import LOST
-from artdag_common.tasks import end
+from artdag_common.turning import Loop
 
 EVERY_SECONDS = 3600.0
 AT_ONCE = 2000
@@ -22,25 +21,15 @@ AT_ONCE = 2000
 log = structlog.get_logger(__name__)
 
 
-class Forgetting:
+class Forgetting(Loop):
     """Removes old rows of the inbox, of all services."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Do it in the background: now, and every hour."""
-        self._task = turning.begin(self._work(), "forget handled messages")
-
-    @property
-    def turning(self) -> bool:
-        """Whether they are still forgotten."""
-        return turning.runs(self._task)
-
-    async def stop(self) -> None:
-        """Stop; what is left goes the next time."""
-        await end(self._task)
+        self._begin_loop(self._work(), "forget handled messages")
 
     async def forget(self, at_once: int = AT_ONCE) -> int:
         """Remove all rows that are too old, and return how many they were. Two may do it at once."""

@@ -18,13 +18,12 @@ import redis.asyncio
 import structlog
 from redis.exceptions import RedisError
 
-from artdag_common import turning
 from artdag_common.eventstore.postgres import LOST
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.pb.events_pb2 import RevokedHint
 from artdag_common.standing import COMPLETE, REVOKED_SECONDS, revoked_key, user_key
-from artdag_common.tasks import end
+from artdag_common.turning import Loop
 
 LOOK_SECONDS = 1.0
 AT_ONCE = 1000
@@ -34,7 +33,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-class Revocation:
+class Revocation(Loop):
     """Tells of revocations, and sees to it that Redis knows of all.
 
     Gateways hear of them from the event stream too, so whatever dies here between a commit and the word of it costs
@@ -46,20 +45,10 @@ class Revocation:
         self._pool = pool
         self._cache = cache
         self._untold: dict[str, str] = {}  # not yet in Redis: token → holder
-        self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Fill Redis in the background, now and whenever it was emptied."""
-        self._keeper = turning.begin(self._keep(), "keep revocations")
-
-    @property
-    def turning(self) -> bool:
-        """Whether Redis is still filled with them."""
-        return turning.runs(self._keeper)
-
-    async def stop(self) -> None:
-        """Stop."""
-        await end(self._keeper)
+        self._begin_loop(self._keep(), "keep revocations")
 
     async def tell(self, token_hash: str, user_id: str) -> None:
         """Tell that a token is refused."""

@@ -13,7 +13,6 @@ from uuid import uuid4
 
 import structlog
 
-from artdag_common import turning
 from artdag_common.application import Application
 from artdag_common.blobs.port import BlobStore
 from artdag_common.cid import is_cid
@@ -25,7 +24,7 @@ from artdag_common.eventstore import holds as tables
 from artdag_common.eventstore.holds import Book, Holds
 from artdag_common.messaging.bus import Outcome
 from artdag_common.messaging.commands import CommandHandler
-from artdag_common.tasks import end
+from artdag_common.turning import Loop
 from services.cache.handlers import CONSUMER
 
 DAY = 86_400.0
@@ -86,7 +85,7 @@ class Report:
         }
 
 
-class Garbage:
+class Garbage(Loop):
     """Removes it, when asked to and by itself."""
 
     def __init__(self, app: Application, blobs: BlobStore, holds: Holds, retention_s: float, files: Files) -> None:
@@ -97,7 +96,6 @@ class Garbage:
         self._retention_s = retention_s
         self._files = files
         self._alone = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
 
     def handlers(self) -> dict[type[Command], CommandHandler]:
         """Return the handler of each command."""
@@ -105,16 +103,7 @@ class Garbage:
 
     async def start(self) -> None:
         """Run in the background: now, to finish what was begun, and every hour."""
-        self._task = turning.begin(self._work(), "garbage")
-
-    @property
-    def turning(self) -> bool:
-        """Whether it still removes garbage by itself."""
-        return turning.runs(self._task)
-
-    async def stop(self) -> None:
-        """Stop."""
-        await end(self._task)
+        self._begin_loop(self._work(), "garbage")
 
     async def collect_garbage(self, command: CollectGarbage, command_id: str) -> Outcome:
         """Remove what nobody needs, or say what that would be."""

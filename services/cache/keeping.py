@@ -18,7 +18,7 @@ import asyncpg
 import structlog
 from nats.aio.msg import Msg
 
-from artdag_common import metrics, turning
+from artdag_common import metrics
 from artdag_common.blobs.layered import LayeredBlobStore, Place
 from artdag_common.blobs.local import PRIVATE
 from artdag_common.cid import is_cid
@@ -28,6 +28,7 @@ from artdag_common.eventstore.postgres import LOST
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.tasks import end
+from artdag_common.turning import Loop
 
 SPAN = 5000
 """Positions of the log that are looked at in one query."""
@@ -46,7 +47,7 @@ AND e.type IN ('ObjectStored', 'ObjectRestored', 'ObjectEvicted', 'EffectRegiste
 log = structlog.get_logger(__name__)
 
 
-class Keeping:
+class Keeping(Loop):
     """Follows the books for one place, or for this node's disk."""
 
     def __init__(self, bus: Bus, pool: asyncpg.Pool, blobs: LayeredBlobStore, place: Place | None = None) -> None:
@@ -62,7 +63,6 @@ class Keeping:
         # A place that is set up later gets everything from the beginning on.
         self._file = folder / hashlib.sha256(self.name.encode()).hexdigest()[:16]
         self._grown = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Run in the background."""
@@ -72,16 +72,7 @@ class Keeping:
 
         for kind in ("object", "effect"):
             await self._bus.nc.subscribe(subjects.event(f"{kind}-*", "*"), cb=grown)
-        self._task = turning.begin(self._keep(), f"keep content: {self.name}")
-
-    @property
-    def turning(self) -> bool:
-        """Whether the books are still followed."""
-        return turning.runs(self._task)
-
-    async def stop(self) -> None:
-        """Stop; what was not done is done the next time."""
-        await end(self._task)
+        self._begin_loop(self._keep(), f"keep content: {self.name}")
 
     async def _keep(self) -> None:
         failures = 0
@@ -106,7 +97,7 @@ class Keeping:
             ServiceUnavailableError: the place does not answer.
             StorageRefusedError: it says no.
         """
-        await end(self._task)
+        await self.stop()
         if self._place is None:
             return
         while await self.go_on():

@@ -11,14 +11,13 @@ from pathlib import Path
 import asyncpg
 import structlog
 
-from artdag_common import turning
 from artdag_common.blobs.layered import Place
 from artdag_common.blobs.lease import NOTED_SECONDS, unused
 from artdag_common.blobs.local import LocalBlobStore
 from artdag_common.cid import is_cid
 from artdag_common.errors import ContentNotFoundError, ServiceUnavailableError, StorageRefusedError
 from artdag_common.eventstore.postgres import LOST
-from artdag_common.tasks import end
+from artdag_common.turning import Loop
 
 LOOK_SECONDS = 30.0
 GRACE_SECONDS = 10 * NOTED_SECONDS
@@ -57,7 +56,7 @@ def stored(folder: Path) -> list[Stored]:
     return sorted(found)
 
 
-class Limit:
+class Limit(Loop):
     """Keeps the local content below a limit."""
 
     def __init__(
@@ -76,20 +75,10 @@ class Limit:
         self._limit = limit_bytes
         self._grace = grace_seconds
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Run in the background."""
-        self._task = turning.begin(self._watch(), "make room")
-
-    @property
-    def turning(self) -> bool:
-        """Whether room is still made."""
-        return turning.runs(self._task)
-
-    async def stop(self) -> None:
-        """Stop."""
-        await end(self._task)
+        self._begin_loop(self._watch(), "make room")
 
     async def _watch(self) -> None:
         while True:

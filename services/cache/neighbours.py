@@ -10,16 +10,15 @@ import nats
 from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 
-from artdag_common import turning
 from artdag_common.blobs.local import LocalBlobStore
 from artdag_common.blobs.peer import ANNOUNCE_SECONDS
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.pb.commands_pb2 import ContentAnswer, ContentQuestion
-from artdag_common.tasks import end
+from artdag_common.turning import Loop
 
 
-class Neighbours:
+class Neighbours(Loop):
     """This node's side of :class:`artdag_common.blobs.peer.Peers`."""
 
     def __init__(
@@ -42,22 +41,16 @@ class Neighbours:
         self._cluster = cluster
         self._url = url
         self._unheard = unheard
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Answer, and announce in the background."""
         # Cache services of one node share the questions: one answer says it all.
         await self._bus.nc.subscribe(subjects.content(self._cluster), queue=f"node-{self._node}", cb=self._answer)
-        self._task = turning.begin(self._announce(), "announce the node")
-
-    @property
-    def turning(self) -> bool:
-        """Whether the other nodes are still told."""
-        return turning.runs(self._task)
+        self._begin_loop(self._announce(), "announce the node")
 
     async def stop(self) -> None:
         """Say good-bye."""
-        await end(self._task)
+        await super().stop()
         await self._tell("")
 
     async def _announce(self) -> None:

@@ -17,7 +17,7 @@ from typing import Protocol
 import asyncpg
 import structlog
 
-from artdag_common import metrics, turning
+from artdag_common import metrics
 from artdag_common.application import Application
 from artdag_common.blobs.remote import Progress
 from artdag_common.domain.aggregate import DomainEvent
@@ -34,6 +34,7 @@ from artdag_common.errors import (
     StorageRefusedError,
 )
 from artdag_common.tasks import end
+from artdag_common.turning import Loop
 from services.cache.opening import Opening
 from services.cache.queue import LEASE_SECONDS, Claimed, CopyQueue, Wanted
 from services.cache.storage import change, try_place
@@ -90,7 +91,7 @@ class Files(Protocol):
         """
 
 
-class Replicator:
+class Replicator(Loop):
     """Makes copies, and removes them where a provider is to be emptied."""
 
     def __init__(self, app: Application, queue: CopyQueue, files: Files, opening: Opening, tick: Tick) -> None:
@@ -102,20 +103,14 @@ class Replicator:
         self._due = asyncio.Event()
         self._room = asyncio.Semaphore(AT_ONCE)
         self._lanes: dict[str, asyncio.Task[None]] = {}
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Run in the background."""
-        self._task = turning.begin(self._work(), "copies")
-
-    @property
-    def turning(self) -> bool:
-        """Whether copies are still made."""
-        return turning.runs(self._task)
+        self._begin_loop(self._work(), "copies")
 
     async def stop(self) -> None:
         """Stop; what was being copied is given back."""
-        await end(self._task)
+        await super().stop()
         await end(*self._lanes.values())
 
     def wake(self) -> None:

@@ -10,9 +10,9 @@ from typing import Generic, Protocol, TypeVar
 import asyncpg
 import structlog
 
-from artdag_common import turning
 from artdag_common.errors import ArtdagError
 from artdag_common.tasks import end
+from artdag_common.turning import Loop
 
 POLL_SECONDS = 5.0
 SOONEST_SECONDS = 0.05
@@ -39,7 +39,7 @@ class Queue(Protocol[T]):
         """Give something back: somebody else may take it at once."""
 
 
-class Sender(ABC, Generic[T]):
+class Sender(Loop, ABC, Generic[T]):
     """Takes things off a queue and delivers each. What that means, :meth:`_deliver` says."""
 
     def __init__(self, what: str, queue: Queue[T], at_once: int) -> None:
@@ -49,20 +49,14 @@ class Sender(ABC, Generic[T]):
         self._at_once = at_once
         self._due = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Run in the background."""
-        self._task = turning.begin(self._work(), self._what)
-
-    @property
-    def turning(self) -> bool:
-        """Whether things are still sent."""
-        return turning.runs(self._task)
+        self._begin_loop(self._work(), self._what)
 
     async def stop(self) -> None:
         """Stop; what was being sent is given back."""
-        await end(self._task)
+        await super().stop()
         await end(*self._sending)
 
     def wake(self) -> None:

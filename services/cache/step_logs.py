@@ -7,36 +7,30 @@ import asyncio
 import asyncpg
 import structlog
 
-from artdag_common import turning
-from artdag_common.tasks import end
+from artdag_common.turning import Loop
 
 EVERY_SECONDS = 3600.0
 
 log = structlog.get_logger(__name__)
 
 
-class OldStepLogs:
+class OldStepLogs(Loop):
     """Removes what attempts said that ended long ago."""
 
     def __init__(self, pool: asyncpg.Pool, retention_s: float) -> None:
         """``retention_s``: seconds that they are kept; 0: for ever."""
         self._pool = pool
         self._retention_s = retention_s
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Run in the background, now and every hour."""
         if self._retention_s:
-            self._task = turning.begin(self._work(), "old step logs")
+            self._begin_loop(self._work(), "old step logs")
 
     @property
     def turning(self) -> bool:
         """Whether they are still removed, where they are not kept for ever."""
-        return not self._retention_s or turning.runs(self._task)
-
-    async def stop(self) -> None:
-        """Stop."""
-        await end(self._task)
+        return not self._retention_s or super().turning
 
     async def remove(self) -> int:
         """Remove them; return how many there were."""

@@ -42,6 +42,7 @@ from artdag_common.errors import (
 from artdag_common.eventstore.port import Call
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.dead_letters import history
+from artdag_common.messaging.signs_of_life import kept_alive
 from artdag_common.pb.commands_pb2 import StepLogText
 from artdag_common.pb.events_pb2 import StoredEvent
 from artdag_common.steps.registry import find_step_type
@@ -203,8 +204,7 @@ class StepHandler:
         assert isinstance(work, ExecuteSteps)
         work_class = message.subject.split(".")[1]
         count_wait(message, work_class)
-        beat = asyncio.create_task(self._stay_alive(message))
-        try:
+        with kept_alive(message, self._heartbeat):
             left = await self._pass_on_at_once(work.steps)
             results = await asyncio.gather(*(self._once(each, work_class) for each in left), return_exceptions=True)
             delays = [self._delay(command, result) for command, result in zip(left, results, strict=True)]
@@ -213,8 +213,6 @@ class StepHandler:
                 await message.nak(delay=max(again))
             elif False not in results:
                 await message.ack()
-        finally:
-            beat.cancel()
 
     async def _once(self, command: ExecuteStep, work_class: str) -> Result:
         """Execute a step, or wait for it where it is being executed here already."""
@@ -238,12 +236,6 @@ class StepHandler:
         if isinstance(result, BaseException):
             raise result
         return None
-
-    async def _stay_alive(self, message: Msg) -> None:
-        while True:
-            await asyncio.sleep(self._heartbeat)
-            with contextlib.suppress(nats.errors.Error):  # the bus may be back before the message is given to another
-                await message.in_progress()
 
     async def _run(self, command: ExecuteStep, work_class: str) -> Result:
         """Execute a step."""

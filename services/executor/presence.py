@@ -10,19 +10,18 @@ from contextlib import contextmanager
 import nats
 from nats.aio.msg import Msg
 
-from artdag_common import turning
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.presence import token
 from artdag_common.pb.commands_pb2 import ExecutorPresence, HeldWork
-from artdag_common.tasks import end
+from artdag_common.turning import Loop
 
 EVERY_SECONDS = 1.0
 LEAST_SECONDS = 0.02
 """Between two messages, however often it changes."""
 
 
-class Presence:
+class Presence(Loop):
     """What an executor has taken from the work queue, told each second and when it changes."""
 
     def __init__(self, bus: Bus, executor: str) -> None:
@@ -30,21 +29,15 @@ class Presence:
         self._name = token(executor)
         self._held: dict[int, str] = {}  # sequence on the stream → subject
         self._changed = asyncio.Event()
-        self._telling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin."""
         await self._bus.nc.subscribe(subjects.ask_if_here(self._name), cb=self._answer)
-        self._telling = turning.begin(self._tell(), "tell of presence")
-
-    @property
-    def turning(self) -> bool:
-        """Whether the planners are still told."""
-        return turning.runs(self._telling)
+        self._begin_loop(self._tell(), "tell of presence")
 
     async def stop(self) -> None:
         """Say good-bye."""
-        await end(self._telling)
+        await super().stop()
         await self._say(leaving=True)
 
     @contextmanager

@@ -20,7 +20,6 @@ import structlog
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from artdag_common import turning
 from artdag_common.commands import NoteRefusals
 from artdag_common.domain.access import Token, hash_token
 from artdag_common.domain.audit import HIDDEN, MOST_AN_HOUR, MOST_TOLD, Tally, address_key, hour_of
@@ -28,7 +27,7 @@ from artdag_common.errors import ServiceUnavailableError
 from artdag_common.eventstore.postgres import LOST
 from artdag_common.messaging.bus import Bus
 from artdag_common.sealing import Sealer
-from artdag_common.tasks import end
+from artdag_common.turning import Loop
 from services.gateway.access import COOKIE, bearer_of
 from services.gateway.problems import reason
 from services.gateway.projections import audit
@@ -118,7 +117,7 @@ class Gathered:
         return token if token in tokens else ""
 
 
-class Auditing:
+class Auditing(Loop):
     """Collects refusals and hands them over to the auth service."""
 
     def __init__(
@@ -145,20 +144,14 @@ class Auditing:
         self._command: tuple[NoteRefusals, str] | None = None
         self._more = asyncio.Event()
         self._pause = GATHER_SECONDS
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Hand over in the background."""
-        self._task = turning.begin(self._work(), "hand over refusals")
-
-    @property
-    def turning(self) -> bool:
-        """Whether refusals are still handed over."""
-        return turning.runs(self._task)
+        self._begin_loop(self._work(), "hand over refusals")
 
     async def stop(self) -> None:
         """Hand over what there is, if that can be done soon."""
-        await end(self._task)
+        await super().stop()
         try:
             async with asyncio.timeout(LAST_SECONDS):
                 while self._taken or self._gathered:

@@ -21,23 +21,6 @@ from services.gateway.work import Place, Work
 INSTANCES, EXECUTORS, RUNNING = 50, 100, 100
 """How many of each are listed; all are counted."""
 
-AWAY = {
-    "postgres": (
-        "Postgres does not answer, or not in time",
-        "look at its log; DATABASE_URL says where it should be",
-    ),
-    "nats": (
-        "NATS does not answer",
-        "look at its log; NATS_URL says where it should be. What services and executors do is not known without it",
-    ),
-    "redis": (
-        "Redis does not answer",
-        "look at its log; REDIS_URL says where it should be. Nothing is lost without it, and what it knows is slower",
-    ),
-    "read_models": ("the read models stand still", "the gateway's log says at which event, and why"),
-}
-"""What is told of who does not answer, and what to do. Of some of them doctor says the same."""
-
 INLINE = "inline"
 """Class of what takes no time, which is on every executor and waits for nobody's hand."""
 
@@ -49,6 +32,7 @@ class Seen:
     Attributes:
         gateway: name of the one that answers.
         names_all: whether the operator may know what every run is called: nobody else uses this server.
+        report: what doctor says, of the servers as ``standing`` has them.
         progress: frames done of a step, and of how many.
         letters: dead letters as they are shown, oldest first; None: the auth service does not tell.
     """
@@ -56,8 +40,6 @@ class Seen:
     at: datetime
     gateway: str
     names_all: bool
-    nats: bool
-    redis: bool
     standing: Standing
     report: Mapping[str, Any]
     instances: Sequence[Instance]
@@ -76,14 +58,14 @@ def view(seen: Seen) -> dict[str, Any]:
     letters = (standing.bus or {}).get("letters", {})
     backing = {
         "postgres": standing.postgres,
-        "nats": seen.nats,
-        "redis": seen.redis,
+        "nats": standing.nats,
+        "redis": standing.redis,
         "read_models": standing.running,
     }
     return {
         "at": time_view(seen.at),
         "gateway": seen.gateway,
-        "well": seen.report["well"] and all(backing.values()),
+        "well": seen.report["well"],
         "backing": backing,
         "services": [service_view(seen, service) for service in SERVICES],
         "executors": executors_view(seen, steps),
@@ -113,22 +95,7 @@ def view(seen: Seen) -> dict[str, Any]:
             "known_seconds": round(seen.rates.known_seconds, 1),
         },
         "disks": disks_view(seen.instances),
-        "doctor": doctor_view(seen.report, backing),
-    }
-
-
-def doctor_view(report: Mapping[str, Any], backing: Mapping[str, bool]) -> dict[str, Any]:
-    """Return what doctor says, and first who does not answer, of which it may not have told yet."""
-    told = {finding["what"] for finding in report["findings"]}
-    away = [
-        {"check": "backing", "wrong": True, "what": what, "how": how}
-        for name, (what, how) in AWAY.items()
-        if not backing[name] and what not in told
-    ]
-    return {
-        "checked": ["backing", *report["checked"]],
-        "findings": [*away, *report["findings"]],
-        "repairs": report["repairs"],
+        "doctor": {name: seen.report[name] for name in ("checked", "findings", "repairs")},
     }
 
 
@@ -143,7 +110,7 @@ def service_view(seen: Seen, service: str) -> dict[str, Any]:
     Whether it answers is null where it cannot be asked.
     """
     instances = [each for each in seen.instances if each.service == service]
-    answers = seen.standing.answering.get(service, False) if seen.nats else None
+    answers = seen.standing.answering.get(service, False) if seen.standing.nats else None
     return {
         "service": service,
         "answers": True if service == "gateway" else answers,

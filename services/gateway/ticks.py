@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import OrderedDict
 
 import asyncpg
@@ -14,11 +13,11 @@ from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 from redis.exceptions import RedisError
 
-from artdag_common import turning
 from artdag_common.eventstore.postgres import LOST
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.pb.commands_pb2 import StepTick
+from artdag_common.turning import Loop
 from services.gateway.projections import runs
 from services.gateway.sse import Hub
 
@@ -29,7 +28,7 @@ KNOWN = 1000
 log = structlog.get_logger(__name__)
 
 
-class Ticks:
+class Ticks(Loop):
     """Passes on the newest tick of each step, a few times a second."""
 
     def __init__(self, bus: Bus, pool: asyncpg.Pool, cache: redis.asyncio.Redis, hub: Hub) -> None:
@@ -41,24 +40,11 @@ class Ticks:
         self._done: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._more = asyncio.Event()
         self._places: OrderedDict[str, list[tuple[str, int, str]]] = OrderedDict()
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Run in the background."""
         await self._bus.nc.subscribe(subjects.tick("*"), cb=self._hear)
-        self._task = turning.begin(self._work(), "ticks")
-
-    @property
-    def turning(self) -> bool:
-        """Whether progress is still passed on."""
-        return turning.runs(self._task)
-
-    async def stop(self) -> None:
-        """Stop."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        self._begin_loop(self._work(), "ticks")
 
     def done(self, cache_id: str) -> tuple[int, int] | None:
         """Return how many frames of a running step are done, and of how many (0: unknown); None: nothing was heard."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Awaitable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from uuid import uuid4
 
 import asyncpg
@@ -26,7 +28,7 @@ from artdag_common.messaging.consumer import QuickPull
 from artdag_common.messaging.follower import Unreadable, read_event
 from artdag_common.pb.events_pb2 import EventBatch
 from artdag_common.tasks import end
-from artdag_common.turning import Turns, runs
+from artdag_common.turning import Loop, Turns
 from services.planner.engine import Ended, Engine
 from services.planner.repairs import Repairs
 
@@ -36,16 +38,16 @@ RECONCILE_EVERY = 2.0
 CLOCK_EVERY = 1.0
 """Seconds between two looks at the runs that the clock can end."""
 
-LOOPS = 3
-"""Tasks that never end by themselves; the one after them only begins to pull."""
-
 AT_ONCE = 1000
+RUNS_AT_ONCE = 200
+"""Runs that are changed in one turn, however many wait for the same step: of those that are kept there are no more."""
+
 RETRY_DELAY = 1.0
 
 log = structlog.get_logger(__name__)
 
 
-class Following:
+class Following(Loop):
     """Feeds the engine."""
 
     def __init__(self, bus: Bus, pool: asyncpg.Pool, engine: Engine, repairs: Repairs | None = None) -> None:
@@ -54,9 +56,10 @@ class Following:
         self._engine = engine
         self._hinted: list[Ended] = []
         self._broken_off: list[str] = []
-        self._delivered: list[Msg] = []
+        self._ended: list[Msg] = []
+        self._requested: dict[str, Msg] = {}  # by subject: what waits long is brought again
         self._heard = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._beginning: asyncio.Task[None] | None = None
         self._hints: Subscription | None = None
         self._due = asyncio.Event()
         self._unreadable = Unreadable(bus, "planner")
@@ -75,7 +78,7 @@ class Following:
         self._postponed = metrics.FOLLOWED.of("planner", "later")
         if repairs:
             self._pull.on_made_again = repairs.consumer_made
-            repairs.busy = lambda: self._taking or bool(self._hinted or self._delivered)
+            repairs.busy = lambda: self._taking or bool(self._hinted or self._ended or self._requested)
 
     async def start(self) -> None:
         """Begin."""
@@ -86,12 +89,10 @@ class Following:
             pending_bytes_limit=-1,
         )
         self._bus.on_reconnect(self._reconcile_now)
-        self._tasks = [
-            asyncio.create_task(self._work(), name="follow"),
-            asyncio.create_task(self._reconcile(), name="reconcile"),
-            asyncio.create_task(self._watch_the_clock(), name="watch the clock"),
-        ]
-        self._tasks.append(asyncio.create_task(self._pull.start(), name="begin to pull"))
+        self._begin_loop(self._work(), "follow")
+        self._begin_loop(self._reconcile(), "reconcile")
+        self._begin_loop(self._watch_the_clock(), "watch the clock")
+        self._beginning = asyncio.create_task(self._pull.start(), name="begin to pull")
 
     @property
     def pulling(self) -> bool:
@@ -100,9 +101,8 @@ class Following:
 
     @property
     def turning(self) -> bool:
-        """Whether events, the clock and what was lost are still looked at, and nothing for too long."""
-        loops = bool(self._tasks) and all(runs(task) for task in self._tasks[:LOOPS])
-        return loops and self._pull.turning and not self._turns.stuck
+        """Whether events, the clock and what was lost are still looked at, and no event for too long."""
+        return super().turning and self._pull.turning and not self._turns.stuck
 
     async def stop(self) -> None:
         """Stop; what was not acknowledged comes again."""
@@ -110,7 +110,8 @@ class Following:
             with contextlib.suppress(nats.errors.Error):
                 await self._hints.unsubscribe()
         await self._pull.stop()
-        await end(*self._tasks)
+        await end(self._beginning)
+        await super().stop()
 
     async def _from_hint(self, message: Msg) -> None:
         for stored in EventBatch.FromString(message.data).events:
@@ -122,76 +123,85 @@ class Following:
         self._heard.set()
 
     def _from_stream(self, message: Msg) -> None:
-        self._delivered.append(message)
+        if message.subject.startswith("evt.step."):
+            self._ended.append(message)
+        else:
+            self._requested[message.subject] = message
         self._heard.set()
 
     async def _work(self) -> None:
         while True:
             await self._heard.wait()
             self._heard.clear()
-            while self._hinted or self._delivered or self._broken_off:
+            while self._hinted or self._ended or self._requested or self._broken_off:
                 self._taking = True
-                with self._turns.turn():
-                    await self._take()
+                await self._take()
             self._taking = False
 
     async def _take(self) -> None:
-        """Deal with what has come."""
+        """Deal with what has come; of new runs with one, since planning takes its time: no hint waits for them all."""
         broken_off, self._broken_off = self._broken_off, []
         for cache_id in broken_off:  # who asked in the very moment when it was broken off
-            await _works(self._engine.repeat(cache_id))
+            await self._in_turn(self._engine.repeat(cache_id))
         hinted, self._hinted = self._hinted, []
-        if hinted and not await _works(self._take_hinted(hinted)):
+        if hinted and not await self._in_turn(self._take_hinted(hinted)):
             self._due.set()  # nobody repeats a hint
-        delivered, self._delivered = self._delivered[:AT_ONCE], self._delivered[AT_ONCE:]
-        if delivered:
-            await _works(self._take_delivered(delivered))  # what was not acknowledged comes again
+        ended, self._ended = self._ended[:AT_ONCE], self._ended[AT_ONCE:]
+        if ended:
+            await _works(self._take_ended(ended))  # what was not acknowledged comes again
+        if self._requested:
+            await _works(self._take_requested(self._requested.pop(next(iter(self._requested)))))
+
+    async def _in_turn(self, work: Awaitable[object]) -> bool:
+        """Await ``work`` as :func:`_works` does, in a turn of its own: many that are slow are not one that hangs."""
+        with self._turns.turn():
+            return await _works(work)
 
     async def _take_hinted(self, events: Sequence[Ended]) -> None:
         ended = _newest(events)
         await self._engine.take_kept(ended, _cause(ended))
 
-    async def _take_delivered(self, messages: Sequence[Msg]) -> None:
-        """Deal with what the stream brings; most of it was done by hint, and nobody waits for it any more."""
-        later: dict[str, float] = {}
-        steps: list[tuple[Msg, str]] = []
-        for message in messages:
-            _, kind, key, _ = message.subject.split(".")
-            if kind == "step":
-                steps.append((message, key))
-            elif not await _works(self._engine.proceed(key, f"follow/run-{key}")):
-                later[message.reply] = RETRY_DELAY
-        if steps:
-            later |= await self._take_steps(steps)
-        self._postponed.inc(len(later))
-        self._handled.inc(len(messages) - len(later))
-        with contextlib.suppress(nats.errors.Error):  # the bus is away: they come again and change nothing
-            await self._bus.nc.send(acknowledgement(message) for message in messages if message.reply not in later)
-            for message in messages:
-                if delay := later.get(message.reply):
-                    await message.nak(delay=delay)
+    async def _take_requested(self, message: Msg) -> None:
+        """Begin a run that the stream brings, if nobody has."""
+        _, _, run_id, _ = message.subject.split(".")
+        begun = await self._in_turn(self._engine.proceed(run_id, f"follow/run-{run_id}"))
+        await self._answer([message], {} if begun else {message.reply: RETRY_DELAY})
 
-    async def _take_steps(self, steps: Sequence[tuple[Msg, str]]) -> dict[str, float]:
-        """Take ended steps in that somebody waits for; return after how many seconds which are to be brought again."""
-        later: dict[str, float] = {}
-        events: list[Ended] = []
+    async def _take_ended(self, messages: Sequence[Msg]) -> None:
+        """Take in ended steps that the stream brings. Most were by hint, and nobody waits for them any more."""
+        steps = {message.reply: message.subject.split(".")[2] for message in messages}
         try:
-            waiting = await self._engine.waiting([cache_id for _, cache_id in steps])
+            with self._turns.turn():
+                waiting = await self._engine.waiting(list(steps.values()))
         except Exception as error:
             log.warning("who waits for steps cannot be read", error=repr(error))
-            return {message.reply: RETRY_DELAY for message, _ in steps}
-        wanted = [message for message, cache_id in steps if cache_id in waiting]
+            await self._answer(messages, dict.fromkeys(steps, RETRY_DELAY))
+            return
+        wanted = [message for message in messages if steps[message.reply] in waiting]
+        unreadable: dict[str, float] = {}
+        events: list[Ended] = []
         for message in wanted:
             try:
                 event = read_event(message)
                 assert isinstance(event, Step.Completed | Step.Failed)
                 events.append(event)
             except (ArtdagError, KeyError, ValueError) as error:  # it waits for a version that knows it
-                later[message.reply] = await self._unreadable.postpone(message, error)
+                with self._turns.turn():
+                    unreadable[message.reply] = await self._unreadable.postpone(message, error)
         ended = _newest(events)
-        if ended and not await _works(self._engine.take(ended, waiting, _cause(ended))):
-            later = {message.reply: RETRY_DELAY for message in wanted} | later
-        return later
+        taken = [await self._in_turn(self._engine.take(ended, some, _cause(ended))) for some in _shared_out(waiting)]
+        again = {} if all(taken) else {message.reply: RETRY_DELAY for message in wanted}
+        await self._answer(messages, again | unreadable)
+
+    async def _answer(self, messages: Sequence[Msg], later: Mapping[str, float]) -> None:
+        """Acknowledge messages, but for those that are to be brought again: ``later`` says after how many seconds."""
+        self._postponed.inc(len(later))
+        self._handled.inc(len(messages) - len(later))
+        with self._turns.turn(), contextlib.suppress(nats.errors.Error):  # away: they come again and change nothing
+            await self._bus.nc.send(acknowledgement(message) for message in messages if message.reply not in later)
+            for message in messages:
+                if delay := later.get(message.reply):
+                    await message.nak(delay=delay)
 
     async def _reconcile_now(self) -> None:
         self._due.set()
@@ -253,6 +263,18 @@ async def _works(work: Awaitable[object]) -> bool:
     else:
         return True
     return False
+
+
+def _shared_out(waiting: Mapping[str, set[str]]) -> Iterator[dict[str, set[str]]]:
+    """Give who waits for which steps in parts of so many runs that one turn may have, each run in one of them.
+
+    Those that wait for the fewest steps come first.
+    """
+    counts = Counter(chain.from_iterable(waiting.values()))
+    runs = sorted(counts, key=lambda run_id: counts[run_id])
+    for start in range(0, len(runs), RUNS_AT_ONCE):
+        some = set(runs[start : start + RUNS_AT_ONCE])
+        yield {cache_id: those & some for cache_id, those in waiting.items()}
 
 
 def _newest(events: Iterable[Ended]) -> list[Ended]:

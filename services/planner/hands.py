@@ -10,11 +10,10 @@ import nats
 import structlog
 from nats.js.errors import APIError
 
-from artdag_common import turning
 from artdag_common.errors import ArtdagError
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
-from artdag_common.tasks import end
+from artdag_common.turning import Loop
 
 AT_ONCE = "inline"
 WINDOW, SHARED_WINDOW = 64, 2
@@ -39,13 +38,12 @@ LOOK_SECONDS = 1.0
 log = structlog.get_logger(__name__)
 
 
-class Hands:
+class Hands(Loop):
     """Counts the hands of each work class that takes its time: pull requests that wait, and what is being worked on."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._hands: dict[str, int] = {}
-        self._looking: asyncio.Task[None] | None = None
 
     def window(self, work_class: str, shared: bool) -> int:
         """Return how many steps of a class may be on the queue at once; ``shared``: several users want some."""
@@ -60,16 +58,7 @@ class Hands:
 
     async def start(self, more: Callable[[], Awaitable[None]]) -> None:
         """Begin to look. ``more`` is called when a class has more hands than before."""
-        self._looking = turning.begin(self._look(more), "count hands")
-
-    @property
-    def turning(self) -> bool:
-        """Whether hands are still counted."""
-        return turning.runs(self._looking)
-
-    async def stop(self) -> None:
-        """Look no more."""
-        await end(self._looking)
+        self._begin_loop(self._look(more), "count hands")
 
     async def _look(self, more: Callable[[], Awaitable[None]]) -> None:
         while True:

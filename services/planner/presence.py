@@ -24,8 +24,7 @@ from artdag_common.errors import ServiceUnavailableError
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.pb.commands_pb2 import ExecutorPresence
-from artdag_common.tasks import end
-from artdag_common.turning import runs
+from artdag_common.turning import Loop
 
 UNHEARD_SECONDS = 1.5
 """How long an executor may be silent before it is asked."""
@@ -121,7 +120,7 @@ class Executors:
             del self._known[name]
 
 
-class Presence:
+class Presence(Loop):
     """Keeps an eye on the executors."""
 
     def __init__(self, bus: Bus, on_given: Callable[[str, str], None] | None = None) -> None:
@@ -130,22 +129,12 @@ class Presence:
         self._executors = Executors(bus)
         if on_given:
             self._executors.on_given = on_given
-        self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin."""
         await self._bus.nc.subscribe(subjects.here("*"), cb=self._hear)
         self._bus.on_reconnect(self._back)
-        self._watching = asyncio.create_task(self._watch(), name="watch executors")
-
-    @property
-    def turning(self) -> bool:
-        """Whether executors are still watched."""
-        return runs(self._watching)
-
-    async def stop(self) -> None:
-        """Watch no more."""
-        await end(self._watching)
+        self._begin_loop(self._watch(), "watch executors")
 
     async def _hear(self, message: Msg) -> None:
         try:

@@ -15,14 +15,13 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import structlog
 
-from artdag_common import turning
 from artdag_common.application import decode
 from artdag_common.commands import ExecuteSteps
 from artdag_common.domain.step import Step
 from artdag_common.errors import ArtdagError
 from artdag_common.eventstore.port import EventStore
 from artdag_common.eventstore.postgres import LOST
-from artdag_common.tasks import end
+from artdag_common.turning import Loop
 
 STEP_SENT = "step-sent-again"
 END_TAKEN = "end-taken-in"
@@ -76,7 +75,7 @@ class Repair:
     at: datetime
 
 
-class Repairs:
+class Repairs(Loop):
     """Notes what a planner put back. Costs nothing where nothing is lost."""
 
     def __init__(self, pool: asyncpg.Pool, store: EventStore, planner: str) -> None:
@@ -87,22 +86,16 @@ class Repairs:
         self._noted: list[Repair] = []
         self._sent: list[tuple[Repair, int]] = []  # whose steps may have ended in the very moment
         self._some = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self.busy: Callable[[], bool] = lambda: False
         """Whether messages have come that the planner has not dealt with: what they bring is not lost."""
 
     async def start(self) -> None:
         """Write down in the background."""
-        self._task = turning.begin(self._work(), "note repairs")
-
-    @property
-    def turning(self) -> bool:
-        """Whether repairs are still written down."""
-        return turning.runs(self._task)
+        self._begin_loop(self._work(), "note repairs")
 
     async def stop(self) -> None:
         """Write down what there is, if that can be done now."""
-        await end(self._task)
+        await super().stop()
         if self._noted or self._sent:
             await self._write_safely()
 

@@ -18,10 +18,9 @@ from typing import Protocol
 import asyncpg
 import structlog
 
-from artdag_common import turning
 from artdag_common.errors import ArtdagError, ServiceUnavailableError
 from artdag_common.eventstore.postgres import LOST
-from artdag_common.tasks import end
+from artdag_common.turning import Loop
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks at slots whose step has ended, or that nobody waits for."""
@@ -170,26 +169,16 @@ class PostgresSlots:
         return rows
 
 
-class Looking:
+class Looking(Loop):
     """Looks after slots, for whoever held them."""
 
     def __init__(self, look: Callable[[], Awaitable[None]]) -> None:
         """``look`` gives back the slots that are over, and sends what there is room for then."""
         self._look = look
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin."""
-        self._task = turning.begin(self._work(), "look after slots")
-
-    @property
-    def turning(self) -> bool:
-        """Whether slots are still looked after."""
-        return turning.runs(self._task)
-
-    async def stop(self) -> None:
-        """Look no more."""
-        await end(self._task)
+        self._begin_loop(self._work(), "look after slots")
 
     async def _work(self) -> None:
         while True:

@@ -62,6 +62,7 @@ def test_compose_takes_the_files_in_every_combination(more: tuple[str, ...]) -> 
 @pytest.mark.parametrize("name", FILES)
 def test_swarm_is_given_nothing_that_it_refuses(name: str) -> None:
     written = raw(name)
+    assert not re.search(r"\$\{[^}]*\$\{", (ROOT / name).read_text()), "a swarm ends a default at the first }"
     sections = {key for key in written if not key.startswith("x-")}
     assert sections <= {"services", "networks", "volumes", "configs", "secrets"}, "docker stack deploy knows no others"
     for service, its in written["services"].items():

@@ -77,7 +77,7 @@ async def pinning_url(service_api: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def make(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Make]:
+async def make(tmp_path: Path, s3_address: str, ipfs_api: str, pinning_url: str) -> AsyncIterator[Make]:
     """Open a far place by name, at its real server or at ``url``; all are closed at the end."""
     opened: list[RemoteStore] = []
 
@@ -86,23 +86,21 @@ async def make(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
             (tmp_path / "disk").mkdir(exist_ok=True)
             store: RemoteStore = FolderStore(tmp_path / "disk" / "art", timeout_seconds=timeout_seconds)
         elif name == "s3":
-            settings = S3Settings.from_url(request.getfixturevalue("s3_address"))
+            settings = S3Settings.from_url(s3_address)
             settings = dataclasses.replace(settings, prefix=f"{tmp_path.name}/", endpoint=url or settings.endpoint)
             store = S3Store(settings, hosts, timeout_seconds=timeout_seconds)
         elif name == "ipfs":
             store = IpfsStore(
-                url or request.getfixturevalue("ipfs_api"),
+                url or ipfs_api,
                 token=SECRET,
                 hosts=hosts,
                 timeout_seconds=timeout_seconds,
                 search_seconds=10,  # also what the node may take for what it has
             )
         else:
-            node = IpfsStore(request.getfixturevalue("ipfs_api"))
+            node = IpfsStore(ipfs_api)
             opened.append(node)
-            store = PinningStore(
-                url or request.getfixturevalue("pinning_url"), TOKEN, node, hosts=hosts, timeout_seconds=timeout_seconds
-            )
+            store = PinningStore(url or pinning_url, TOKEN, node, hosts=hosts, timeout_seconds=timeout_seconds)
         opened.append(store)
         return store
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import redis.asyncio
 
+from artdag_cli import logins
 from artdag_cli.backing import free_port
 from artdag_cli.surroundings.checks import CHECKS
-from artdag_cli.system import System
+from artdag_cli.system import System, system
+from artdag_common.domain.access import hash_token
 from tests.e2e.test_cli import Cli, cli  # noqa: F401  (the fixture)
+from tests.integration.events.appends import eventually
 
 LOCAL = [check.__name__ for check in CHECKS]
 
@@ -53,3 +58,47 @@ async def test_where_nothing_runs_doctor_looks_at_what_there_is(
     assert {each["check"] for each in report["findings"] if each["wrong"]} >= {
         *("configuration", "secrets", "postgres", "nats", "redis", "others", "system")
     }
+
+
+@pytest.fixture(scope="module")
+async def stopping(state: Path) -> AsyncIterator[System]:
+    """A system whose servers are stopped."""
+    async with system(state / "stopping", 0, logs_to_files=True) as it:
+        yield it
+
+
+@pytest.mark.parametrize("server", ["postgres", "nats", "redis"])
+async def test_a_server_that_is_stopped_is_told_of_once_until_it_is_there_again(
+    stopping: System,
+    cli: Cli,  # noqa: F811
+    tmp_path: Path,
+    server: str,
+) -> None:
+    """Where the system runs, from where both look; and from elsewhere, where only the gateway does."""
+    url = f"http://127.0.0.1:{stopping.port}"
+    logins.keep(tmp_path, url, stopping.token)
+    here, there = ("--state", stopping.state), ("--state", tmp_path, "--server", url)
+
+    async def told(where: tuple[str | Path, ...]) -> list[str]:
+        report = (await cli("doctor", *where, "--json")).document
+        assert len(report["checked"]) == len(set(report["checked"]))
+        return [each["what"] for each in report["findings"] if each["check"] in (server, "system")]
+
+    async def none() -> bool:
+        return [await told(here), await told(there)] == [[], []]
+
+    await eventually(none, f"that {server} answers")
+    async with redis.asyncio.Redis.from_url(stopping.environment["REDIS_URL"]) as cache:
+        # Without Postgres the gateway knows for half a minute only whom a token signs in.
+        known = f"artdag:token:{hash_token(stopping.token)}"
+        await cache.persist(known)
+        assert await cache.ttl(known) == -1
+    child = await stopping.supervisor.remove(server)
+    try:
+        (what,) = await told(here)
+        assert "cannot be reached" in what
+        (what,) = await told(there)
+        assert "does not answer" in what
+    finally:
+        await stopping.supervisor.start(child)
+    await eventually(none, f"that {server} answers again")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import nats
 import structlog
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
@@ -21,6 +19,7 @@ from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus, Outcome, read_command
 from artdag_common.messaging.consumer import StandingPull
 from artdag_common.messaging.dead_letters import Tries, history
+from artdag_common.messaging.signs_of_life import kept_alive
 from artdag_common.turning import Turns
 
 ACK_WAIT = 30.0
@@ -133,7 +132,7 @@ class CommandConsumer:
         name, began = type(command).__name__, time.perf_counter()
         stored: bytes | None = None
         try:
-            with self._turns.turn(), _kept_alive(message):
+            with self._turns.turn(), kept_alive(message, ACK_WAIT / 3):
                 stored = await self._store.outcome(self._service, command_id)
                 outcome = Outcome.decode(stored) if stored is not None else await handler(command, command_id)
         except ArtdagError as error:
@@ -171,30 +170,6 @@ class CommandConsumer:
         told = history(message, self._tries.take(message))
         await self._bus.dead_letter(self._service, name, message.data, reason, told)
         await message.ack()
-
-
-@contextlib.contextmanager
-def _kept_alive(message: Msg) -> Iterator[None]:
-    """Tell the stream in the block that a command is being handled: else it is given out again, and handled twice."""
-    loop, telling = asyncio.get_running_loop(), set[asyncio.Task[None]]()
-    timer: asyncio.TimerHandle  # no task: nearly all commands are through long before
-
-    async def tell() -> None:
-        with contextlib.suppress(nats.errors.Error):  # the bus may be back before it is given to another
-            await message.in_progress()
-
-    def due() -> None:
-        nonlocal timer
-        task = asyncio.create_task(tell())
-        telling.add(task)
-        task.add_done_callback(telling.discard)
-        timer = loop.call_later(ACK_WAIT / 3, due)
-
-    timer = loop.call_later(ACK_WAIT / 3, due)
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _became(outcome: Outcome, stored: bytes | None) -> str:

@@ -21,7 +21,7 @@ from nats.js.errors import NotFoundError
 from artdag_common import metrics
 from artdag_common.messaging.bus import Bus
 from artdag_common.tasks import end
-from artdag_common.turning import runs
+from artdag_common.turning import Loop
 
 EXPIRES = 20.0
 PAUSE = 0.05
@@ -45,7 +45,7 @@ served. Work is done meanwhile by those whose requests wait."""
 log = structlog.get_logger(__name__)
 
 
-class StandingPull:
+class StandingPull(Loop):
     """Delivers the messages of a durable consumer to a callback, and asks for more before they run out."""
 
     def __init__(
@@ -63,7 +63,6 @@ class StandingPull:
         self._heard_at = 0.0
         self._lost = asyncio.Event()
         self._crowded = False
-        self._watch: asyncio.Task[None] | None = None
         self._stopped = False
         self._made_at: datetime | None = None
         self._there = False  # the consumer, when it was looked for last
@@ -77,7 +76,7 @@ class StandingPull:
         await self._renew()
         self._bus.on_reconnect(self._renew)
         if not self._stopped:
-            self._watch = asyncio.create_task(self._keep_pulling(), name=f"pull {self._config.durable_name}")
+            self._begin_loop(self._keep_pulling(), f"pull {self._config.durable_name}")
 
     @property
     def pulling(self) -> bool:
@@ -87,12 +86,12 @@ class StandingPull:
     @property
     def turning(self) -> bool:
         """Whether what looks after it has not ended. It begins once the consumer is there."""
-        return self._watch is None or runs(self._watch)
+        return not self._loops or super().turning
 
     async def stop(self) -> None:
         """Ask for no more; what came already is still handed on."""
         self._stopped = True
-        await end(self._watch)
+        await super().stop()
         for subscription in self._subscriptions:
             with contextlib.suppress(nats.errors.Error, TimeoutError):
                 await asyncio.wait_for(subscription.drain(), DRAIN)  # type: ignore[no-untyped-call]

@@ -21,8 +21,7 @@ from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.client import acknowledgement
 from artdag_common.messaging.consumer import QuickPull
 from artdag_common.messaging.dead_letters import history
-from artdag_common.tasks import end
-from artdag_common.turning import Turns, runs
+from artdag_common.turning import Loop, Turns
 
 AT_ONCE = 1000
 RETRY_DELAY = 1.0
@@ -66,7 +65,7 @@ class Unreadable:
         return UNREADABLE_DELAY
 
 
-class Follower:
+class Follower(Loop):
     """A durable subscription to events, shared by the replicas of a service."""
 
     def __init__(
@@ -82,7 +81,6 @@ class Follower:
         self._durable = durable
         self._unreadable = Unreadable(bus, durable)
         self._waiting: asyncio.Queue[Msg] = asyncio.Queue()
-        self._task: asyncio.Task[None] | None = None
         self._turns = Turns()
         self._handled = metrics.FOLLOWED.of(durable, "handled")
         self._postponed = metrics.FOLLOWED.of(durable, "later")
@@ -97,7 +95,7 @@ class Follower:
 
     async def start(self) -> None:
         """Run in the background. The stream may not exist yet."""
-        self._task = asyncio.create_task(self._work(), name=f"follow {self._durable}")
+        self._begin_loop(self._work(), f"follow {self._durable}")
 
     @property
     def pulling(self) -> bool:
@@ -107,12 +105,12 @@ class Follower:
     @property
     def turning(self) -> bool:
         """Whether events are still dealt with, and none for too long."""
-        return runs(self._task) and self._pull.turning and not self._turns.stuck
+        return super().turning and self._pull.turning and not self._turns.stuck
 
     async def stop(self) -> None:
         """Stop; what was not acknowledged comes again."""
         await self._pull.stop()
-        await end(self._task)
+        await super().stop()
 
     async def _work(self) -> None:
         await self._pull.start()

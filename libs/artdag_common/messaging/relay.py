@@ -28,8 +28,7 @@ from artdag_common.eventstore.postgres import ITS_EVENT, LOST
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import STREAMS, Bus
 from artdag_common.messaging.client import header_lines, message
-from artdag_common.tasks import end
-from artdag_common.turning import Turns, runs
+from artdag_common.turning import Loop, Turns
 
 LEADER_LOCK = 74_120_001
 POLL = 0.05
@@ -118,7 +117,7 @@ class Positioned:
         }
 
 
-class Relay:
+class Relay(Loop):
     """One candidate for the lead."""
 
     def __init__(self, database_url: str, bus: Bus) -> None:
@@ -128,8 +127,6 @@ class Relay:
         self._fresh: list[Positioned] = []  # just sequenced, not published yet
         self._published: int | None = None  # last sequence of the stream, None: ask
         self._asked = 0.0
-        self._task: asyncio.Task[None] | None = None
-        self._keeping: asyncio.Task[None] | None = None
         self._made: list[str] = []  # streams made again that were lost
         self._turns = Turns()
         self._looked = 0.0  # at the horizon
@@ -152,18 +149,13 @@ class Relay:
 
         await self._bus.nc.subscribe(subjects.WAKE_RELAY, cb=woken)
         self._bus.on_reconnect(self._look_again)
-        self._task = asyncio.create_task(self._run(), name="relay")
-        self._keeping = asyncio.create_task(self._keep_streams(), name="keep streams")
+        self._begin_loop(self._run(), "relay")
+        self._begin_loop(self._keep_streams(), "keep streams")
 
     @property
     def turning(self) -> bool:
         """Whether it still leads, or waits to, and is not at one thing for too long."""
-        return runs(self._task) and runs(self._keeping) and not self._turns.stuck
-
-    async def stop(self) -> None:
-        """Give up the lead."""
-        await end(self._task)
-        await end(self._keeping)
+        return super().turning and not self._turns.stuck
 
     async def _keep_streams(self) -> None:
         """Make streams again that were lost while the server was there. Nobody tells of it: they are looked at.

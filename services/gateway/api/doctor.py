@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -76,9 +76,9 @@ async def examine(parts: Parts, viewer: User) -> Response:
 
 def report_of(found: Standing) -> dict[str, Any]:
     """Return what doctor says of how the system stands, in JSON terms."""
-    findings = [{"check": check.__name__, **asdict(finding)} for check in CHECKS for finding in check(found)]
+    findings = _findings(CHECKS, found)
     return {
-        "well": not any(finding["wrong"] for finding in findings),
+        "well": _well(findings),
         "checked": [check.__name__ for check in CHECKS],
         "findings": findings,
         "repairs": {
@@ -91,20 +91,79 @@ def report_of(found: Standing) -> dict[str, Any]:
     }
 
 
+def renewed(report: Mapping[str, Any], found: Standing) -> dict[str, Any]:
+    """Return a report with what was found since of what everything stands on."""
+    old = {check.__name__ for check in BACKING}
+    findings = _findings(BACKING, found) + [each for each in report["findings"] if each["check"] not in old]
+    return {**report, "well": _well(findings), "findings": findings}
+
+
+def _findings(checks: Iterable[Check], found: Standing) -> list[dict[str, Any]]:
+    return [{"check": check.__name__, **asdict(finding)} for check in checks for finding in check(found)]
+
+
+def _well(findings: Iterable[Mapping[str, Any]]) -> bool:
+    return not any(finding["wrong"] for finding in findings)
+
+
 # --- checks: each looks at one thing, and yields what it finds ------------------------------------------------------
 
 
-def services(found: Standing) -> Iterator[Finding]:
-    """Services and backing servers that do not answer."""
-    for name, answers_ in found.answering.items():
-        if not answers_:
-            yield Finding(f"the {name} does not answer", f"look at its log, then start it: python -m services.{name}")
+def postgres(found: Standing) -> Iterator[Finding]:
+    """Postgres that does not answer, or takes no writes."""
+    where = _at(found, "postgres")
     if not found.postgres:
         yield Finding(
-            "Postgres does not answer, or not in time", "look at its log; DATABASE_URL says where it should be"
+            f"Postgres does not answer in time{where}", "look at its log; DATABASE_URL says where it should be"
         )
-    if found.bus is None and found.answering.get("auth"):
-        yield Finding("how the streams stand cannot be read", "look at the logs of the auth service and of NATS")
+    elif why := found.refuses.get("postgres"):
+        yield Finding(
+            f"nothing can be written to Postgres{where}: {why}",
+            "DATABASE_URL has to name the server that is written to",
+        )
+
+
+def nats(found: Standing) -> Iterator[Finding]:
+    """NATS that does not answer, or answers and does not tell of its streams."""
+    where = _at(found, "nats")
+    if not found.nats:
+        yield Finding(
+            f"NATS does not answer{where}",
+            "look at its log; NATS_URL says where it should be. What services and executors do is not known without it",
+        )
+    elif found.bus is None and found.answering.get("auth"):
+        yield Finding(
+            f"how the streams stand cannot be read from NATS{where}",
+            "look at the logs of NATS, which needs JetStream, and of the auth service",
+        )
+
+
+def redis(found: Standing) -> Iterator[Finding]:
+    """Redis that does not answer, or takes no writes."""
+    where = _at(found, "redis")
+    if not found.redis:
+        yield Finding(
+            f"Redis does not answer{where}",
+            "look at its log; REDIS_URL says where it should be. All goes on without it, only slower",
+        )
+    elif why := found.refuses.get("redis"):
+        yield Finding(
+            f"nothing can be written to Redis{where}: {why}",
+            "REDIS_URL has to name a server that takes writes; its log tells more. All goes on without it, only slower",
+        )
+
+
+def read_models(found: Standing) -> Iterator[Finding]:
+    """Read models that events do not reach."""
+    if not found.running:
+        yield Finding("the read models stand still", "the gateway's log says at which event, and why")
+
+
+def services(found: Standing) -> Iterator[Finding]:
+    """Services that do not answer. Where NATS does not, over which they are asked, nobody knows."""
+    for name, answers_ in found.answering.items():
+        if found.nats and not answers_:
+            yield Finding(f"the {name} does not answer", f"look at its log, then start it: python -m services.{name}")
 
 
 def streams(found: Standing) -> Iterator[Finding]:
@@ -126,8 +185,6 @@ def streams(found: Standing) -> Iterator[Finding]:
 
 def lag(found: Standing) -> Iterator[Finding]:
     """Events on their way to the stream and into the read models."""
-    if not found.running:
-        yield Finding("the read models stand still", "the gateway's log says at which event, and why")
     for name, count in sorted(found.passed_over.items()):
         yield Finding(
             f"the read models passed over {count} events {name}: this gateway's version does not know them",
@@ -141,9 +198,10 @@ def lag(found: Standing) -> Iterator[Finding]:
             f"{relaying.waiting} committed events have no place in the order yet, one for {relaying.seconds:.0f} s",
             "the relay is in the auth service: see its log; a transaction that stays open holds it up too",
         )
-    if (relaying.unpublished or 0) > LAG_EVENTS:
+    if (relaying.unpublished or 0) > LAG_EVENTS or relaying.unpublished_seconds > LAG_SECONDS:
         yield Finding(
-            f"{relaying.unpublished} events are not in the stream yet", "see the logs of the auth service and of NATS"
+            f"{relaying.unpublished} events are not in the stream yet, one for {relaying.unpublished_seconds:.0f} s",
+            "see the logs of the auth service and of NATS, which takes none where it has no room",
         )
     if relaying.unshown > LAG_EVENTS:
         yield Finding(
@@ -250,5 +308,14 @@ def disks(found: Standing) -> Iterator[Finding]:
             )
 
 
-CHECKS: tuple[Check, ...] = (services, streams, lag, dead_letters, classes, runs, versions, clocks, disks)
+def _at(found: Standing, name: str) -> str:
+    """Return where a server is, to be said of it: ``artdag doctor`` knows by it that it told of the same one."""
+    place = found.places.get(name)
+    return f" at {place}" if place else ""
+
+
+BACKING: tuple[Check, ...] = (postgres, nats, redis, read_models)
+"""Of what everything stands on. They are looked at more often than the rest for who watches."""
+
+CHECKS: tuple[Check, ...] = (*BACKING, services, streams, lag, dead_letters, classes, runs, versions, clocks, disks)
 """What doctor looks at, in this order. A new check is a function here that yields what it finds."""

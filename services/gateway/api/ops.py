@@ -9,13 +9,11 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from artdag_common import caching
 from artdag_common.domain.access import OWNER
 from artdag_common.errors import ArtdagError, NotYoursError
 from artdag_common.messaging.presence import own_name, token
-from artdag_common.probing import ANSWER_SECONDS
 from services.gateway.api.dlq import LETTER, letter_view
-from services.gateway.api.doctor import REPORT, report_of
+from services.gateway.api.doctor import REPORT, renewed, report_of
 from services.gateway.api.documentation import RUN_ID, TIME, answers
 from services.gateway.api.shapes import ByName
 from services.gateway.overview import INLINE, Seen, view
@@ -188,21 +186,17 @@ async def overview(parts: Gateway) -> dict[str, Any]:
     """Look at everything, and return it in JSON terms."""
     held = parts.presence.held()
     wanted = {each.name for each in held if each.work_class != INLINE}
-    standing, report, found, nats, redis = await asyncio.gather(
+    standing, report, found = await asyncio.gather(
         look(parts, closely=False),
         parts.report.get(lambda: _examined(parts)),
         work(parts, wanted),
-        parts.bus.nc.answers(ANSWER_SECONDS),
-        caching.answers(parts.cache),
     )
     seen = Seen(
         at=datetime.now(UTC),
         gateway=token(own_name()),
         names_all=not parts.settings.shared,
-        nats=nats,
-        redis=redis,
         standing=standing,
-        report=report,
+        report=renewed(report, standing),
         instances=parts.presence.instances(),
         held=held,
         work=found,

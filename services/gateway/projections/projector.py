@@ -24,7 +24,7 @@ import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from artdag_common import metrics, tracing, turning
+from artdag_common import metrics, tracing
 from artdag_common.domain.run import Run
 from artdag_common.errors import ArtdagError, SchemaVersionError
 from artdag_common.eventstore import schema
@@ -32,7 +32,7 @@ from artdag_common.eventstore.port import Recorded
 from artdag_common.eventstore.postgres import GATEWAY_SCHEMA, ITS_EVENT, LOST, OWN_SCHEMA
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
-from artdag_common.tasks import end
+from artdag_common.turning import Loop, Turns
 from artdag_common.version import VERSION
 from services.gateway.projections import (
     audit,
@@ -178,7 +178,7 @@ async def rebuild(pool: asyncpg.Pool) -> int:
     return position
 
 
-class Projector:
+class Projector(Loop):
     """Keeps the read models up to date, and tells listeners what they already show."""
 
     def __init__(self, bus: Bus, pool: asyncpg.Pool, listeners: Sequence[Listener] = ()) -> None:
@@ -188,14 +188,13 @@ class Projector:
         self._listeners = tuple(listeners)
         self._waiting: asyncio.Queue[Msg] = asyncio.Queue()
         self._advanced = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self._events: Subscription | None = None
         self.position = 0
         self.passed_over: Counter[str] = Counter()
         """Events that this version does not know, by type, since it began: the read models lack what they tell."""
         self.steady = False
         self._took_at = 0.0
-        self._turns = turning.Turns()
+        self._turns = Turns()
         self._projected = metrics.PROJECTED.of()
         self._seconds = metrics.PROJECTOR_SECONDS.of()
         self._delay = metrics.PROJECTOR_DELAY.of()
@@ -206,12 +205,12 @@ class Projector:
     @property
     def turning(self) -> bool:
         """False: a new start is needed."""
-        return turning.runs(self._task) and not self._turns.stuck
+        return super().turning and not self._turns.stuck
 
     @property
     def running(self) -> bool:
         """True while events reach the read models."""
-        return self.steady and self._task is not None and not self._task.done()
+        return self.steady and super().turning
 
     async def start(self) -> None:
         """Make the tables and run in the background."""
@@ -219,7 +218,7 @@ class Projector:
         # Events are heard as the relay publishes them, and nothing is asked of the stream: what was missed is read from
         # Postgres. So a gateway needs no right on it, and a consumer of its own there could be any name's.
         self._events = await self._bus.nc.listen(subjects.EVERY_EVENT, self._waiting.put_nowait)
-        self._task = asyncio.create_task(self._work(), name="projector")
+        self._begin_loop(self._work(), "projector")
 
     async def stop(self) -> None:
         """Stop; the next one goes on where this one was."""
@@ -227,7 +226,7 @@ class Projector:
             self._bus.nc.forget(self._events)
             with contextlib.suppress(nats.errors.Error):
                 await self._events.unsubscribe()
-        await end(self._task)
+        await super().stop()
 
     async def until(self, check: Callable[[], Awaitable[T]], timeout: float) -> T:
         """Return the first answer of ``check`` that is true, asked now and after every batch; its last one at the end.

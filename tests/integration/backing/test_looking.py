@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +17,7 @@ from artdag_cli.surroundings.facts import Other
 from artdag_cli.system import System
 from artdag_common.eventstore import postgres
 from artdag_common.eventstore.schema import EMPTY
+from tests.answering import Answers, answering
 from tests.integration.events.servers import serving
 
 PASSWORD = "of-a-test"
@@ -90,7 +89,7 @@ async def test_a_redis_that_takes_no_writes_is_told(tmp_path: Path) -> None:
         await client.aclose()
 
 
-class Denying(BaseHTTPRequestHandler):
+class Denying(Answers):
     """A place of content that answers, and lets nobody in."""
 
     def deny(self) -> None:
@@ -105,19 +104,12 @@ class Denying(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = deny  # noqa: N815  (names of the base class)
 
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
 
 @pytest.fixture
 def denying() -> Iterator[str]:
     """Its address, ``host:port``."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Denying) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with answering(Denying) as place:
+        yield place
 
 
 async def test_places_of_content_that_let_nobody_in_are_told(denying: str) -> None:

@@ -227,7 +227,8 @@ async def test_a_stream_that_was_lost_is_told_of_whoever_made_it_again(
             return leader.leading
 
         await eventually(leads, "the first one leads")
-        await end(leader._keeping)
+        (keeping,) = [task for task in asyncio.all_tasks() if task.get_name() == "keep streams"]
+        await end(keeping)
         async with relaying(database, second):
             await bus.js.delete_stream(subjects.WORK)
 
@@ -307,8 +308,7 @@ async def test_a_relay_whose_database_cannot_be_reached_goes_on_trying(
         await asyncio.sleep(0)
         await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         assert len(await published(bus, 1)) == 1
-        assert relay._task
-        assert not relay._task.done()
+        assert relay.turning
     await admin.close()
 
 

@@ -244,7 +244,9 @@ async def test_a_backing_server_that_stands_still_is_named_and_what_it_knows_is_
         found = await eventually(told, f"that {server} does not answer")
         page = await api.get("/ops", headers={"Accept": "text/html"})
     assert not found["well"]
-    assert any(server in each["what"].lower() for each in found["doctor"]["findings"] if each["wrong"])
+    (finding,) = [each for each in found["doctor"]["findings"] if each["check"] == server]
+    assert finding["wrong"]
+    assert f"{server} does not answer" in finding["what"].lower()
     for path in unknown:
         value: Any = found
         for part in path.split("."):

@@ -8,11 +8,9 @@ import io
 import json
 import os
 import sys
-import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from artdag_cli.__main__ import main
 from artdag_cli.exits import AWAY, INTERRUPTED, NO_FILE, NOT_SO, REFUSED, SIGN_IN, WRONG_ARGUMENTS, failure
 from artdag_cli.supervisor import Supervisor
 from artdag_client import cid_of
+from tests.answering import Answers, answering
 
 URL = "https://l1.example"
 RUN = "7d0f4a52-9a3b-5d6e-8c1f-2b3a4c5d6e7f"
@@ -435,29 +434,22 @@ def test_a_token_is_forgotten_once_the_server_knows(
 # --- the system on this machine -------------------------------------------------------------------------------------
 
 
-class Unready(BaseHTTPRequestHandler):
+class Unready(Answers):
     """A gateway that cannot work yet."""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802  (a name of the base class)
         """Answer /ready."""
         body = json.dumps({"ready": False, "parts": {"nats": True, "planner": False}}).encode()
         self.send_response(503)
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
 
 @pytest.fixture
 def unready() -> Iterator[str]:
     """Its address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Unready) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with answering(Unready) as place:
+        yield f"http://{place}"
 
 
 def test_status_names_what_is_not_ready_and_asks_no_proxy(
@@ -476,24 +468,19 @@ def test_status_names_what_is_not_ready_and_asks_no_proxy(
 
 
 async def test_a_system_that_starts_asks_no_proxy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    class Ready(Unready):
-        def do_GET(self) -> None:
+    class Ready(Answers):
+        def do_GET(self) -> None:  # noqa: N802  (a name of the base class)
+            """Answer /ready."""
             self.send_response(200)
             self.end_headers()
 
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setattr(system, "READY_SECONDS", 5.0)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Ready) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            it = system.System(tmp_path, "", "", {}, Supervisor(), server.server_port)
-            async with asyncio.timeout(30):
-                await system.wait_until_ready(it)
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(Ready) as place:
+        it = system.System(tmp_path, "", "", {}, Supervisor(), int(place.rpartition(":")[2]))
+        async with asyncio.timeout(30):
+            await system.wait_until_ready(it)
 
 
 def test_empty_settings_are_as_if_they_were_not_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ ask() {{
     _artdag_completion {program}
     echo "${{COMPREPLY[*]}}"
 }}
-ask re; ask recipe ''; ask run dog --pri; ask watch ''
+ask re; ask recipe ''; ask run dog --pri; ask watch ''; ask --version st; ask cache --
 COMP_WORDS=('~/artdag' rep); COMP_CWORD=1; _artdag_completion '~/artdag'; echo "${{COMPREPLY[*]}}"
 """
     environment = os.environ | {"ARTDAG_STATE": str(tmp_path / "none"), "HOME": str(tmp_path)}
@@ -172,6 +172,8 @@ COMP_WORDS=('~/artdag' rep); COMP_CWORD=1; _artdag_completion '~/artdag'; echo "
         ["check", "upload", "list", "show", "delete"],
         ["--priority"],
         [],  # no system runs that has any
+        ["status", "storage"],
+        ["--help"],  # nothing that would write to files of the shell
         ["replay"],  # the shell hands the program on as it was typed
     ]
     assert done.stderr == ""
@@ -206,5 +208,41 @@ ask {typed!r} re; ask {typed!r} recipe ''; ask {typed!r} run dog --pri; ask {typ
         ["check", "upload", "list", "show", "delete"],
         ["--priority"],
         ["files"],  # no system runs that has any run
+    ]
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("typed", ["artdag", "./artdag", "~/artdag"])
+def test_fish_completes(tmp_path: Path, typed: str) -> None:
+    program = shutil.which("fish")
+    if program is None:
+        pytest.skip("fish is not here: apt install fish, then run this again")
+    there = tmp_path / "artdag"
+    there.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m artdag_cli "$@"\n')
+    there.chmod(0o755)
+    script = f"""
+source ({there} completion fish | psub)
+for line in 're' 'recipe ' 'run dog --pri' 'watch artd'
+    echo (complete -C "{typed} $line" | string split --fields 1 \\t)
+end
+"""
+    environment = os.environ | {
+        "ARTDAG_STATE": str(tmp_path / "none"),
+        "HOME": str(tmp_path),
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+    }
+    done = subprocess.run(
+        [program, "--no-config", "-c", script],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["recipe", "render", "replay", "rerun", "resume", "retry"],
+        ["check", "delete", "list", "show", "upload"],
+        ["--priority"],
+        ["artdag"],  # no system runs that has any run: files
     ]
     assert done.stderr == ""

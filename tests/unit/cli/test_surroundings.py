@@ -21,6 +21,8 @@ from artdag_cli.surroundings.looking import problems
 from artdag_common.environment import Problem
 from artdag_common.errors import ArtdagError
 from artdag_common.eventstore.schema import EMPTY, SCHEMA, Standing
+from services.gateway.api.doctor import report_of
+from tests.unit.gateway.test_doctor import well
 
 STATE = Path("/srv/artdag")
 ROOMY = Space(device=1, free=900 * 2**30, size=1000 * 2**30, free_files=90_000, files=100_000)
@@ -152,6 +154,37 @@ def test_what_the_gateway_knows_comes_after_what_is_here() -> None:
     assert doctor.lines_of(report)[0] == "wrong: the cache does not answer", "what is wrong is told first"
 
 
+REFUSED_HERE = [
+    (pg(away="refused"), {"postgres": False}),
+    (pg(read_only="it is a standby"), {"refuses": {"postgres": "it is a standby"}}),
+    (bus(away="refused"), {"nats": False}),
+    (bus(jetstream=False), {"bus": None}),
+    (replace(WELL, redis=replace(REDIS, away="refused")), {"redis": False}),
+    (replace(WELL, redis=replace(REDIS, refuses="READONLY")), {"refuses": {"redis": "READONLY"}}),
+]
+PLACES = {"postgres": "db:5432/artdag", "nats": "bus:4222", "redis": "redis:6379"}
+
+
+@pytest.mark.parametrize(("here", "there"), REFUSED_HERE)
+def test_a_server_that_does_not_do_here_and_at_the_gateway_is_told_of_once(
+    here: Surroundings, there: dict[str, Any]
+) -> None:
+    ((name, finding),) = found(here)
+    report = doctor.whole(here, report_of(well(places=PLACES, **there)))
+    assert [(each["check"], each["what"]) for each in report["findings"]] == [(name, finding.what)]
+    assert len(report["checked"]) == len(set(report["checked"]))
+
+
+@pytest.mark.parametrize(("here", "there"), REFUSED_HERE)
+def test_a_server_that_only_the_gateway_finds_away_is_told_of(here: Surroundings, there: dict[str, Any]) -> None:
+    elsewhere = {name: f"elsewhere.{place}" for name, place in PLACES.items()}
+    told = report_of(well(places=PLACES, **there))
+    another = report_of(well(places=elsewhere, **there))
+    assert doctor.whole(WELL, told)["findings"] == told["findings"] != []
+    assert doctor.whole(here, another)["findings"][1:] == another["findings"], "another server of this kind"
+    assert doctor.whole(replace(WELL, postgres=None, nats=None, redis=None), told)["findings"] == told["findings"]
+
+
 @pytest.mark.parametrize(
     ("running", "server", "silent", "how"),
     [
@@ -159,6 +192,7 @@ def test_what_the_gateway_knows_comes_after_what_is_here() -> None:
         (False, "", NotRunningError("no system runs"), "start it: artdag up"),
         (False, "https://l1.example", RequestFailedError("no answer"), "see whether the address is right"),
         (True, "", RequestFailedError("not yours", status=403), "sign in as the operator"),
+        (True, "", RequestFailedError("Postgres does not answer", status=503), "mend that first"),
         (False, "https://l1.example", RequestFailedError("no token", status=401), "artdag login https://l1.example"),
         (False, "https://l1.example", NotSignedInError("no token"), "artdag login https://l1.example"),
     ],

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from services.gateway.api.doctor import CHECKS, Finding
+from artdag_common.config import Settings
+from services.gateway.api.doctor import CHECKS, Finding, renewed, report_of
 from services.gateway.api.metrics import exposition
 from services.gateway.presence import Instance
-from services.gateway.standing import SERVICES, Relaying, Standing, Still
+from services.gateway.standing import SERVICES, Relaying, Standing, Still, places
 
 SINCE = datetime(2026, 11, 22, 4, tzinfo=UTC)
 
@@ -31,6 +32,9 @@ def well(**changes: Any) -> Standing:
     standing = Standing(
         answering=dict.fromkeys(SERVICES, True),
         postgres=True,
+        nats=True,
+        redis=True,
+        places={"postgres": "db:5432/artdag", "nats": "a:4222, b:4222", "redis": "redis:6379"},
         bus=bus(),
         running=True,
         relaying=Relaying(0, 0.0, 0, 0),
@@ -64,14 +68,29 @@ UNSERVED = bus(depth={"cpu": 5, "gpu": 2})
     ("standing", "check", "what", "wrong"),
     [
         (well(answering=dict.fromkeys(SERVICES, True) | {"cache": False}), "services", "the cache does not", True),
-        (well(postgres=False), "services", "Postgres does not answer", True),
-        (well(bus=None), "services", "how the streams stand cannot be read", True),
+        (well(postgres=False), "postgres", "Postgres does not answer in time at db:5432/artdag", True),
+        (
+            well(refuses={"postgres": "it is a standby"}),
+            "postgres",
+            "nothing can be written to Postgres at db:5432/artdag: it is a standby",
+            True,
+        ),
+        (well(nats=False), "nats", "NATS does not answer at a:4222, b:4222", True),
+        (well(bus=None), "nats", "how the streams stand cannot be read from NATS at a:4222, b:4222", True),
+        (well(redis=False), "redis", "Redis does not answer at redis:6379", True),
+        (
+            well(refuses={"redis": "READONLY"}),
+            "redis",
+            "nothing can be written to Redis at redis:6379: READONLY",
+            True,
+        ),
         (well(bus=bus(streams={"CMD": {}, "EVENTS": {}, "DLQ": {}})), "streams", "the stream WORK is missing", True),
         (well(bus=bus(consumers=[*bus()["consumers"], *FULL])), "streams", "3900 of at most 4000", True),
-        (well(running=False), "lag", "the read models stand still", True),
+        (well(running=False), "read_models", "the read models stand still", True),
         (well(passed_over={"RunSung": 2}), "lag", "passed over 2 events RunSung", True),
         (well(relaying=Relaying(7, 30.0, 0, 0)), "lag", "7 committed events", True),
         (well(relaying=Relaying(0, 0.0, 9000, 0)), "lag", "9000 events are not in the stream", True),
+        (well(relaying=Relaying(0, 0.0, 3, 0, 11.0)), "lag", "3 events are not in the stream yet, one for 11 s", True),
         (well(relaying=Relaying(0, 0.0, None, 9000)), "lag", "lack 9000 events", True),
         (well(bus=bus(letters={"planner": 1})), "dead_letters", "1 dead letter of the planner", True),
         (well(bus=bus(letters={"planner": 2, "auth": 0})), "dead_letters", "2 dead letters of the planner", True),
@@ -144,7 +163,35 @@ def test_a_run_whose_class_nobody_serves_says_so() -> None:
 
 def test_where_nothing_answers_there_is_something_to_tell_all_the_same() -> None:
     told = found(Standing(answering=dict.fromkeys(SERVICES, False)))
-    assert [name for name, _ in told] == ["services"] * 5 + ["lag"]
+    assert [name for name, _ in told] == ["postgres", "nats", "redis", "read_models"]
+    assert [finding.what for _, finding in told][2] == "Redis does not answer", "where it should be is not known"
+
+
+def test_services_that_nobody_can_ask_are_not_said_to_be_silent() -> None:
+    silent = dict.fromkeys(SERVICES, False)
+    assert [name for name, _ in found(well(nats=False, bus=None, answering=silent))] == ["nats"]
+    assert [name for name, _ in found(well(bus=None, answering=silent))] == ["services"] * len(SERVICES)
+
+
+def test_a_report_is_renewed_where_everything_stands_on() -> None:
+    gone = report_of(well(redis=False, bus=bus(letters={"planner": 1})))
+    assert [each["check"] for each in gone["findings"]] == ["redis", "dead_letters"]
+    again = renewed(gone, well())
+    assert [each["check"] for each in again["findings"]] == ["dead_letters"]
+    assert not again["well"]
+    assert renewed(report_of(well(redis=False)), well()) == report_of(well())
+    assert renewed(report_of(well()), well(running=False)) == report_of(well(running=False))
+
+
+def test_where_servers_are_is_told_without_their_accounts() -> None:
+    settings = Settings.model_validate(
+        {
+            "DATABASE_URL": "postgresql://ada:secret@db:5432/artdag?sslmode=require",
+            "NATS_URL": "nats://ada:secret@a:4222,b:4222",
+            "REDIS_URL": "redis://:secret@redis:6379/5",
+        }
+    )
+    assert places(settings) == {"postgres": "db:5432/artdag", "nats": "a:4222, b:4222", "redis": "redis:6379"}
 
 
 def lines(standing: Standing, **more: Any) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from services.gateway.api.doctor import report_of
+from services.gateway.api.doctor import renewed, report_of
 from services.gateway.api.ops import SHOWN
 from services.gateway.api.shapes import whole
 from services.gateway.overview import EXECUTORS, INSTANCES, RUNNING, Seen, view
@@ -36,8 +36,6 @@ def seen(**changes: Any) -> Seen:
             at=AT,
             gateway="node-1-7",
             names_all=True,
-            nats=True,
-            redis=True,
             standing=standing,
             report=report_of(standing),
             instances=[
@@ -219,8 +217,8 @@ def test_lists_are_bounded_and_counted() -> None:
 
 
 def test_where_nobody_answers_it_says_so_and_what_is_known_is_shown() -> None:
-    standing = Standing(answering=dict.fromkeys(("planner", "executor", "cache", "auth"), False))
-    shown = view(seen(standing=standing, work=Work(known=False), letters=None, nats=False))
+    standing = Standing(answering=dict.fromkeys(("planner", "executor", "cache", "auth"), False), redis=True)
+    shown = view(seen(standing=standing, work=Work(known=False), letters=None))
     assert not shown["well"]
     assert shown["backing"] == {"postgres": False, "nats": False, "redis": True, "read_models": False}
     assert shown["dead_letters"]["count"] is None
@@ -236,22 +234,23 @@ def test_where_nobody_answers_it_says_so_and_what_is_known_is_shown() -> None:
         assert labels[unknown].value == "?", unknown
 
 
-@pytest.mark.parametrize("away", ["nats", "redis"])
-def test_all_is_not_well_without_a_backing_server_that_doctor_does_not_look_at(away: str) -> None:
+@pytest.mark.parametrize("away", ["postgres", "nats", "redis"])
+def test_all_is_not_well_without_what_everything_stands_on(away: str) -> None:
     assert view(seen())["well"]
-    shown = view(seen(**{away: False}))
+    shown = view(seen(standing=well(**{away: False})))
     assert not shown["well"]
-    (finding,) = [each for each in shown["doctor"]["findings"] if each["check"] == "backing"]
+    assert [name for name, there in shown["backing"].items() if not there] == [away]
+    (finding,) = shown["doctor"]["findings"]
     assert finding["wrong"]
-    assert finding["what"].lower() == f"{away} does not answer"
+    assert finding["check"] == away
 
 
 def test_who_does_not_answer_is_told_once_before_doctor_has_looked_and_after() -> None:
     standing = well(postgres=False, running=False)
-    told = ["Postgres does not answer, or not in time", "the read models stand still"]
     for report in (report_of(well()), report_of(standing)):
-        findings = [each["what"] for each in view(seen(standing=standing, report=report))["doctor"]["findings"]]
-        assert sorted(findings) == told
+        doctor = view(seen(standing=standing, report=renewed(report, standing)))["doctor"]
+        assert [each["check"] for each in doctor["findings"]] == ["postgres", "read_models"]
+        assert doctor["checked"] == report["checked"]
 
 
 def test_lag_is_as_it_was_found() -> None:
