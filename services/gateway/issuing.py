@@ -13,10 +13,10 @@ import orjson
 from starlette.requests import Request
 
 from artdag_common import errors
-from artdag_common.commands import COMMANDS, Command
+from artdag_common.commands import COMMANDS, Command, StartRun
 from artdag_common.errors import ArtdagError
 from artdag_common.eventstore import schema
-from artdag_common.eventstore.port import EventStore
+from artdag_common.eventstore.port import WAITED_FOR, EventStore
 from artdag_common.eventstore.postgres import GATEWAY_SCHEMA, OWN_SCHEMA
 from artdag_common.messaging.bus import Bus, Outcome
 from services.gateway import repeating
@@ -64,6 +64,18 @@ def refusal(outcome: Outcome) -> ArtdagError:
     error = cls.__new__(cls)
     ArtdagError.__init__(error, outcome.message, **values)
     return error
+
+
+def values_of(outcome: Outcome) -> dict[str, Any]:
+    """Return what came of a command that was accepted.
+
+    Raises:
+        ArtdagError: the refusal.
+    """
+    if not outcome.accepted:
+        raise refusal(outcome)
+    values: dict[str, Any] = orjson.loads(outcome.values or b"{}")
+    return values
 
 
 @cache
@@ -122,10 +134,19 @@ class Issuer:
         if outcome is None:
             await self._pool.execute(PENDING, command_id, sender_of(command))
             raise Pending(command_id, resource)
-        if not outcome.accepted:
-            raise refusal(outcome)
-        values: dict[str, Any] = orjson.loads(outcome.values or b"{}")
-        return values
+        return values_of(outcome)
+
+    async def begin(self, command: StartRun, command_id: str, resource: str, patience: float) -> dict[str, Any]:
+        """Start a run as by :meth:`issue`. Whoever is told to wait finds a run in any case, if only one that failed."""
+        try:
+            return await self.issue(command, command_id, resource, patience)
+        except Pending:
+            await self._store.keep_outcome(WAITED_FOR, command_id, b"")
+            found = await self.handled(command_id)
+            if found is None:  # it may have been refused for the moment, by one who did not know yet: then it is again
+                await self._bus.send(command, command_id)
+                raise
+            return values_of(found)
 
     async def outcome(self, command_id: str, user: str) -> Outcome | None:
         """Return what came of a command that a user was told to wait for.

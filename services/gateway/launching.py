@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,8 +55,7 @@ NOTHING_MORE: Mapping[str, Any] = {}
 async def register(parts: Gateway, request: Request, sketch: Sketch, owner: str, command_id: str) -> str:
     """Store a recipe as content, make it known, and return its id."""
     graph = sketch.graph
-    source = await parts.blobs.put(sketch.source)
-    recipe = await parts.blobs.put(graph.canonical())
+    source, recipe = await asyncio.gather(parts.blobs.put(sketch.source), parts.blobs.put(graph.canonical()))
     command = RegisterRecipe(recipe.cid, source.cid, graph.name, graph.version, graph.description, owner)
     await parts.issuer.issue(command, command_id, f"/recipes/{recipe.cid}", patience_of(request))
     return recipe.cid
@@ -140,7 +140,7 @@ async def begin(
         wishes.wait_timeout_ms,
         wishes.step_timeout_ms,
     )
-    await parts.issuer.issue(command, command_id, run_url(run_id), patience_of(request))
+    await parts.issuer.begin(command, command_id, run_url(run_id), patience_of(request))
     return run_id
 
 

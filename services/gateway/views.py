@@ -25,9 +25,11 @@ PRIORITY = "interactive"
 LIMITS = {
     WAIT_TIMEOUT: "No executor was free in time. Retry the run later, or with a longer wait_timeout.",
     STEP_OVERDUE: "Retry the run with a longer step_timeout, or give the step less to do.",
+    "queue-full": "Wait for one of your runs to end, or cancel one; then retry this one.",
+    "system-busy": "Others have all the room there is. Retry the run later.",
     "deadline-passed": "Retry the run: what is done is kept. Give it a deadline that it can meet, or none.",
 }
-"""What to do where a limit of the run's own ended it."""
+"""What to do where a limit ended it: of the run's own, or of how many there may be."""
 
 
 def raw_url(cid: str) -> str | None:

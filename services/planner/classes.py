@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 
+import orjson
+
 from artdag_common.cid import is_cid, parse_cid
 from artdag_common.effects.registry import find_effect
 from artdag_common.errors import ConfigurationError, UnknownEffectError
 from artdag_common.steps.registry import STEP_TYPES, find_step_type
+from services.planner.fusion import CHAIN
 from services.planner.hands import AT_ONCE
 
 SETTING = "ARTDAG_STEP_CLASSES"
@@ -40,7 +43,7 @@ class Classes:
 
     def of(self, step_type: str, config: str) -> str:
         """Return the class of a step. Of an effect's and its step type's that of the effect counts, the first's of
-        several."""
+        several; a chain has the step types of its links."""
         kind = find_step_type(step_type)
         usual = kind.work_class(config)
         if usual == AT_ONCE:
@@ -48,6 +51,10 @@ class Classes:
         if self._effects:
             for used in kind.effects_used(config):
                 if work_class := self._effects.get(used.cid):
+                    return work_class
+        if self._types and step_type == CHAIN:
+            for link in orjson.loads(config)["links"]:
+                if work_class := self._types.get(link["type"]):
                     return work_class
         return self._types.get(step_type, usual)
 

@@ -159,11 +159,21 @@ class Dispatcher:
             What is forgotten, and so was not sent from here.
         """
         async with self._lock:
-            left = {cache_id for turns in self._turns.values() for cache_id in turns.withdraw(run_id, among)}
-            for cache_id in left:
-                del self._steps[cache_id]
+            left = self._drop_wishes(run_id, among)
             await self._fill()
             return left
+
+    async def asking(self) -> set[str]:
+        """Return the runs of which a step waits for room."""
+        async with self._lock:  # else those are missed that are just being chosen
+            return {run_id for turns in self._turns.values() for run_id in turns.runs}
+
+    async def withdraw_all(self, run_ids: Iterable[str]) -> None:
+        """Forget what these runs still wait to send, unless another run needs it too."""
+        async with self._lock:
+            for run_id in run_ids:
+                self._drop_wishes(run_id)
+            await self._fill()
 
     async def fill(self) -> None:
         """Send what there is room for."""
@@ -234,6 +244,12 @@ class Dispatcher:
         if not out[user]:
             del out[user]
         return work_class
+
+    def _drop_wishes(self, run_id: str, among: Collection[str] | None = None) -> set[str]:
+        left = {cache_id for turns in self._turns.values() for cache_id in turns.withdraw(run_id, among)}
+        for cache_id in left:
+            del self._steps[cache_id]
+        return left
 
     def _wait_no_more(self, cache_id: str) -> None:
         if waiting := self._steps.pop(cache_id, None):

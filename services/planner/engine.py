@@ -554,8 +554,12 @@ class Engine:
         known = self._dispatcher.known()
         rows = await self._pool.fetch("SELECT cache_id FROM planner_waits WHERE cache_id = ANY ($1::text[])", known)
         await self._dispatcher.settle(set(known) - {row["cache_id"] for row in rows})
-        for row in await self._pool.fetch("SELECT run_id FROM planner_active WHERE paused"):
-            await self._dispatcher.withdraw(row["run_id"])
+        if asking := await self._dispatcher.asking():
+            paused = await self._pool.fetch(
+                "SELECT run_id FROM planner_active WHERE paused AND run_id = ANY ($1::text[])", list(asking)
+            )
+            if paused:
+                await self._dispatcher.withdraw_all(row["run_id"] for row in paused)
 
     async def reconcile(self, run_id: str, cause: str) -> None:
         """Do again what the state of a run implies, for messages that were lost; and what the clock asks for."""
@@ -644,7 +648,7 @@ def _queue_full(refused: AppendRefusedError) -> ArtdagError:
             retry_after=QUEUE_SECONDS,
         )
     return SystemBusyError(
-        f"{most} runs are going on, as many as this server takes; nothing was kept, try again later",
+        f"{most} runs are going on, as many as this server takes; try again later",
         most=most,
         retry_after=QUEUE_SECONDS,
     )

@@ -6,8 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
+
+import structlog
 
 from artdag_common import tracing
 from artdag_common.application import Application
@@ -35,6 +38,7 @@ from artdag_common.domain.run import Run
 from artdag_common.effects import uploaded
 from artdag_common.errors import (
     AppendRefusedError,
+    ArtdagError,
     ContentNotFoundError,
     EffectNotFoundError,
     InvalidInputsError,
@@ -45,7 +49,7 @@ from artdag_common.errors import (
 )
 from artdag_common.eventstore import holds
 from artdag_common.eventstore.holds import Need
-from artdag_common.eventstore.port import Call
+from artdag_common.eventstore.port import WAITED_FOR, Call
 from artdag_common.messaging.bus import Outcome
 from artdag_common.messaging.commands import CommandHandler
 from services.planner.engine import Engine
@@ -58,6 +62,8 @@ CONSUMER = "planner"
 LAST_US = 253_402_300_799 * 1_000_000
 """The end of the year 9999."""
 LONGEST_MS = 366 * 86_400_000
+
+log = structlog.get_logger(__name__)
 
 
 class Commands:
@@ -85,7 +91,18 @@ class Commands:
         }
 
     async def start_run(self, command: StartRun, command_id: str) -> Outcome:
-        """Begin a run whose inputs fit its recipe and are stored here; plan it right after."""
+        """Begin a run whose inputs fit its recipe and are stored here; plan it right after.
+
+        Where its sender was told to wait, nobody hears a refusal: then there is a run all the same, which failed.
+        """
+        try:
+            return await self._start(command, command_id)
+        except ArtdagError as error:
+            if error.retryable or not await self._waited_for(command_id, error):
+                raise
+            return await self._note_refused(command, command_id, error)
+
+    async def _start(self, command: StartRun, command_id: str) -> Outcome:
         recipe = await self._app.find(Recipe, command.recipe_cid)
         if recipe is None or recipe.deleted:
             raise RecipeNotFoundError(f"no recipe {command.recipe_cid}", recipe=command.recipe_cid)
@@ -93,33 +110,41 @@ class Commands:
         needs = run_needs(graph, command, await self._check_inputs(graph, command))
         _check_wishes(graph, command)
         now = self._app.clock()
-
-        def create() -> Run:
-            return Run.create(
-                Run.Requested,
-                command.run_id,
-                now,
-                recipe_cid=command.recipe_cid,
-                recipe_name=recipe.name,
-                owner=command.owner,
-                inputs=command.inputs,
-                output_name=command.output_name,
-                hold=command.hold,
-                priority=command.priority,
-                on_failure=graph.on_failure,
-                forced=command.forced,
-                rerun_of=command.rerun_of,
-                deadline_us=command.deadline_us,
-                wait_timeout_ms=command.wait_timeout_ms,
-                step_timeout_ms=command.step_timeout_ms,
-                traceparent=tracing.current(),
-            )
-
         await self._engine.change(
-            command.run_id, _as_it_is, command_id, create=create, consumer=CONSUMER, outcome=_named, needs=needs
+            command.run_id,
+            _as_it_is,
+            command_id,
+            create=lambda: _requested(command, recipe.name, graph.on_failure, now),
+            consumer=CONSUMER,
+            outcome=_named,
+            needs=needs,
         )
         await self._proceed(command.run_id, f"{command_id}/plan")
         return Outcome.of(run_id=command.run_id)
+
+    async def _waited_for(self, command_id: str, error: ArtdagError) -> bool:
+        """Return whether the sender of a command that is refused was told to wait for what becomes of it.
+
+        If not, who tells it so from now on finds a lasting refusal, or sends the command again after a momentary one.
+        """
+        store = self._app.store
+        waited = await store.outcome(WAITED_FOR, command_id) is not None
+        if not waited and not error.momentary:
+            await store.keep_outcome(CONSUMER, command_id, Outcome.refused(error).encode())
+            waited = await store.outcome(WAITED_FOR, command_id) is not None
+        return waited
+
+    async def _note_refused(self, command: StartRun, command_id: str, error: ArtdagError) -> Outcome:
+        """Note a run that failed before it began, and needs nothing. One that there is stays as it is."""
+        recipe = await self._app.find(Recipe, command.recipe_cid)
+        now = self._app.clock()
+        run = _requested(command, recipe.name if recipe else command.recipe_cid, "", now)
+        run.fail(-1, error.code, error.message, now)
+        outcome = Outcome.of(run_id=command.run_id)
+        kept = await self._app.store.outcome(CONSUMER, command_id)
+        await self._app.append(run, command_id, consumer=CONSUMER, outcome=outcome.encode(), inbox=kept is None)
+        log.info("a run fails, since it is refused", run=command.run_id, code=error.code, reason=error.message)
+        return outcome if kept is None else Outcome.decode(kept)
 
     async def _check_inputs(self, graph: Graph, command: StartRun) -> set[str]:
         """Return the content that is bound to the recipe's inputs."""
@@ -293,6 +318,29 @@ class Commands:
         if result == "conflict":
             raise VersionConflictError(f"{recipe.id} changed meanwhile", stream=recipe.id)
         return outcome
+
+
+def _requested(command: StartRun, recipe_name: str, on_failure: str, now: datetime) -> Run:
+    """Return a new run as it was asked for."""
+    return Run.create(
+        Run.Requested,
+        command.run_id,
+        now,
+        recipe_cid=command.recipe_cid,
+        recipe_name=recipe_name,
+        owner=command.owner,
+        inputs=command.inputs,
+        output_name=command.output_name,
+        hold=command.hold,
+        priority=command.priority,
+        on_failure=on_failure,
+        forced=command.forced,
+        rerun_of=command.rerun_of,
+        deadline_us=command.deadline_us,
+        wait_timeout_ms=command.wait_timeout_ms,
+        step_timeout_ms=command.step_timeout_ms,
+        traceparent=tracing.current(),
+    )
 
 
 def _check_owner(run: Run, by: str) -> None:

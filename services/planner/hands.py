@@ -28,7 +28,7 @@ Where several users want steps, none is ahead: whoever comes has the next hand t
 LEAST = 2
 """Steps of a class that are on the queue though nobody may be there to take them."""
 
-OF_A_RUN = 1000
+OF_A_RUN = 300
 """Steps of one run that are scheduled at once, where there are not so many hands that these wanted more: what is
 scheduled is written down, asked for after each loss, and taken back when the run ends early, and none of that may take
 long because a run is large."""

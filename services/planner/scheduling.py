@@ -69,6 +69,11 @@ class Turns:
     def __len__(self) -> int:
         return len(self._wishes)
 
+    @property
+    def runs(self) -> Collection[str]:
+        """The runs that wait for a step."""
+        return self._runs.keys()
+
     def wants(self, user: str) -> bool:
         """Return whether a user waits for a step."""
         return user in self._lanes

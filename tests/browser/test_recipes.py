@@ -168,6 +168,32 @@ async def test_the_plan_is_looked_at_discarded_and_run(page: Page, make_recipe: 
     assert run["recipe_cid"] == recipe["recipe_id"]
 
 
+async def test_a_run_that_the_server_keeps_for_later_is_waited_for(page: Page, make_recipe: Make) -> None:
+    """Its request is repeated under its key until there is a run to show."""
+    recipe = await make_recipe(1)
+    keys: list[str] = []
+    kept = {"status": "pending", "command_id": "c", "links": {"command": "/api/commands/c", "resource": "/runs/r"}}
+
+    async def late(route: Route) -> None:
+        keys.append(route.request.headers["idempotency-key"])
+        if len(keys) < 3:
+            await route.fulfill(status=202, json=kept)
+        else:
+            await route.continue_()
+
+    await page.route(re.compile("/runs$"), late)
+    await page.goto(f"/recipe/{recipe['recipe_id']}")
+    await page.locator("[data-file]").set_input_files(
+        {"name": "facts.bin", "mimeType": "application/octet-stream", "buffer": uuid4().bytes}
+    )
+    await expect(page.get_by_role("list", name="Chosen for media")).to_contain_text("uploaded")
+    await page.get_by_role("button", name="Run", exact=True).click()
+    await expect(page).to_have_url(re.compile("/run/[0-9a-f-]{36}$"))
+    await expect(page.locator("#standing [data-status=completed]")).to_be_visible()
+    assert len(keys) == 3
+    assert len(set(keys)) == 1
+
+
 async def test_an_upload_is_broken_off_by_another_in_its_place(page: Page, make_recipe: Make) -> None:
     recipe = await make_recipe(1)
 

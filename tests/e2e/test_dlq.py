@@ -54,12 +54,17 @@ async def test_letters_are_listed_shown_sent_again_and_dropped(live: System, bus
 
     assert (await cli("dlq", "retry", str(ids[keys[0]]), "--state", live.state)).code == 0
     again = await cli("dlq", "retry", str(ids[keys[0]]), str(ids[keys[1]]), "--state", live.state)
-    assert again.code == 1  # of the two the first is gone
-    assert "no dead letter" in again.err
+    assert again.code == 0  # the first was sent before, and is not once more
+    assert f"{ids[keys[0]]}: went back to cmd.planner.CancelRun.{keys[0]}" in again.out
     assert f"{ids[keys[1]]}: went back to cmd.planner.CancelRun.{keys[1]}" in again.out
     assert (await cli("dlq", "drop", str(ids[keys[2]]), "--state", live.state)).code == 2  # no reason
     dropped = await cli("dlq", "drop", str(ids[keys[2]]), "--reason", "a test's", "--state", live.state, "--json")
     assert (dropped.code, dropped.document) == (0, {"id": ids[keys[2]], "done": True, "said": "dropped"})
+    assert (await cli("dlq", "drop", str(ids[keys[2]]), "--reason", "again", "--state", live.state)).code == 0
+    never = await cli("dlq", "retry", str(ids[keys[2]]), str(10**9), "--state", live.state)
+    assert never.code == 1
+    assert f"dead letter {ids[keys[2]]} was dropped (a test's)" in " ".join(never.err.split())
+    assert f"no dead letter {10**9}" in " ".join(never.err.split())
     assert set(keys) & set(await listed(cli, live)) == {keys[3]}
 
 

@@ -23,7 +23,7 @@ BAD_INPUT, LOST, AWAY, TIMEOUT, MEMORY, BUSY, DEFECT, STOPPED = (
 )
 """Kinds. ``lost``: the process or the machine of an attempt went away. ``away``: a server that has what it needs does
 not answer. ``busy``: one answers "later". ``defect``: something that nobody thought of. ``stopped``: a person, or a
-limit of the run, ended it."""
+limit of the run or of how many there may be, ended it."""
 
 HANDED_BACK = "handed-back"
 """Kind of an attempt that an executor gave up since it was told to stop. It does not count."""
@@ -48,6 +48,8 @@ KINDS: Mapping[str, str] = {
     "step-broken": DEFECT,
     "cancelled": STOPPED,
     "deadline-passed": STOPPED,
+    "queue-full": STOPPED,
+    "system-busy": STOPPED,
     **dict.fromkeys(STOPS, STOPPED),
 }
 """Kinds by the code of an error; every other error means that the step cannot do what it was asked for."""

@@ -10,6 +10,10 @@ from uuid import UUID
 
 AppendResult = Literal["appended", "replayed", "duplicate", "conflict"]
 
+WAITED_FOR = "gateway"
+"""Consumer under which a gateway notes the id of a command whose sender it told to wait, before it does: whoever
+refuses the command later has to tell where the sender will look."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:

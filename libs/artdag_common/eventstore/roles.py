@@ -22,6 +22,7 @@ import asyncpg
 import structlog
 
 from artdag_common.errors import ServiceUnavailableError
+from artdag_common.eventstore.port import WAITED_FOR
 from artdag_common.eventstore.postgres import GATEWAY_SCHEMA, LOST
 from artdag_common.eventstore.schema import SCHEMA, alone, briefly, schema_text, settle
 
@@ -77,7 +78,8 @@ ROLES: Mapping[str, Role] = {
             "es_outbox": READ,
             "webhook_notices": "SELECT (notice_id, attempt, due_at, over, status, last_error)",
         },
-        calls=("content_announce", "content_used"),
+        consumer=WAITED_FOR,
+        calls=("content_announce", "content_used", "es_keep_outcome"),
     ),
     "planner": Role(
         streams=("run", "recipe", "effect"),

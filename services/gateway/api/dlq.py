@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -11,15 +12,22 @@ from starlette.responses import Response as Plain
 from artdag_common.codec import decode_command
 from artdag_common.commands import COMMANDS, Command, RepeatNotice
 from artdag_common.domain.access import OWNER
-from artdag_common.domain.audit import MOST_CHARACTERS
-from artdag_common.errors import LetterNotResendableError, MalformedMessageError, NotYoursError
+from artdag_common.domain.audit import MOST_CHARACTERS, Audit
+from artdag_common.errors import (
+    LetterNotFoundError,
+    LetterNotResendableError,
+    MalformedMessageError,
+    NotYoursError,
+)
 from artdag_common.messaging import subjects
 from artdag_common.messaging.dead_letters import COMMAND_ID, document
 from artdag_common.messaging.permissions import ACCOUNTS
 from services.gateway.api.documentation import RUN_ID, TIME, answers
 from services.gateway.api.shapes import ByName
-from services.gateway.parts import Parts, User
+from services.gateway.launching import OWN_WRITES_SECONDS
+from services.gateway.parts import Gateway, Parts, User
 from services.gateway.problems import Json
+from services.gateway.projections import audit
 from services.gateway.views import read_cursor
 
 router = APIRouter(prefix="/api/dlq", tags=["dead letters"])
@@ -95,11 +103,19 @@ async def retry_letter(request: Request, letter_id: LetterId, parts: Parts, view
     """Put a command back where it came from. What did happen of it does not happen twice: it keeps its first id.
 
     The letter goes once the bus has the command again; if that gives up once more there is a new letter. What cannot be
-    sent again from here is refused, with what to do instead.
+    sent again from here is refused, with what to do instead. A letter that was sent again is not sent once more: the
+    answer is that of the first time, as long as the audit trail tells of it.
     """
     _operator(viewer)
     await parts.issuer.command_id(request, viewer, b"")
-    found = await parts.auth.letter(letter_id, raw=True)
+    try:
+        found = await parts.auth.letter(letter_id, raw=True)
+    except LetterNotFoundError as gone:
+        settled = await _settled(parts, letter_id)
+        if isinstance(settled, Audit.LetterRetried):
+            place = settled.subject or f"{settled.service}/{settled.name}"
+            return Json({"id": letter_id, "retried": True, "subject": place})
+        raise _told(gone, settled) from gone
     letter, data = found["letter"], base64.b64decode(found["data"])
     occasion = f"letter/{letter_id}/{letter['at']}"
     if command := _repetition(letter, document(data)):
@@ -110,7 +126,8 @@ async def retry_letter(request: Request, letter_id: LetterId, parts: Parts, view
     else:
         subject = letter["subject"]
         await parts.bus.send_again(subject, data, letter["headers"][COMMAND_ID], occasion)
-    await parts.auth.settle_letter(letter_id, viewer, dropped=False)
+    with contextlib.suppress(LetterNotFoundError):  # another request was faster
+        await parts.auth.settle_letter(letter_id, viewer, dropped=False)
     return Json({"id": letter_id, "retried": True, "subject": subject})
 
 
@@ -126,11 +143,41 @@ async def drop_letter(
         str, Query(description="Why; the audit trail keeps it", min_length=1, max_length=MOST_CHARACTERS)
     ],
 ) -> Response:
-    """Let it go for good. The audit trail keeps who did it, and the reason; not the payload."""
+    """Let it go for good. The audit trail keeps who did it, and the reason; not the payload.
+
+    Of a letter that was dropped the first reason stays.
+    """
     _operator(viewer)
     await parts.issuer.command_id(request, viewer, b"")
-    await parts.auth.settle_letter(letter_id, viewer, dropped=True, reason=reason)
+    try:
+        await parts.auth.settle_letter(letter_id, viewer, dropped=True, reason=reason)
+    except LetterNotFoundError as gone:
+        settled = await _settled(parts, letter_id)
+        if not isinstance(settled, Audit.LetterDropped):
+            raise _told(gone, settled) from gone
     return Response(status_code=204)
+
+
+async def _settled(parts: Gateway, letter_id: int) -> Audit.LetterRetried | Audit.LetterDropped | None:
+    """Return what became of a letter that is gone, as the audit trail tells it; None: it does not know of one."""
+    found: Audit.LetterRetried | Audit.LetterDropped | None = None
+
+    async def known() -> bool:
+        nonlocal found
+        found, whole = await audit.settled_letter(parts.pool, letter_id)
+        return whole or found is not None
+
+    await parts.projector.until(known, OWN_WRITES_SECONDS)
+    return found
+
+
+def _told(gone: LetterNotFoundError, settled: Audit.LetterRetried | Audit.LetterDropped | None) -> LetterNotFoundError:
+    """Return the refusal of what cannot be done with a letter any more, with what was done, where that is known."""
+    if settled is None:
+        return gone
+    when = f"at {settled.timestamp:%Y-%m-%d %H:%M:%S} UTC"
+    what = "sent again" if isinstance(settled, Audit.LetterRetried) else f"dropped ({settled.reason})"
+    return LetterNotFoundError(f"dead letter {settled.letter} was {what} {when}", letter=settled.letter)
 
 
 def _operator(viewer: str) -> None:

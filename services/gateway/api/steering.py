@@ -162,7 +162,8 @@ async def retry_run(request: Request, run_id: RunId, parts: Parts, user: User, b
     if run.status not in ("failed", "cancelled"):
         raise NothingToRetryError(_instead_of_retrying(run), run=run_id, status=run.status)
     recipe = await parts.names.recipe(run.recipe_cid, user)
-    forced = await runs.not_forced_yet(parts.pool, run_id)
+    # Without a whole plan there are not the steps that would say what was not computed again.
+    forced = await runs.not_forced_yet(parts.pool, run_id) if run.output >= 0 else orjson.loads(run.forced)
     wishes = _wishes(run, body or Retry.model_validate({}), forced)
     new = await begin(parts, request, user, command_id, recipe, _bound(run), run.output_name, False, wishes)
     return await created(parts, new, {"differs": _differs(run, wishes)})

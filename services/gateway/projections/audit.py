@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 
+from artdag_common.codec import decode_event
 from artdag_common.domain.access import Token, User
 from artdag_common.domain.aggregate import DomainEvent
 from artdag_common.domain.audit import Audit
@@ -92,6 +93,16 @@ USER_COLUMNS = {
 }
 WRITE_ENTRIES = upsert("rm_audit", ENTRY_COLUMNS, ("place",))
 WRITE_USERS = upsert("rm_users", USER_COLUMNS, ("user_id",))
+
+
+LETTERS_AT_ONCE = 500
+LETTERS = f"""SELECT a.place, e.type, e.stream, e.version, e.data FROM rm_audit a
+JOIN es_log l ON l.position = a.place / {PLACES} JOIN es_events e ON (e.stream, e.version) = (l.stream, l.version)
+WHERE a.kind = '{DEAD_LETTER}' AND ($1::bigint IS NULL OR a.place < $1) ORDER BY a.place DESC LIMIT $2"""
+
+UNSHOWN = f"""SELECT EXISTS (SELECT FROM es_outbox WHERE stream LIKE '{Audit.TOPIC}-%') OR EXISTS (
+    SELECT FROM es_log WHERE stream LIKE '{Audit.TOPIC}-%'
+    AND position > (SELECT position FROM rm_position WHERE name = 'gateway'))"""
 
 
 @dataclass(slots=True)
@@ -394,6 +405,24 @@ async def find(pool: asyncpg.Pool, wanted: Wanted, limit: int) -> list[EntryRow]
     order = "ASC" if wanted.after is not None else "DESC"
     rows = await pool.fetch(f"SELECT * FROM rm_audit {where} ORDER BY place {order} LIMIT $1", *arguments)
     return [EntryRow(**row) for row in rows]
+
+
+async def settled_letter(
+    pool: asyncpg.Pool, letter_id: int
+) -> tuple[Audit.LetterRetried | Audit.LetterDropped | None, bool]:
+    """Return what the operator did last with a dead letter of this id, and whether the trail is whole.
+
+    None: it does not tell of such a letter. False: events that may tell of it are still on their way to the trail.
+    """
+    whole = not await pool.fetchval(UNSHOWN)  # asked first: what arrives meanwhile is found
+    before: int | None = None
+    while rows := await pool.fetch(LETTERS, before, LETTERS_AT_ONCE):
+        for row in rows:
+            event = decode_event(row["type"], row["stream"], row["version"], row["data"])
+            if isinstance(event, Audit.LetterRetried | Audit.LetterDropped) and event.letter == letter_id:
+                return event, whole
+        before = rows[-1]["place"]
+    return None, whole
 
 
 async def users(pool: asyncpg.Pool, limit: int, before: int | None) -> tuple[list[UserRow], int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -69,7 +70,7 @@ class World:
         self.store = PostgresEventStore(pool)
         self.start = StartRun("run1", "", "o", ())
 
-    def planner(self) -> Planner:
+    def planner(self, window: Callable[[str, bool], int] = lambda *_: hands.WINDOW) -> Planner:
         sent: list[ExecuteStep] = []
 
         async def send(_: str, work: ExecuteSteps) -> None:
@@ -82,7 +83,7 @@ class World:
             withdrawn.append(cache_id)
 
         infrastructure = Infrastructure("s", "h", "host")
-        queue = Dispatcher(send, lambda *_: hands.WINDOW)
+        queue = Dispatcher(send, window)
         engine = Engine(app, self.pool, self.blobs, queue, infrastructure, "", People(self.pool), withdraw)
         return Planner(app, engine, Commands(app, engine, self.blobs), sent, withdrawn)
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from artdag_common.application import Application, decode
 from artdag_common.domain.access import Token, User
 from artdag_common.domain.aggregate import Aggregate, DomainEvent
 from artdag_common.domain.audit import Audit, Refusal
@@ -19,6 +20,7 @@ from artdag_common.domain.recipe import Recipe
 from artdag_common.domain.run import Run
 from artdag_common.domain.storage import Storage
 from artdag_common.eventstore.port import Recorded
+from artdag_common.messaging.dead_letters import Letter
 from services.gateway.projections import audit, projector, runs, storage
 from services.gateway.projections.audit import Wanted
 from services.gateway.projections.fact import Fact
@@ -133,6 +135,34 @@ async def test_equal_events_give_equal_rows_however_they_are_cut(rows):
     assert len(together[0]) > 15
     for size in (1, 2, 3, 7):
         assert await apply(rows, [facts[i : i + size] for i in range(0, len(facts), size)]) == together
+
+
+async def test_what_was_done_with_a_letter_is_known_from_any_page_of_the_trail(rows, store, monkeypatch):
+    """The last of it, since the stream of letters may be lost, and count anew."""
+    monkeypatch.setattr(audit, "LETTERS_AT_ONCE", 2)
+    app, clock = Application(store), moments()
+    for number in (1, 2, 3, 4, 5, 1, 6):
+        now = next(clock)
+        hour = f"2026-11-22T{number:02}"
+        letter = Letter(number, "planner", "CancelRun", f"s{number}", "", now, now, 1, (), {}, b"")
+        dropped = "gone" if number % 2 else None
+        made = Audit.settle_letter(await app.find(Audit, hour), hour, letter, "owner", dropped, now)
+        position = int(await rows.fetchval("SELECT count(*) + 1 FROM es_log"))
+        await app.append(made, f"letter/{position}")
+        assert await audit.settled_letter(rows, 9) == (None, False), "it is on its way to the log"
+        await rows.execute("DELETE FROM es_outbox")
+        event = decode((await store.latest([made.id]))[made.id])
+        await rows.execute("INSERT INTO es_log VALUES ($1, $2, $3, '')", position, made.id, event.originator_version)
+        assert await audit.settled_letter(rows, 9) == (None, False), "it is on its way to the trail"
+        async with rows.acquire() as connection:
+            await audit.apply(connection, [fact(event, position)])
+        await rows.execute("UPDATE rm_position SET position = $1", position)
+    for number in range(1, 7):
+        found, whole = await audit.settled_letter(rows, number)
+        assert (found.letter, found.subject, whole) == (number, f"s{number}", True)
+        assert isinstance(found, Audit.LetterDropped if number % 2 else Audit.LetterRetried)
+    assert (await audit.settled_letter(rows, 1))[0].originator_version == 2
+    assert await audit.settled_letter(rows, 7) == (None, True)
 
 
 async def test_the_trail_is_first_since_others_forget_whose_it_was():

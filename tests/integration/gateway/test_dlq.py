@@ -99,7 +99,8 @@ async def test_what_is_sent_again_happens_once(
         assert answer.status_code == 200, answer.text
         assert answer.json()["subject"] == f"cmd.planner.StartRun.{run_id}"
         assert (await api.get(f"/api/dlq/{letter_id}")).status_code == 404
-        assert (await api.post(f"/api/dlq/{letter_id}/retry")).status_code == 404
+        repeated = await api.post(f"/api/dlq/{letter_id}/retry")  # as one whose answer was lost, without a key
+        assert (repeated.status_code, repeated.json()) == (200, answer.json())
 
         async def completed() -> bool:
             answer = await api.get(f"/runs/{run_id}")
@@ -123,6 +124,37 @@ async def audited(api: httpx.AsyncClient, count: int, what: str) -> list[dict[st
         return mine if len(mine) >= count else []
 
     return list(await eventually(found, "the audit trail"))
+
+
+async def test_what_was_done_with_a_letter_is_answered_again_and_done_once(api: httpx.AsyncClient, give: Give) -> None:
+    runs = [uuid4().hex for _ in range(2)]
+    sent, dropped = [await give(CancelRun(run_id), uuid4().hex) for run_id in runs]
+    retries = await asyncio.gather(*(api.post(f"/api/dlq/{sent}/retry") for _ in range(5)))
+    assert {answer.status_code for answer in retries} == {200}
+    assert {answer.text for answer in retries} == {(await api.post(f"/api/dlq/{sent}/retry")).text}
+    drops = await asyncio.gather(
+        *(api.delete(f"/api/dlq/{dropped}", params={"reason": f"reason {n}"}) for n in range(5)),
+    )
+    assert {answer.status_code for answer in drops} == {204}
+    assert (await api.delete(f"/api/dlq/{dropped}", params={"reason": "later"})).status_code == 204
+
+    other = await api.post(f"/api/dlq/{dropped}/retry")
+    assert (other.status_code, other.json()["code"]) == (404, "letter-not-found")
+    assert f"dead letter {dropped} was dropped (reason " in other.json()["detail"]
+    other = await api.delete(f"/api/dlq/{sent}", params={"reason": "x"})
+    assert (other.status_code, other.json()["code"]) == (404, "letter-not-found")
+    assert f"dead letter {sent} was sent again at " in other.json()["detail"]
+    trail = [await audited(api, 1, f"cmd.planner.CancelRun.{run_id}") for run_id in runs]
+    assert [[entry["event"] for entry in entries] for entries in trail] == [
+        ["AuditLetterRetried"],
+        ["AuditLetterDropped"],
+    ]
+    unknown = dropped + 1_000_000
+    for answer in (
+        await api.post(f"/api/dlq/{unknown}/retry"),
+        await api.delete(f"/api/dlq/{unknown}", params={"reason": "x"}),
+    ):
+        assert (answer.status_code, answer.json()["detail"]) == (404, f"no dead letter {unknown}")
 
 
 async def test_what_cannot_be_read_is_shown_as_it_is_and_can_only_be_dropped(api: httpx.AsyncClient, bus: Bus) -> None:

@@ -18,16 +18,20 @@ from tests.conftest import refusals
 from tests.integration.events.test_planner import World
 from tests.integration.gateway.people import SignIn, signing_in
 
+WEBHOOK_HOST = "127.0.0.78"
+"""The one host in the server's own network that its users may have webhooks on."""
+
 LIMITS = {
     "ARTDAG_MAX_USER_RUNS": "10",
     "ARTDAG_MAX_RUNS": "14",
-    "ARTDAG_CLASS_LIMITS": "cpu=2",
+    "ARTDAG_CLASS_LIMITS": "cpu=2,gpu=1",
     "ARTDAG_USER_LIMITS": "cpu=1",
     "ARTDAG_STEP_CLASSES": "RESIZE=nobody,EFFECT:glitch=gpu",
     "ARTDAG_USER_WEIGHTS": "owner=4",
     "ARTDAG_SLOTS": "4",
+    "ARTDAG_WEBHOOK_HOSTS": WEBHOOK_HOST,
 }
-"""RESIZE goes to a class that no executor serves: such steps wait for ever."""
+"""RESIZE and the effect go to classes that the executor does not serve: such steps wait, unless a test starts one."""
 
 
 @pytest.fixture

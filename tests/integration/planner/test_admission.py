@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -15,10 +18,14 @@ import nats
 import pytest
 
 from artdag_cli.system import System
+from artdag_common.domain.webhook import secret_key
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import STREAMS
+from tests.e2e.test_cli import Cli, cli  # noqa: F401  (the fixture)
 from tests.integration.events.appends import eventually
 from tests.integration.gateway.people import Person, SignIn
+from tests.integration.planner.conftest import WEBHOOK_HOST
+from tests.integration.receiving import receiver
 
 MOST_OF_USER, MOST = 10, 14
 
@@ -105,6 +112,137 @@ async def test_of_thirty_at_once_ten_are_let_in_and_others_have_room(
     assert await active(books, ada.user) == MOST_OF_USER
     await cancel(ada, [*runs[2:], again.json()["run_id"], new.json()["run_id"]])
     await cancel(bob, [a.json()["run_id"] for a in others])
+
+
+@pytest.fixture
+def stopped(limited: System) -> Callable[[], AbstractContextManager[None]]:
+    """While the block runs, the planner does nothing."""
+
+    @contextmanager
+    def stop() -> Iterator[None]:
+        pid = limited.supervisor.children["planner"].pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    return stop
+
+
+def impatient(key: str) -> dict[str, str]:
+    """Return the headers of a request that is answered before the planner is heard."""
+    return {"Idempotency-Key": key, "Prefer": "wait=0"}
+
+
+async def failed(person: Person, pending: httpx.Response) -> dict[str, Any]:
+    """Return the run whose request was answered that it is kept, once it failed."""
+    assert pending.status_code == 202, pending.text
+    assert pending.json()["status"] == "pending"
+
+    async def seen() -> dict[str, Any] | None:
+        answer = await person.client.get(pending.json()["links"]["resource"])
+        return answer.json() if answer.status_code == 200 and answer.json()["status"] == "failed" else None
+
+    return dict(await eventually(seen, "a run that failed"))
+
+
+async def test_what_is_refused_after_it_was_said_to_be_kept_ends_wherever_somebody_looks(
+    limited: System,
+    books: asyncpg.Pool,
+    stopped: Callable[[], AbstractContextManager[None]],
+    cli: Cli,  # noqa: F811
+    quiet: None,
+) -> None:
+    headers = {"Authorization": f"Bearer {limited.token}"}
+    url = f"http://127.0.0.1:{limited.port}"
+    async with (
+        httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client,
+        receiver(WEBHOOK_HOST) as there,
+    ):
+        me = Person("owner", limited.token, client)
+        body = await recipe_of(me)
+        await eventually(lambda: books.fetchval("SELECT count(*) = 0 FROM planner_active"), "content is described")
+        begun = [(await ask(me, body)).json()["run_id"] for _ in range(MOST_OF_USER)]
+        hook = (await client.post("/webhooks", json={"url": there.url})).json()
+        there.key = secret_key(hook["secret"])
+        key, wished = uuid4().hex, body | {"force": ["small"]}
+        with stopped():
+            pending = await client.post("/runs", json=wished, headers=impatient(key))
+        run = await failed(me, pending)
+        run_id, error = run["run_id"], run["error"]
+        assert pending.json()["links"]["resource"] == f"/runs/{run_id}"
+        assert (error["code"], error["kind"], error["step"]) == ("queue-full", "stopped", None)
+        assert f"{MOST_OF_USER} runs going on" in error["reason"]
+        assert "cancel one" in error["advice"]
+        assert error["links"]["retry"] == f"/runs/{run_id}/retry"
+
+        listed = (await client.get("/runs", params={"status": "failed"})).json()["runs"]
+        assert run_id in [each["run_id"] for each in listed]
+        page = await client.get(f"/runs/{run_id}", headers={"Accept": "text/html"})
+        assert error["reason"] in page.text
+        assert error["advice"] in page.text
+        stream = await client.get(f"/runs/{run_id}/events")
+        assert [line for line in stream.text.splitlines() if line.startswith("event:")] == [
+            "event: RunRequested",
+            "event: RunFailed",
+        ]
+
+        async def told() -> list[dict[str, Any]]:
+            return [each.said for each in there.came if each.said["data"]["run_id"] == run_id]
+
+        (message,) = await eventually(told, "the webhook is told")
+        assert (message["type"], message["data"]["error"]["code"]) == ("run.failed", "queue-full")
+        outcome = (await client.get(pending.json()["links"]["command"])).json()
+        assert (outcome["status"], outcome["values"]["run_id"]) == ("accepted", run_id)
+        watched = await cli("watch", run_id, "--state", limited.state)
+        assert watched.code == 1
+        assert error["reason"] in " ".join((watched.out + watched.err).split())
+
+        # The key names that run, for ever; another request, or a retry, is let in when there is room.
+        repeated = await ask(me, wished, key)
+        assert (repeated.status_code, repeated.json()["run_id"]) == (201, run_id)
+        assert repeated.json()["error"].items() <= error.items()
+        assert (await client.post(f"/runs/{run_id}/retry")).status_code == 429
+        await cancel(me, begun[:1])
+        again = await client.post(f"/runs/{run_id}/retry")
+        assert again.status_code in (201, 202), again.text
+        assert again.json()["run_id"] != run_id
+        assert again.json()["differs"]["force"] == ["small"], "what was to be computed again, and was not, still is"
+        await cancel(me, [*begun[1:], again.json()["run_id"]])
+        assert (await client.delete(f"/runs/{run_id}")).status_code == 200
+        assert (await client.delete(f"/webhooks/{hook['webhook_id']}")).status_code == 200
+
+
+async def test_whoever_waits_for_no_answer_finds_an_end_of_each_run_that_is_not_let_in(
+    books: asyncpg.Pool, sign_in: SignIn, quiet: None
+) -> None:
+    """However gateway and planner miss each other: none is let in beyond the limit, none is never heard of, and of one
+    whose refusal was heard in time there is nothing."""
+    ada = await sign_in()
+    body = await recipe_of(ada)
+    await eventually(lambda: books.fetchval("SELECT count(*) = 0 FROM planner_active"), "content is described")
+    answers = await asyncio.gather(
+        *(ada.client.post("/runs", json=body, headers=impatient(uuid4().hex)) for _ in range(30))
+    )
+    assert {answer.status_code for answer in answers} <= {201, 202, 429}
+    places = [answer.headers["Location"] for answer in answers if answer.status_code != 429]
+
+    async def decided() -> Counter[str]:
+        found = [await ada.client.get(place) for place in places]
+        standing = Counter(
+            ("failed" if each.json()["status"] == "failed" else "begun") if each.status_code == 200 else "unknown"
+            for each in found
+        )
+        return Counter() if standing["unknown"] else standing
+
+    standing = await eventually(decided, "all are decided")
+    assert (standing["begun"], standing.total()) == (MOST_OF_USER, len(places))
+    runs = [(await ada.client.get(place)).json() for place in places]
+    listed = (await ada.client.get("/runs", params={"limit": 200, "owner": "me"})).json()["runs"]
+    assert {run["run_id"] for run in listed} == {run["run_id"] for run in runs}
+    assert {run["error"]["code"] for run in runs if run["status"] == "failed"} == {"queue-full"}
+    await cancel(ada, [run["run_id"] for run in runs if run["status"] != "failed"])
 
 
 async def test_where_the_bus_takes_no_more_nothing_is_accepted_and_the_client_is_told_when_to_come_again(

@@ -347,6 +347,32 @@ async def test_what_waits_for_room_is_not_sent_once_its_run_is_paused(
         assert [s.label for s in planner.sent] == ["g.left.noop"]
 
 
+async def test_however_many_runs_another_planner_paused_there_is_one_look_for_room(world: World) -> None:
+    """And what one of them shares with a run that goes on is sent for that one."""
+    looks = 0
+
+    def window(work_class: str, shared: bool) -> int:
+        nonlocal looks
+        looks += 1
+        return 1
+
+    one, two = world.planner(window), world.planner()
+    runs = [f"run{n}" for n in range(8)]
+    for run_id in runs:
+        await start(world, one, run_id)
+    others = [replace(n, config={"salt": f"own {n.id}"}) if n.inputs else n for n in GRAPH.nodes]
+    await start(world, one, "alone", replace(GRAPH, nodes=tuple(others)))
+    for run_id in ("alone", *runs[1:]):
+        await two.commands.pause_run(PauseRun(run_id), f"pause/{run_id}")
+    looks = 0
+    await one.engine.forget_settled()
+    assert looks <= 2, "one when ends are settled, and one for all that is withdrawn"
+    for _ in range(2):
+        await one.engine.take_kept([await end(world, one.sent[-1])], f"hint/{len(one.sent)}")
+    assert [s.label for s in one.sent] == ["g.left.noop", "g.right.noop", "g.out.noop"]
+    assert [run_id for run_id in runs if (await run_of(world, run_id)).status != "paused"] == runs[:1]
+
+
 async def test_a_run_paused_before_its_plan_is_planned_once_it_is_resumed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,18 @@ def test_a_chain_goes_where_an_effect_in_it_has_to_go() -> None:
     assert chosen.of("CHAIN", chain("grain", "mirror")) == "cpu"
 
 
+def test_a_chain_goes_where_a_step_type_in_it_has_to_go() -> None:
+    """As the step did before it was made part of a chain. An effect that is named counts before."""
+    written = {"EFFECT": {"effect": "grain"}, "LAYER": {}, "RESIZE": {"width": 16, "height": 16}}
+    links = [{"type": kind, "config": given, "implementation": ""} for kind, given in written.items()]
+    config = find_step_type("CHAIN").canonical_config({"links": links})
+    assert Classes({"LAYER": "highmem"}).of("CHAIN", config) == "highmem"
+    assert Classes({"RESIZE": "small", "LAYER": "highmem"}).of("CHAIN", config) == "highmem", "the first of several"
+    assert Classes({"LAYER": "highmem", "EFFECT:grain": "gpu"}).of("CHAIN", config) == "gpu"
+    assert Classes({"CHAIN": "long", "LAYER": "highmem"}).of("CHAIN", config) == "highmem"
+    assert Classes({"CHAIN": "long", "BLEND": "highmem"}).of("CHAIN", config) == "long"
+
+
 def test_where_there_is_nothing_to_compute_no_class_matters() -> None:
     chosen = Classes({"EFFECT": "gpu", "EFFECT:identity": "gpu", "NOOP": "gpu"})
     assert chosen.of("EFFECT", effect("identity")) == "inline"

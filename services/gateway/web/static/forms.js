@@ -15,8 +15,23 @@ import { say } from "./saying.js";
 const WRONG = "wrong-"; // before the id of what is said of a field
 const KEYS = new WeakMap(); // form → key of what it holds: sending it twice has one effect
 
-// Ask the API. Returns {ok, status, headers, body}; never throws: a server that is away is a problem like any other.
+const AGAIN = 500; // ms after which what the server keeps for later (202) is asked for again, under its key
+const PATIENCE = 120_000; // ms after which it is not any more
+const KEPT = "The server keeps it, and has not come to it yet. It will be done; look again in some minutes.";
+
+// Ask the API. Returns {ok, status, headers, body}; never throws: a server that is away is a problem like any other, and
+// so is one that does not come to what it keeps.
 export async function ask(method, address, body, headers = {}) {
+  const until = Date.now() + PATIENCE;
+  for (;;) {
+    const answer = await once(method, address, body, headers);
+    if (answer.status !== 202 || !answer.body?.command_id || !headers["Idempotency-Key"]) return answer;
+    if (Date.now() > until) return { ...answer, ok: false, body: { detail: KEPT } };
+    await new Promise((done) => setTimeout(done, AGAIN));
+  }
+}
+
+async function once(method, address, body, headers) {
   try {
     const answer = await fetch(address, { method, body, headers: { Accept: "application/json", ...headers } });
     const text = await answer.text();
