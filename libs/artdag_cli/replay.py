@@ -133,6 +133,8 @@ async def rebuild(store: PostgresEventStore, run_id: str, at: int | None) -> Rep
         raise RunNotFoundError(f"the event store has no events of a run {run_id}{where}", run=run_id)
     begin = own[0].position
     cache_ids = {s.cache_id for r in own if r.type == "RunStepsPlanned" for s in cast(Any, decode(r)).steps}
+    if cast(Run.Requested, decode(own[0])).imported_from:
+        cache_ids = set()  # what happens here to steps of the same cache ids is not the run's
     events = {(r.stream, r.version): r for r in own}
     for cache_id in sorted(cache_ids):
         events.update({(r.stream, r.version): r for r in await store.load(Step.stream(cache_id), at)})

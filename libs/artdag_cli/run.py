@@ -36,7 +36,7 @@ from artdag_cli.render import Saved, watch
 from artdag_cli.run_file import RunFile, verify
 from artdag_cli.steer import read_inputs, read_parameters
 from artdag_client.saving import check_place, saving
-from artdag_common.errors import ArtdagError
+from artdag_common.errors import ArtdagError, BrokenHistoryError
 from artdag_common.ipld.car import CarFile
 from artdag_common.ipld.folders import Entry
 from artdag_common.run_archive import EVENTS, MANIFEST, content_path
@@ -60,6 +60,8 @@ app = typer.Typer(
 )
 
 NOT_FOUND = 404
+NAMED = 5
+"""Of what is missing, in a message."""
 
 File = Annotated[Path, typer.Argument(metavar="FILE.car", help="The file.", exists=True, dir_okay=False, readable=True)]
 
@@ -174,6 +176,8 @@ def show_run(run_id: RunId, state: State = None, server: Server = "", json_outpu
     lines += [f"failed: {each['label']}: {each['reason']}" for each in run["steps"]["failed"]]
     if error := run["error"]:
         lines += [f"{error['reason']} [{error['code']}]", error["advice"]]
+    if imported := run["imported_from"]:
+        lines.append(f"imported: completed elsewhere as {imported['run_id']}, see {imported['manifest_cid']}")
     if run["published"]:
         lines.append(f"published as {run['published']['name']}")
     show(run, json_output, [*lines, f"{url}/run/{run['run_id']}"])
@@ -280,9 +284,10 @@ def bring_in(
     server: Server = "",
     json_output: Json = False,
 ) -> None:
-    """Check a run's file, then upload its content. The history is kept as content, too.
+    """Check a run's file, upload its content, and have the run among yours, marked as imported.
 
-    The run itself does not appear among the runs here: events of another system never enter this one's event store.
+    Nothing is executed. Its history is kept as content: events of another system never enter this one's event store.
+    Only completed runs can be imported, with all that they name; the same file gives the same run again.
     """
     with _opened(file, json_output) as car:
         found = _verified(car, json_output)
@@ -290,8 +295,32 @@ def bring_in(
             _show(found, json_output, file)
             return
         with Client.of(state_folder(state), server) as client:
+            _check_complete(found)
             stored = _upload(client, car, found, json_output)
+            asked = {"manifest": stored["history"]["manifest"], "events": stored["history"]["events"]}
+            run_id = client.ask("POST", "/runs/import", json=asked)["run_id"]
+            stored |= {"run_id": run_id, "url": f"{client.url}/run/{run_id}"}
     _show(found, json_output, file, stored)
+
+
+def _check_complete(found: RunFile) -> None:
+    """Refuse a file of which no run can be made, before anything is uploaded.
+
+    Raises:
+        BrokenHistoryError: the run was not completed, or what it names is not in the file; says what to do.
+    """
+    status = found.manifest.state["status"]
+    if status != "completed":
+        raise BrokenHistoryError(
+            f"run {found.manifest.run_id} is {status}; only completed runs can be imported. Retry it where it ran, and"
+            " export the run that completes"
+        )
+    if missing := [f"{item.cid} ({', '.join(item.roles)})" for item in found.missing]:
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        raise BrokenHistoryError(
+            f"not in the file: {', '.join(missing[:NAMED])}{more}; it was deleted where it ran. Rerun it there, and"
+            " export that; or take what there is, without the run: artdag cache import"
+        )
 
 
 def _opened(file: Path, quiet: bool) -> CarFile:
@@ -372,6 +401,7 @@ def _show(found: RunFile, json_output: bool, file: Path, stored: dict[str, Any] 
     if stored:
         lines.append(f"uploaded {stored['uploaded']}, there already {stored['there_already']}")
         lines += [f"{name} of the run: {cid}" for name, cid in stored["history"].items()]
+        lines.append(f"imported as run {stored['run_id']}: {stored['url']}")
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    print(file if stored is None else stored["history"]["events"])
+    print(file if stored is None else stored["run_id"])

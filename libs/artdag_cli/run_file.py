@@ -7,11 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, cast
 
-import orjson
-
 from artdag_cli.replay import Replayed, rebuild
 from artdag_common.cid import CidHasher, cid_bytes, cid_text, is_cid
-from artdag_common.domain.recipe import Recipe
 from artdag_common.domain.run import Run
 from artdag_common.errors import BrokenHistoryError, MalformedBlockError
 from artdag_common.eventstore.excerpt import LINE_BYTES, Chained, checked, read_line
@@ -24,11 +21,12 @@ from artdag_common.run_archive import (
     MANIFEST,
     Item,
     Manifest,
+    check_names,
     content_path,
     differences,
-    named_content,
-    provenance_content,
+    read_json,
     read_manifest,
+    sources_of,
     streams,
 )
 
@@ -92,7 +90,7 @@ async def verify(car: CarFile, progress: Callable[[int], object] = lambda done: 
     _check_content(car, found, manifest, progress)
     events = _events(car, found[EVENTS], manifest)
     replayed = await _replayed(events, manifest)
-    _check_names(car, found, manifest, replayed.run, _source_of(events))
+    check_names(manifest, replayed.run, sources_of(events), _record(car, found, replayed.run))
     return RunFile(cid_text(car.roots[0]), manifest, found, events, replayed.run)
 
 
@@ -164,36 +162,9 @@ async def _replayed(events: Sequence[Recorded], manifest: Manifest) -> Replayed:
     return replayed
 
 
-def _source_of(events: Sequence[Recorded]) -> str:
-    """Return the CID of the recipe as its author wrote it."""
-    from artdag_common.application import decode
-
-    registered = [e for r in events if isinstance(e := decode(r), Recipe.Registered)]
-    return registered[0].source_cid if registered else ""
-
-
-def _check_names(car: CarFile, found: Mapping[str, Entry], manifest: Manifest, run: Run, recipe_source: str) -> None:
-    """Make sure that all content which run and provenance record name is listed, and that they name the same."""
-    record: Any = None
-    if run.provenance_cid and content_path(run.provenance_cid) in found:
-        try:
-            record = orjson.loads(read(car, found[content_path(run.provenance_cid)], RECORD_BYTES))
-        except orjson.JSONDecodeError as error:
-            raise BrokenHistoryError(f"the provenance record {run.provenance_cid} is no JSON: {error}") from error
-        named = {cid for cid, _ in provenance_content(record)}
-        for name, said, is_so in (
-            ("task_id", record.get("task_id"), run.key),
-            ("output", record["output"]["cid"], run.output_cid),
-            ("recipe_cid", record["recipe_cid"], run.recipe_cid),
-            ("plan_cid", record["plan_cid"], run.plan_cid),
-        ):
-            if said != is_so:
-                raise BrokenHistoryError(f"the provenance record says {name} {said!r}, the events {is_so!r}")
-        inputs = {cid for binding in run.inputs for cid in binding.cids}
-        if not inputs <= named:
-            raise BrokenHistoryError(f"the provenance record does not name the input {min(inputs - named)}")
-    wanted = named_content(run, recipe_source, record)
-    listed = {item.cid for item in manifest.content}
-    if listed != set(wanted):
-        odd = min(listed ^ set(wanted))
-        raise BrokenHistoryError(f"{MANIFEST} and the run do not agree on content {odd}")
+def _record(car: CarFile, found: Mapping[str, Entry], run: Run) -> Any:
+    """Return the run's provenance record; None: it is not in the file."""
+    path = content_path(run.provenance_cid)
+    if not run.provenance_cid or path not in found:
+        return None
+    return read_json(run.provenance_cid, read(car, found[path], RECORD_BYTES))

@@ -58,6 +58,23 @@ class StartRun(Command):
 
 @command
 @dataclass(frozen=True, slots=True)
+class ImportRun(Command):
+    """Show a run that was completed elsewhere as one of its importer's.
+
+    Manifest and events are stored as content before, and so is all that the manifest lists; whoever sends the command
+    has made sure that the owner sees all of it.
+    """
+
+    SERVICE: ClassVar[str] = "planner"
+    KEY: ClassVar[str] = "run_id"
+    run_id: str
+    owner: str
+    manifest_cid: str
+    events_cid: str
+
+
+@command
+@dataclass(frozen=True, slots=True)
 class ExecuteRun(Command):
     """Execute the plan of a held run. ``by``: the user who asks; empty: the system itself."""
 

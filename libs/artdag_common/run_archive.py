@@ -7,18 +7,20 @@ as :mod:`artdag_common.eventstore.excerpt` writes them. Any IPFS tool can import
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from artdag_common.application import decode
 from artdag_common.domain.plan import canonical_json
 from artdag_common.domain.recipe import Recipe
 from artdag_common.domain.run import Run
 from artdag_common.domain.step import Step
 from artdag_common.effects.named import effects_named
 from artdag_common.errors import BrokenHistoryError
+from artdag_common.eventstore.port import Recorded
 
 FORMAT = "artdag-run-1"
 MANIFEST, EVENTS, CONTENT = "run.json", "events.jsonl", "content"
@@ -141,6 +143,66 @@ def provenance_content(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ]
     except (KeyError, TypeError) as error:
         raise BrokenHistoryError(f"the provenance record is not what it has to be: {error!r}") from error
+
+
+def sources_of(events: Iterable[Recorded]) -> set[str]:
+    """Return the CIDs of the recipe's text, in the words of each who registered it."""
+    registered = (decode(r) for r in events if r.type in ("RecipeRegistered", "RecipeClaimed", "RecipeRestored"))
+    return {
+        event.source_cid
+        for event in registered
+        if isinstance(event, Recipe.Registered | Recipe.Claimed | Recipe.Restored) and event.source_cid
+    }
+
+
+def read_json(cid: str, data: bytes) -> Any:
+    """Return content that is JSON: a provenance record, an analysis.
+
+    Raises:
+        BrokenHistoryError: it is no JSON.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise BrokenHistoryError(f"{cid} is no JSON: {error}") from error
+
+
+def check_names(
+    manifest: Manifest, run: Run, sources: Collection[str], record: Mapping[str, Any] | None
+) -> dict[str, tuple[str, ...]]:
+    """Make sure that all content which run and provenance record name is listed, and that they name the same.
+
+    Args:
+        run: as its events made it.
+        sources: CIDs of the recipe's text that its events name; the run's owner sees one of them.
+        record: the run's provenance record, where there is one.
+
+    Returns:
+        The content that the run names, as :func:`named_content`.
+
+    Raises:
+        BrokenHistoryError: says what does not fit.
+    """
+    if record is not None:
+        named = {cid for cid, _ in provenance_content(record)}
+        for name, said, is_so in (
+            ("task_id", record.get("task_id"), manifest.run_id),
+            ("output", record["output"]["cid"], run.output_cid),
+            ("recipe_cid", record["recipe_cid"], run.recipe_cid),
+            ("plan_cid", record["plan_cid"], run.plan_cid),
+        ):
+            if said != is_so:
+                raise BrokenHistoryError(f"the provenance record says {name} {said!r}, the events {is_so!r}")
+        inputs = {cid for binding in run.inputs for cid in binding.cids}
+        if not inputs <= named:
+            raise BrokenHistoryError(f"the provenance record does not name the input {min(inputs - named)}")
+    listed = {item.cid for item in manifest.content}
+    source = min((cid for cid in sources if cid in listed), default=min(sources, default=""))
+    wanted = named_content(run, source, record)
+    if listed != set(wanted):
+        odd = min(listed ^ set(wanted))
+        raise BrokenHistoryError(f"{MANIFEST} and the run do not agree on content {odd}")
+    return wanted
 
 
 def differences(stated: Mapping[str, Any], rebuilt: Mapping[str, Any]) -> Sequence[str]:

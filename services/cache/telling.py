@@ -57,7 +57,9 @@ class Teller(Sender[Telling]):
             return
         begun = await self._queue.events([(stream, 1) for stream in ends])
         of_runs = {stream: event for (stream, _), event in begun.items() if isinstance(event, Run.Requested)}
-        wanted = await self._queue.wanted((of_runs[stream].owner, ends[stream]) for stream in ends)
+        # Nobody waits for the end of a run that was over when it came here.
+        own = [stream for stream in ends if not of_runs[stream].imported_from]
+        wanted = await self._queue.wanted((of_runs[stream].owner, ends[stream]) for stream in own)
         for stream, webhook_id in wanted:
             notice = Notice.of_end(webhook_id, ends[stream], self._app.clock())
             body = message(of_runs[stream], ends[stream], self._public_url)

@@ -124,6 +124,7 @@ class Channel:
 
     Attributes:
         planned: cache ids of the steps whose events belong to the run from now on, in order.
+        elsewhere: the run was imported: what happens here to steps of the same cache ids is not its.
         floor: all frames after this position are in the ring.
         ended: position of the event that ends the stream, 0 before.
     """
@@ -132,6 +133,7 @@ class Channel:
         self.run_id = run_id
         self.stream = Run.stream(run_id)
         self.planned: dict[str, None] = {}
+        self.elsewhere = False
         self.ring: deque[tuple[int, bytes]] = deque()
         self.floor = 0
         self.ended = 0
@@ -167,7 +169,9 @@ class Channel:
             return False
         if fact.stream != self.stream:
             return fact.key in self.planned
-        if isinstance(fact.event, Run.StepsPlanned):
+        if isinstance(fact.event, Run.Requested):
+            self.elsewhere = bool(fact.event.imported_from)
+        elif isinstance(fact.event, Run.StepsPlanned) and not self.elsewhere:
             for step in fact.event.steps:
                 self.planned[step.cache_id] = None
         elif isinstance(fact.event, ENDINGS):

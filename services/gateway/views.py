@@ -64,6 +64,7 @@ def run_view(run: RunRow) -> dict[str, Any]:
         "on_failure": run.on_failure or STOP,
         "forced": orjson.loads(run.forced),
         "rerun_of": run.rerun_of or None,
+        "imported_from": import_view(run),
         "deadline": time_view(EPOCH + timedelta(microseconds=run.deadline_us)) if run.deadline_us else None,
         "wait_timeout": run.wait_timeout_ms / 1000 or None,
         "step_timeout": run.step_timeout_ms / 1000 or None,
@@ -84,6 +85,18 @@ def run_view(run: RunRow) -> dict[str, Any]:
             "plan": f"/api/run/{run.run_id}/plan",
             "analysis": f"/api/run/{run.run_id}/analysis",
         },
+    }
+
+
+def import_view(run: RunRow) -> dict[str, Any] | None:
+    """Return where a run was completed, if that was not here: its id there, and the content that tells of it."""
+    if not run.imported_from:
+        return None
+    return {
+        "run_id": run.imported_run,
+        "manifest_cid": run.imported_from,
+        "events_cid": run.imported_events,
+        "history_url": f"/api/run/{run.run_id}/history",
     }
 
 

@@ -229,7 +229,7 @@ class Engine:
                     self._forget(run_id)
                 if result == "conflict":
                     continue
-                if result == "appended":
+                if result == "appended" and not run.imported_from:
                     count_planned(planned)
                 if result == "duplicate":
                     return run
@@ -275,6 +275,7 @@ class Engine:
 
         Raises:
             InvalidInputsError: a new run needs what was given up.
+            QuotaExceededError: a run that comes with its output is beyond its owner's.
         """
         match refused.values["rule"]:
             case "gone":
@@ -288,6 +289,11 @@ class Engine:
                 for cid, stamp in gone.items():  # what was given up and is still there would pass for stored
                     await self._blobs.remove(cid, stamp)
                 self._lost.setdefault(run_id, set()).update(gone)
+            case "quota" if new:  # it is over already, and made nothing that could be kept for later
+                used, more, quota = (refused.values[f"{name}_bytes"] for name in ("used", "more", "quota"))
+                raise QuotaExceededError(
+                    f"the output has {more} bytes, and you use {used} of {quota}; delete what is no longer needed"
+                ) from refused
             case "quota":
                 return _beyond_quota(self._app, refused)
             case "queue":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
@@ -24,6 +24,7 @@ from artdag_common.commands import (
     DeleteRecipe,
     DeleteRun,
     ExecuteRun,
+    ImportRun,
     PauseRun,
     RegisterEffect,
     RegisterRecipe,
@@ -53,6 +54,7 @@ from artdag_common.eventstore.port import WAITED_FOR, Call
 from artdag_common.messaging.bus import Outcome
 from artdag_common.messaging.commands import CommandHandler
 from services.planner.engine import Engine
+from services.planner.importing import imported
 from services.planner.needs import recipe_needs, run_needs
 from services.planner.planning import bind, fixed_cids
 from services.planner.reading import read_recipe
@@ -78,6 +80,7 @@ class Commands:
         """Return the handler of each command."""
         return {
             StartRun: self.start_run,
+            ImportRun: self.import_run,
             ExecuteRun: self.execute_run,
             CancelRun: self.cancel_run,
             CancelStep: self.cancel_step,
@@ -156,6 +159,17 @@ class Commands:
                 f"not stored here: {', '.join(missing)}; upload with POST /cache/upload first", missing=missing
             )
         return set().union(*bound.values())
+
+    async def import_run(self, command: ImportRun, command_id: str) -> Outcome:
+        """Note a run that was completed elsewhere, whole and over: nothing of it is executed, now or later."""
+        create: Callable[[], Run] | None = None
+        needs: Sequence[Need] = ()
+        if await self._app.find(Run, command.run_id) is None:
+            create, needs = await imported(self._blobs, command, self._app.clock)
+        await self._engine.change(
+            command.run_id, _as_it_is, command_id, create=create, consumer=CONSUMER, outcome=_named, needs=needs
+        )
+        return Outcome.of(run_id=command.run_id)
 
     async def execute_run(self, command: ExecuteRun, command_id: str) -> Outcome:
         """Let a held run execute."""

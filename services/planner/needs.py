@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
@@ -65,9 +65,38 @@ def _named_in(graph: Graph) -> list[Need]:
     return needs
 
 
+ROLES = {
+    "input": INPUT,
+    "recipe": RECIPE,
+    "plan": PLAN,
+    "analysis": ANALYSIS,
+    "effect": EFFECT,
+    "output": OUTPUT,
+    "provenance": PROVENANCE,
+    "software": PROVENANCE,
+    "hardware": PROVENANCE,
+}
+"""As what a run needs content, by the first word of what it is to the run."""
+
+
+def import_needs(run: Run, named: Mapping[str, Sequence[str]]) -> list[Need]:
+    """Return what a run that was completed elsewhere needs: what any run that is over does, and its own record.
+
+    Args:
+        named: the content that it names, with what it is to it; see :func:`run_archive.named_content`.
+    """
+    needs = [Need(cid, PROVENANCE) for cid in (run.imported_from, run.imported_events)]
+    needs += [Need(step.output_cid, SOURCE) for step in run.steps if step.is_source]
+    for cid, roles in named.items():
+        needs += [Need(cid, ROLES[word]) for word in {role.partition(" ")[0] for role in roles} if word in ROLES]
+    return needs
+
+
 def needed(run: Run, infrastructure: Infrastructure) -> list[Need]:
-    """Return what a run needs since its new events."""
+    """Return what a run needs since its new events; for one that was imported, see :func:`import_needs`."""
     needs: list[Need] = []
+    if run.imported_from:
+        return needs
     for event in run.pending_events:
         match event:
             case Run.StepsPlanned():
@@ -136,7 +165,7 @@ def change_call(run: Run, needs: Iterable[Need], limits: Limits) -> Call:
         "planner_change",
         (
             (run.key, "text"),
-            (any(isinstance(e, Run.Requested) for e in run.pending_events), "boolean"),
+            (not run.imported_from and any(isinstance(e, Run.Requested) for e in run.pending_events), "boolean"),
             (waits, "text[]"),
             (got, "text[]"),
             (run.finished, "boolean"),

@@ -29,9 +29,13 @@ from artdag_common.codec import encode_command
 from artdag_common.commands import CancelRun
 from artdag_common.config import Settings
 from artdag_common.domain.access import hash_token
+from artdag_common.ipld.car import CarFile
+from artdag_common.ipld.folders import content as read
+from artdag_common.ipld.folders import entries
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.dead_letters import COMMAND_ID, FROM, TRIED
+from artdag_common.run_archive import EVENTS, MANIFEST
 from services.gateway.api.effects import SOURCE_EXAMPLE
 from services.gateway.app import create_app
 from services.gateway.repeating import EXEMPT, KEY_CHARACTERS, REPLAYED, WRITES
@@ -152,6 +156,20 @@ def effect_text() -> str:
 async def start(world: World, path: str = "/runs") -> Asked:
     asked = await bound(world.ada)
     return Asked(world.ada, path, {"json": asked}, {"json": asked | {"output_name": "other"}})
+
+
+async def import_run(world: World) -> Asked:
+    run = await completed(world.ada)
+    answer = await world.ada.api.get(f"/api/run/{run}/export")
+    file = Path(tempfile.mkdtemp()) / "run.car"
+    file.write_bytes(answer.content)
+    asked = {}
+    with CarFile(file) as car:
+        files = {each.path: each.cid for each in entries(car.get, car.roots[0])}
+        for name, path in (("manifest", MANIFEST), ("events", EVENTS)):
+            sent = {"file": b"".join(read(car.get, files[path]))}
+            asked[name] = (await good(world.ada.api.post("/cache/upload", files=sent)))["cid"]
+    return Asked(world.ada, "/runs/import", {"json": asked}, {"json": asked | {"events": asked["manifest"]}})
 
 
 async def start_recipe(world: World, prefix: str) -> Asked:
@@ -320,6 +338,7 @@ async def token_of(person: Person) -> str:
 
 CASES: dict[str, Case] = {
     "POST /runs": start,
+    "POST /runs/import": import_run,
     "POST /runs/{run_id}/cancel": cancel,
     "POST /runs/{run_id}/pause": lambda world: steer(world, "pause"),
     "POST /runs/{run_id}/resume": lambda world: steer(world, "resume", "pause"),

@@ -71,6 +71,7 @@ RULES: dict[Rule, tuple[str, ...]] = {
         "GET /api/run/{run_id}",
         "GET /api/run/{run_id}/plan",
         "GET /api/run/{run_id}/analysis",
+        "GET /api/run/{run_id}/history",
         "GET /api/run/{run_id}/steps/{step}/log",
         "GET /runs/{run_id}/events",
         "GET /recipes/{recipe}",
@@ -130,6 +131,7 @@ RULES: dict[Rule, tuple[str, ...]] = {
     Rule.OPAQUE: ("GET /api/commands/{command_id}", "GET /ipfs/{cid}"),
     Rule.MADE: (
         "POST /runs",
+        "POST /runs/import",
         "POST /api/plan",
         "POST /api/execute",
         "POST /api/run-recipe",
@@ -333,6 +335,7 @@ def request_of(route: str, ids: dict[str, str]) -> tuple[str, str, dict[str, Any
         "POST /webhooks": {"json": {"url": NOBODY_THERE}},
         "POST /cache/gc": {"json": {}},
         "POST /runs": {"json": {"recipe": ids["recipe"], "inputs": {"media": ids["cid"]}}},
+        "POST /runs/import": {"json": {"manifest": ids["recipe"], "events": ids["recipe"]}},
         "POST /api/plan": {"json": {"recipe": ids["recipe"], "inputs": {"media": ids["cid"]}}},
         "POST /api/run-recipe": {"json": {"recipe": ids["recipe"], "inputs": {"media": ids["cid"]}}},
         "POST /api/execute": {"json": {"run_id": ids["run_id"]}},

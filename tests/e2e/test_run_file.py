@@ -202,17 +202,23 @@ async def test_exporting_twice_gives_the_same_bytes(cli: Cli, run_id: str, expor
     assert again.read_bytes() == exported.read_bytes()
 
 
-async def test_a_run_is_imported_as_content(
+async def test_a_run_is_imported_with_its_content(
     live: System, cli: Cli, client: Client, run_id: str, exported: Path
 ) -> None:
     answer = (await cli("run", "import", exported, "--json")).document["import"]
     assert answer["uploaded"] == 0, "the same system has all of it"
     assert answer["there_already"] > 0
+    imported = await asyncio.to_thread(client.run, answer["run_id"])
+    assert (imported["status"], imported["imported_from"]["run_id"]) == ("completed", run_id)
+    assert answer["url"].endswith(f"/run/{answer['run_id']}")
     run = await asyncio.to_thread(client.run, run_id)
     lost = [run["plan_cid"], run["inputs"][0]["cids"][0]]
     for cid in lost:
         next(Path(live.environment["CACHE_DIR"]).glob(f"??/{cid}")).unlink()
-    assert (await cli("run", "import", exported, "--json")).document["import"]["uploaded"] == len(lost)
+    again = (await cli("run", "import", exported, "--json")).document["import"]
+    assert (again["uploaded"], again["run_id"]) == (len(lost), answer["run_id"])
+    assert (await cli("run", "import", exported)).out == f"{answer['run_id']}\n"
+    assert "imported: completed elsewhere" in (await cli("run", "show", answer["run_id"])).out
     for cid in lost:
         await asyncio.to_thread(client.download, cid, exported.with_name("again"))
         assert cid_of(exported.with_name("again").read_bytes()) == cid

@@ -18,6 +18,7 @@ from artdag_client.saving import saving
 from artdag_client.shapes import (
     Analyses,
     AnotherRun,
+    History,
     Inputs,
     Parameters,
     Plan,
@@ -275,6 +276,24 @@ class Runs:
     def follow_log(self, run_id: str, step: int, attempt: int | None = None) -> Generator[Event]:
         """Yield what a step says: ``log`` with ``text``, and at last ``end`` with the step's ``status``."""
         return self._connection.listen(f"/api/run/{part(run_id)}/steps/{step}/log", attempt=attempt)
+
+    def import_run(self, manifest: str, events: str, key: str | None = None) -> Run:
+        """Have a run that was completed elsewhere among yours; ``artdag run import`` uploads what it needs first.
+
+        Args:
+            manifest, events: CIDs of ``run.json`` and ``events.jsonl`` of its file.
+        """
+        found: Run = self._connection.ask(
+            "POST", "/runs/import", json={"manifest": manifest, "events": events}, headers=keyed(key)
+        )
+        return found
+
+    def history(self, run_id: str, after: int = 0, limit: int | None = None) -> History:
+        """Return a page of what was recorded of an imported run where it was completed."""
+        found: History = self._connection.ask(
+            "GET", f"/api/run/{part(run_id)}/history", params=query(after=after, limit=limit)
+        )
+        return found
 
     def export(self, run_id: str, target: str | Path, progress: Progress = nothing, *, replace: bool = False) -> Path:
         """Save a run that is over as one CAR file: its content, recipe, plan, provenance and events.

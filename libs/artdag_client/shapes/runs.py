@@ -53,6 +53,15 @@ class RunError(TypedDict):
     attempts: NotRequired[list[Attempt]]
 
 
+class ImportedFrom(TypedDict):
+    """Where a run was completed that is shown here: its id there, and the content that tells of it."""
+
+    run_id: str
+    manifest_cid: str
+    events_cid: str
+    history_url: str
+
+
 class Run(TypedDict):
     """One rendering of a recipe."""
 
@@ -73,6 +82,7 @@ class Run(TypedDict):
     on_failure: str
     forced: Any
     rerun_of: str | None
+    imported_from: ImportedFrom | None
     deadline: str | None
     wait_timeout: float | None
     step_timeout: float | None
@@ -104,6 +114,25 @@ class AnotherRun(Run):
     """A run that repeats another; ``differs``: in what."""
 
     differs: dict[str, Any]
+
+
+class RecordedEvent(TypedDict):
+    """An event of an imported run, as the system stored it where the run was completed."""
+
+    position: int
+    time: str
+    type: str
+    subject: str
+    data: dict[str, Any]
+
+
+class History(TypedDict):
+    """A page of an imported run's history; ``next``: ``after`` of the following one."""
+
+    run_id: str
+    imported_from: ImportedFrom
+    events: list[RecordedEvent]
+    next: int | None
 
 
 class Plan(TypedDict):

@@ -119,6 +119,10 @@ class Run(Aggregate, created_event_name="Requested"):
             deadline_us: microseconds since 1970-01-01T00:00:00Z by which it has to be over; 0: none.
             wait_timeout_ms, step_timeout_ms: how long a step may wait for an executor, and run; 0: as long as it takes.
             traceparent: the trace that all that is done for it belongs to; empty: none.
+            imported_from: CID of the manifest of a run that was completed elsewhere, of which this one is the record:
+                nothing of it is executed here. Empty: it is this system's own.
+            imported_events: CID of that run's events, as the other system stored them.
+            imported_run: the id that it has there.
         """
 
         TOPIC: ClassVar[str] = "run.requested"
@@ -136,6 +140,9 @@ class Run(Aggregate, created_event_name="Requested"):
         wait_timeout_ms: int = 0
         step_timeout_ms: int = 0
         traceparent: str = ""
+        imported_from: str = ""
+        imported_events: str = ""
+        imported_run: str = ""
 
     class StepsPlanned(Event):
         """Steps joined the run: those that analyse its inputs first, later all others. Large plans take several."""
@@ -294,6 +301,9 @@ class Run(Aggregate, created_event_name="Requested"):
         wait_timeout_ms: int = 0,
         step_timeout_ms: int = 0,
         traceparent: str = "",
+        imported_from: str = "",
+        imported_events: str = "",
+        imported_run: str = "",
     ) -> None:
         self.recipe_cid = recipe_cid
         self.recipe_name = recipe_name
@@ -309,6 +319,9 @@ class Run(Aggregate, created_event_name="Requested"):
         self.wait_timeout_ms = wait_timeout_ms
         self.step_timeout_ms = step_timeout_ms
         self.traceparent = traceparent
+        self.imported_from = imported_from
+        self.imported_events = imported_events
+        self.imported_run = imported_run
         self.status = "requested"
         self.steps: list[PlannedStep] = []
         self.states: list[str] = []

@@ -99,6 +99,7 @@ ACCOUNTS: Mapping[str, Account] = {
     "gateway": Account(
         commands=(
             "StartRun",
+            "ImportRun",
             "ExecuteRun",
             "CancelRun",
             "CancelStep",

@@ -35,6 +35,18 @@ class StartRun(_message.Message):
     step_timeout_ms: int
     def __init__(self, run_id: _Optional[str] = ..., recipe_cid: _Optional[str] = ..., owner: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_events_pb2.InputBinding, _Mapping]]] = ..., output_name: _Optional[str] = ..., hold: _Optional[bool] = ..., priority: _Optional[str] = ..., forced: _Optional[_Iterable[str]] = ..., rerun_of: _Optional[str] = ..., deadline_us: _Optional[int] = ..., wait_timeout_ms: _Optional[int] = ..., step_timeout_ms: _Optional[int] = ...) -> None: ...
 
+class ImportRun(_message.Message):
+    __slots__ = ("run_id", "owner", "manifest_cid", "events_cid")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_CID_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_CID_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    owner: str
+    manifest_cid: str
+    events_cid: str
+    def __init__(self, run_id: _Optional[str] = ..., owner: _Optional[str] = ..., manifest_cid: _Optional[str] = ..., events_cid: _Optional[str] = ...) -> None: ...
+
 class ExecuteRun(_message.Message):
     __slots__ = ("run_id", "by")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]

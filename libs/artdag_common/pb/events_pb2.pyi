@@ -49,7 +49,7 @@ class PlannedStep(_message.Message):
     def __init__(self, node: _Optional[str] = ..., type: _Optional[str] = ..., cache_id: _Optional[str] = ..., config: _Optional[str] = ..., inputs: _Optional[_Iterable[int]] = ..., label: _Optional[str] = ..., level: _Optional[int] = ..., output_cid: _Optional[str] = ..., deliver: _Optional[bool] = ..., forced: _Optional[bool] = ...) -> None: ...
 
 class RunRequested(_message.Message):
-    __slots__ = ("at_us", "recipe_cid", "recipe_name", "owner", "inputs", "output_name", "hold", "priority", "on_failure", "forced", "rerun_of", "deadline_us", "wait_timeout_ms", "step_timeout_ms", "traceparent")
+    __slots__ = ("at_us", "recipe_cid", "recipe_name", "owner", "inputs", "output_name", "hold", "priority", "on_failure", "forced", "rerun_of", "deadline_us", "wait_timeout_ms", "step_timeout_ms", "traceparent", "imported_from", "imported_events", "imported_run")
     AT_US_FIELD_NUMBER: _ClassVar[int]
     RECIPE_CID_FIELD_NUMBER: _ClassVar[int]
     RECIPE_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -65,6 +65,9 @@ class RunRequested(_message.Message):
     WAIT_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     STEP_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    IMPORTED_FROM_FIELD_NUMBER: _ClassVar[int]
+    IMPORTED_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    IMPORTED_RUN_FIELD_NUMBER: _ClassVar[int]
     at_us: int
     recipe_cid: str
     recipe_name: str
@@ -80,7 +83,10 @@ class RunRequested(_message.Message):
     wait_timeout_ms: int
     step_timeout_ms: int
     traceparent: str
-    def __init__(self, at_us: _Optional[int] = ..., recipe_cid: _Optional[str] = ..., recipe_name: _Optional[str] = ..., owner: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[InputBinding, _Mapping]]] = ..., output_name: _Optional[str] = ..., hold: _Optional[bool] = ..., priority: _Optional[str] = ..., on_failure: _Optional[str] = ..., forced: _Optional[_Iterable[str]] = ..., rerun_of: _Optional[str] = ..., deadline_us: _Optional[int] = ..., wait_timeout_ms: _Optional[int] = ..., step_timeout_ms: _Optional[int] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    imported_from: str
+    imported_events: str
+    imported_run: str
+    def __init__(self, at_us: _Optional[int] = ..., recipe_cid: _Optional[str] = ..., recipe_name: _Optional[str] = ..., owner: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[InputBinding, _Mapping]]] = ..., output_name: _Optional[str] = ..., hold: _Optional[bool] = ..., priority: _Optional[str] = ..., on_failure: _Optional[str] = ..., forced: _Optional[_Iterable[str]] = ..., rerun_of: _Optional[str] = ..., deadline_us: _Optional[int] = ..., wait_timeout_ms: _Optional[int] = ..., step_timeout_ms: _Optional[int] = ..., traceparent: _Optional[str] = ..., imported_from: _Optional[str] = ..., imported_events: _Optional[str] = ..., imported_run: _Optional[str] = ...) -> None: ...
 
 class RunStepsPlanned(_message.Message):
     __slots__ = ("at_us", "steps")

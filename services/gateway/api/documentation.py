@@ -75,6 +75,7 @@ RUN: dict[str, Any] = {
     "on_failure": "stop",
     "forced": [],
     "rerun_of": None,
+    "imported_from": None,
     "deadline": None,
     "wait_timeout": None,
     "step_timeout": None,
@@ -157,6 +158,14 @@ RUN_DETAIL = RUN | {
         ],
     },
     "artifacts": [STEP_PLACE | {"cid": CID, "url": f"/cache/{CID}/raw"}],
+}
+IMPORTED_RUN = RUN | {
+    "imported_from": {
+        "run_id": RUN_ID,
+        "manifest_cid": CID,
+        "events_cid": CID,
+        "history_url": f"/api/run/{RUN_ID}/history",
+    },
 }
 RERUN = RUN | {
     "status": "requested",

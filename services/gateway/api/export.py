@@ -25,7 +25,16 @@ from artdag_common.errors import ContentNotFoundError, RunActiveError, RunNotFou
 from artdag_common.eventstore.excerpt import excerpt
 from artdag_common.ipld.car import MEDIA_TYPE, FolderCar, Source
 from artdag_common.ipld.unixfs import dag_of_file, known_file
-from artdag_common.run_archive import EVENTS, MANIFEST, Item, Manifest, content_path, named_content, streams
+from artdag_common.run_archive import (
+    EVENTS,
+    MANIFEST,
+    Item,
+    Manifest,
+    content_path,
+    named_content,
+    read_manifest,
+    streams,
+)
 from services.gateway.api.documentation import SAME, answers
 from services.gateway.api.runs import RunId, own
 from services.gateway.downloads import matches
@@ -85,6 +94,8 @@ async def _car(parts: Gateway, row: RunRow, stack: ExitStack) -> FolderCar:
     run, recipe = await app.find(Run, row.run_id), await app.find(Recipe, row.recipe_cid)
     if run is None:
         raise RunNotFoundError(f"the event store has no events of run {row.run_id}", run=row.run_id)
+    if run.imported_from:
+        return await _given(parts, run)
     own = Path(stack.enter_context(TemporaryDirectory(prefix="artdag-export-")))
     position, head = 0, bytes(32)
     with (own / EVENTS).open("wb") as file:
@@ -100,6 +111,20 @@ async def _car(parts: Gateway, row: RunRow, stack: ExitStack) -> FolderCar:
         name: Source.at(own / name, await asyncio.to_thread(dag_of_file, own / name)) for name in (MANIFEST, EVENTS)
     }
     return FolderCar(written | stored)
+
+
+async def _given(parts: Gateway, run: Run) -> FolderCar:
+    """Return the file that an imported run came from: what it proves was recorded there, not here."""
+    manifest = read_manifest(await parts.blobs.read(run.imported_from))
+    files: dict[str, Source] = {}
+    for path, cid in (
+        (MANIFEST, run.imported_from),
+        (EVENTS, run.imported_events),
+        *((content_path(item.cid), item.cid) for item in manifest.content),
+    ):
+        size = (await parts.blobs.path(cid)).stat().st_size
+        files[path] = Source(known_file(cid_bytes(cid, 0), size), _opener(parts.blobs, cid))
+    return FolderCar(files)
 
 
 async def _source(parts: Gateway, row: RunRow, recipe: Recipe | None) -> str:

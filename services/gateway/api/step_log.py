@@ -46,6 +46,10 @@ LOOK_SECONDS = 0.5
 OVER = frozenset({"completed", "cached", "failed", "cancelled", "skipped"})
 """Statuses of a run's step in which nothing further is said for this run."""
 
+ELSEWHERE = "elsewhere"
+"""No cache id, so it has no log: stands for those of imported runs, which anybody may have written. What a step of the
+same id says here is not theirs to read."""
+
 PENDING = 10_000
 SHOWN = (
     "    0.000  EFFECT, attempt 1, on node1-42\n"
@@ -109,11 +113,11 @@ class Logs:
 
     def __init__(self, parts: Gateway, cache_id: str) -> None:
         self._parts = parts
-        self._cache_id = cache_id
+        self.cache_id = cache_id
 
     async def attempts(self) -> list[Attempt]:
         """Return those that have a log, in order; the last one may be going on."""
-        rows, last = await asyncio.gather(self._parts.pool.fetch(LOGS, self._cache_id), self.last())
+        rows, last = await asyncio.gather(self._parts.pool.fetch(LOGS, self.cache_id), self.last())
         found = [Attempt(*row) for row in rows]
         if isinstance(last, Step.Started) and (not found or found[-1].number < last.attempt):
             found.append(Attempt(last.attempt, last.executor, last.timestamp, None, False))
@@ -121,7 +125,7 @@ class Logs:
 
     async def last(self) -> Step.Event | None:
         """Return the newest event of the step; None: there is none."""
-        stream = Step.stream(self._cache_id)
+        stream = Step.stream(self.cache_id)
         recorded = (await self._parts.store.latest([stream])).get(stream)
         event = decode(recorded) if recorded else None
         assert event is None or isinstance(event, Step.Event)
@@ -130,14 +134,14 @@ class Logs:
     async def kept(self, number: int) -> Said | None:
         """Return what an attempt that ended said."""
         row = await self._parts.pool.fetchrow(
-            "SELECT text, truncated FROM step_logs WHERE cache_id = $1 AND attempt = $2", self._cache_id, number
+            "SELECT text, truncated FROM step_logs WHERE cache_id = $1 AND attempt = $2", self.cache_id, number
         )
         return Said(row["text"], row["truncated"], len(row["text"])) if row else None
 
     async def so_far(self, number: int) -> Said | None:
         """Return what an attempt that goes on has said so far, as its executor tells; None: nobody does."""
         try:
-            subject = subjects.ask_for_log(self._cache_id)
+            subject = subjects.ask_for_log(self.cache_id)
             answer = await self._parts.bus.nc.request(subject, b"", timeout=ASK_SECONDS)
             told = StepLogText.FromString(answer.data)
         except (nats.errors.Error, TimeoutError, DecodeError):
@@ -145,6 +149,12 @@ class Logs:
         if told.attempt != number:
             return None
         return Said(told.text, told.offset > len(told.text), told.offset)
+
+    def why_nothing(self, row: asyncpg.Record, chosen: Attempt | None, retention_days: float) -> str:
+        """Return, in words, why a step has no log."""
+        if self.cache_id == ELSEWHERE:
+            return f"step {row['step']} ({row['type']}) was computed elsewhere: the run was imported, without its logs"
+        return _why_nothing(row, chosen, retention_days)
 
     async def said(self, attempt: Attempt) -> Said | None:
         """Return what an attempt said; None: nobody knows, since its executor went away, or is being asked in vain."""
@@ -173,11 +183,11 @@ async def get_step_log(
     `Accept: text/event-stream`, what is there and then what is said, until the step ends. Steps that several runs need
     are computed once: all of those runs show the same log. Of each attempt 64 KiB are kept, the beginning and the end.
     """
-    await wanted(parts, run_id, viewer)
+    run = await wanted(parts, run_id, viewer)
     row = await runs.step(parts.pool, run_id, step)
     if row is None:
         raise StepNotFoundError(f"run {run_id} has no step {step}", run=run_id, step=step)
-    logs = Logs(parts, row["cache_id"])
+    logs = Logs(parts, ELSEWHERE if run.imported_from else row["cache_id"])
     accepted = request.headers.get("accept", "")
     if follow or STREAM in accepted:
         stream = Following(parts, logs, row, attempt, session_of(request)).frames()
@@ -185,7 +195,7 @@ async def get_step_log(
     attempts = await logs.attempts()
     chosen = _chosen(attempts, attempt, run_id, step)
     said = await logs.said(chosen) if chosen else None
-    note = "" if said else _why_nothing(row, chosen, parts.settings.retention_days)
+    note = "" if said else logs.why_nothing(row, chosen, parts.settings.retention_days)
     if JSON in accepted:
         return Json(_view(run_id, row, attempts, chosen, said, note))
     headers = {"Cache-Control": "no-store", "Artdag-Attempts": ",".join(str(each.number) for each in attempts)}
@@ -286,7 +296,7 @@ class Following:
 
     async def frames(self) -> AsyncIterator[bytes]:
         """Yield server-sent events: ``log`` with text, ``end`` with the step's status; a ping now and then."""
-        subject = subjects.step_log(self._row["cache_id"])
+        subject = subjects.step_log(self._logs.cache_id)
         subscription = await self._parts.bus.nc.subscribe(subject, cb=self._hear)
         try:
             async for frame in self._all():
@@ -309,7 +319,8 @@ class Following:
             except asyncio.QueueEmpty:
                 for frame in await self._there():
                     yield frame
-                why = "" if self._attempt else _why_nothing(self._row, None, self._parts.settings.retention_days)
+                days = self._parts.settings.retention_days
+                why = "" if self._attempt else self._logs.why_nothing(self._row, None, days)
                 yield _frame("end", {"status": status, "note": why})
                 return
             except TimeoutError:

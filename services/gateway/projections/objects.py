@@ -376,6 +376,7 @@ class _Batch:
                 cids = [cid for binding in event.inputs for cid in binding.cids]
                 self._use(fact, owner, "input", cids)
                 self._use(fact, owner, "recipe", [event.recipe_cid])
+                self._use(fact, owner, "provenance", [event.imported_from, event.imported_events])
                 if owner == UNLISTED and event.recipe_name == FACTS:
                     self.facts[cids[0]] = FactsRow(cids[0], run_id)
             case Run.StepsPlanned() as event:

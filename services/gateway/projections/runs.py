@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import orjson
 
+from artdag_common.codec import decode_event
 from artdag_common.domain.failure import kind_of
 from artdag_common.domain.run import FINISHED, FailedStep, Run
 from artdag_common.domain.step import Step
@@ -164,6 +165,8 @@ WRITE_STEPS = update("rm_run_steps", STEP_MOVING, ("run_id", "step"))
 
 # ``OFFSET 0`` has each wanted row looked up by its index. Postgres plans these once for all batches, without knowing
 # how many are wanted, and would else read the whole table where it thinks that a few large runs are most of it.
+REQUESTS = """SELECT e.stream, e.type, e.data FROM unnest($1::text[]) AS wanted (stream)
+    CROSS JOIN LATERAL (SELECT * FROM es_events e WHERE e.stream = wanted.stream AND e.version = 1 OFFSET 0) e"""
 STEPS_BY_PLACE = f"""SELECT {STEP_LOADED} FROM unnest($1::text[], $2::integer[]) AS wanted (run_id, step)
     CROSS JOIN LATERAL (SELECT * FROM rm_run_steps s
         WHERE s.run_id = wanted.run_id AND s.step = wanted.step OFFSET 0) s"""
@@ -184,7 +187,9 @@ STEPS_UNDER_WAY = f"""SELECT {STEP_LOADED} FROM unnest($1::text[]) AS wanted (ca
 class RunRow:
     """A row of ``rm_runs``. ``position`` is that of the request; ``inputs`` and ``analyses`` are JSON.
 
-    ``published``: the owner published what the run gave; kept by the projection of content.
+    ``published``: the owner published what the run gave; kept by the projection of content. ``imported_from`` and what
+    follows: of a run that was completed elsewhere, as in :class:`Run.Requested`; not columns, since gateways of 0.1.0
+    read the table too: see :func:`_with_origins`.
     """
 
     run_id: str
@@ -215,6 +220,9 @@ class RunRow:
     deadline_us: int = 0
     wait_timeout_ms: int = 0
     step_timeout_ms: int = 0
+    imported_from: str = ""
+    imported_events: str = ""
+    imported_run: str = ""
     total: int = 0
     cached: int = 0
     completed: int = 0
@@ -561,7 +569,22 @@ async def _load_readers(connection: Any, facts: Sequence[Fact], batch: _Batch) -
 async def find(pool: asyncpg.Pool, run_id: str) -> RunRow | None:
     """Return a run that is not deleted."""
     row = await pool.fetchrow("SELECT * FROM rm_runs WHERE run_id = $1 AND NOT deleted", run_id)
-    return RunRow(**row) if row else None
+    return (await _with_origins(pool, [RunRow(**row)]))[0] if row else None
+
+
+async def _with_origins(pool: asyncpg.Pool, rows: list[RunRow]) -> list[RunRow]:
+    """Return runs with where they were imported from: what their first events say of it.
+
+    Only those are asked about that can be imports: completed, and nothing of them was computed.
+    """
+    asked = {Run.stream(row.run_id): row for row in rows if row.status == "completed" and not row.completed}
+    for first in await pool.fetch(REQUESTS, list(asked)) if asked else ():
+        event = decode_event(first["type"], first["stream"], 1, first["data"])
+        if isinstance(event, Run.Requested) and event.imported_from:
+            row = asked[first["stream"]]
+            row.imported_from, row.imported_events = event.imported_from, event.imported_events
+            row.imported_run = event.imported_run
+    return rows
 
 
 async def newest(
@@ -583,7 +606,7 @@ async def newest(
     chosen = (status, owner, published)
     rows = await pool.fetch(visibility.page("rm_runs", CHOSEN, arguments=3), viewer, *chosen, limit, before)
     total = await pool.fetchval(visibility.count("rm_runs", CHOSEN), viewer, *chosen)
-    return [RunRow(**row) for row in rows], int(total)
+    return await _with_origins(pool, [RunRow(**row) for row in rows]), int(total)
 
 
 async def held(pool: asyncpg.Pool, owner: str, plan: str) -> str | None:

@@ -45,6 +45,9 @@ INPUTS = 12
 After = Annotated[int, Query(ge=0, le=1_000_000)]
 """How many come before those of this page."""
 
+Position = Annotated[int, Query(ge=0, le=2**62)]
+"""In the log of another system: what comes after it is shown."""
+
 TABS = (
     ("", "Result"),
     ("/plan", "Plan"),
@@ -128,9 +131,13 @@ async def provenance(request: Request, run_id: str) -> Response:
 
 
 @router.get("/run/{run_id}/events")
-async def events(request: Request, run_id: str) -> Response:
-    """All that happened to it, as it happens."""
-    return await tab(request, "run_events.html", await ask(request, f"/runs/{run_id}"))
+async def events(request: Request, run_id: str, after: Position = 0) -> Response:
+    """All that happened to it, as it happens; of an imported run also what was recorded where it was completed."""
+    run = await ask(request, f"/runs/{run_id}")
+    recorded = None
+    if run["imported_from"]:
+        recorded = await ask(request, run["imported_from"]["history_url"], {"after": after, "limit": STEPS})
+    return await tab(request, "run_events.html", run, recorded=recorded)
 
 
 @data.get("/run/{run_id}/graph")

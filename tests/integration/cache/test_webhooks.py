@@ -90,11 +90,11 @@ class House:
     async def switch(self, key: str, enabled: bool) -> None:
         await self.commands.switch(SwitchWebhook(key, "ada", enabled), f"switch-{uuid4()}")
 
-    async def ended(self, owner: str = "ada", how: str = "completed") -> DomainEvent:
+    async def ended(self, owner: str = "ada", how: str = "completed", imported_from: str = "") -> DomainEvent:
         """Let a run end, and return its last event: it has its position, and was not heard of yet."""
         run_id, now = f"r{uuid4().hex}", self.app.clock()
         facts: dict[str, Any] = {"recipe_cid": "bafyr", "recipe_name": "dog", "inputs": (), "output_name": ""}
-        run = Run.create(Run.Requested, run_id, now, owner=owner, hold=False, **facts)
+        run = Run.create(Run.Requested, run_id, now, owner=owner, hold=False, imported_from=imported_from, **facts)
         match how:
             case "completed":
                 run.record(Run.Completed, now, output_cid="bafyo", provenance_cid="bafyp", computed=1, cached=0)
@@ -208,6 +208,16 @@ async def test_a_webhook_is_told_of_its_owners_runs_only_and_of_what_it_asked_fo
     told = {message.said["data"]["run_id"]: message.said["type"] for message in house.there.came}
     runs = [end.originator_id.partition("-")[2] for end in ends]
     assert told == {runs[1]: "run.failed", runs[5]: "run.cancelled"}
+
+
+async def test_nobody_is_told_of_a_run_that_was_over_when_it_came(house: House) -> None:
+    await house.add()
+    ends = [await house.ended(imported_from="bafym"), await house.ended()]
+    await house.tell(*ends)
+    await house.send_one()
+    assert await house.empty()
+    (message,) = house.there.came
+    assert message.said["data"]["run_id"] == ends[1].originator_id.partition("-")[2]
 
 
 async def test_a_webhook_is_told_of_what_ends_while_it_is_on(house: House) -> None:

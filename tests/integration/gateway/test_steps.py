@@ -12,7 +12,7 @@ import pytest
 
 from services.gateway.estimating import left
 from services.gateway.projections import projector, runs
-from services.gateway.projections.runs import RunRow
+from services.gateway.projections.runs import RUN_COLUMNS, RunRow
 
 ASKED = datetime(2026, 1, 7, 12, tzinfo=UTC)
 NOTHING = {"node": "n", "type": "NOOP", "level": 0, "label": "", "config": "{}", "output_cid": "", "error": ""} | {
@@ -35,7 +35,8 @@ def after(seconds: float) -> datetime:
 async def rows(pool: asyncpg.Pool) -> asyncpg.Pool:
     """Read models, and in them a run without steps."""
     await projector.prepare(pool)
-    await insert(pool, "rm_runs", asdict(RunRow("run", 1, "o", "c", "r", "[]", "", False, "running", ASKED, ASKED)))
+    row = asdict(RunRow("run", 1, "o", "c", "r", "[]", "", False, "running", ASKED, ASKED))
+    await insert(pool, "rm_runs", {name: row[name] for name in RUN_COLUMNS})
     return pool
 
 

@@ -16,7 +16,7 @@ from artdag_cli.run_file import RunFile, verify
 from artdag_common.application import new_events
 from artdag_common.cid import cid_of
 from artdag_common.domain.aggregate import Aggregate, DomainEvent
-from artdag_common.domain.plan import PlannedStep
+from artdag_common.domain.plan import PlannedStep, canonical_json, plan_document
 from artdag_common.domain.provenance import Infrastructure, provenance_record
 from artdag_common.domain.recipe import Recipe
 from artdag_common.domain.run import InputBinding, Run
@@ -32,7 +32,7 @@ from artdag_common.run_archive import EVENTS, MANIFEST, Item, Manifest, content_
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 RUN_ID = "7d0f4a52-9a3b-5d6e-8c1f-2b3a4c5d6e7f"
 CACHE_ID = "c0ffee" * 10 + "c0ff"
-GIVEN, MADE, RECIPE, SOURCE, PLAN = b"given", b"made", b"{}", b"name: x", b"{plan}"
+GIVEN, MADE, RECIPE, SOURCE = b"given", b"made", b"{}", b"name: x"
 INFRASTRUCTURE = Infrastructure(cid_of(b"software"), cid_of(b"hardware"), "host")
 
 
@@ -74,10 +74,15 @@ def chained(event: Recorded, previous: bytes) -> Chained:
     return Chained(event, previous, hashed)
 
 
-def make(tamper: Callable[[dict[str, Any]], object] = lambda record: None, owner: str = "owner") -> Archive:
-    """The file of a run of one step; ``tamper`` may change the provenance record before it is stored."""
+def make(
+    tamper: Callable[[dict[str, Any]], object] = lambda record: None, owner: str = "owner", words: bytes = SOURCE
+) -> Archive:
+    """The file of a run of one step; ``tamper`` may change the provenance record before it is stored.
+
+    ``words``: the recipe as the run's owner wrote it; if others than the first one's, who registered it before.
+    """
     log: list[Chained] = []
-    content = {cid_of(data): data for data in (GIVEN, MADE, RECIPE, SOURCE, PLAN, b"software", b"hardware")}
+    content = {cid_of(data): data for data in (GIVEN, MADE, RECIPE, words, b"software", b"hardware")}
     recipe = Recipe.create(
         Recipe.Registered,
         cid_of(RECIPE),
@@ -85,9 +90,11 @@ def make(tamper: Callable[[dict[str, Any]], object] = lambda record: None, owner
         name="x",
         recipe_version="1",
         description="",
-        owner=owner,
+        owner=owner if words == SOURCE else "the first one",
         source_cid=cid_of(SOURCE),
     )
+    if words != SOURCE:
+        recipe.register(owner, cid_of(words), NOW)
     stored(recipe, log)
     run = Run.create(
         Run.Requested,
@@ -102,7 +109,9 @@ def make(tamper: Callable[[dict[str, Any]], object] = lambda record: None, owner
     )
     source = PlannedStep("media", "SOURCE", "5" * 64, "{}", (), "x.media.source", 0, cid_of(GIVEN))
     run.plan_steps([source, PlannedStep("one", "NOOP", CACHE_ID, "{}", (0,), "x.one.noop", 1)], NOW)
-    run.complete_plan(cid_of(PLAN), "plan", 1, NOW)
+    plan = canonical_json(plan_document("plan", run.recipe_cid, run.steps, 1))
+    content[cid_of(plan)] = plan
+    run.complete_plan(cid_of(plan), "plan", 1, NOW)
     run.schedule(NOW, {})
     stored(run, log)
     step = Step.begin(CACHE_ID, "executor", "NOOP", "x.one.noop", NOW)
@@ -117,13 +126,13 @@ def make(tamper: Callable[[dict[str, Any]], object] = lambda record: None, owner
     stored(run, log)
     items = tuple(
         Item(cid, roles, len(content[cid]) if cid in content else None)
-        for cid, roles in named_content(run, cid_of(SOURCE), record).items()
+        for cid, roles in named_content(run, cid_of(words), record).items()
     )
     state = {
         "status": "completed",
         "output_cid": cid_of(MADE),
         "provenance_cid": cid_of(provenance),
-        "plan_cid": cid_of(PLAN),
+        "plan_cid": cid_of(plan),
         "steps": [
             {"node": "media", "status": "cached", "output_cid": cid_of(GIVEN)},
             {"node": "one", "status": "completed", "output_cid": cid_of(MADE)},
@@ -156,6 +165,13 @@ async def test_a_file_proves_what_it_states(archive: Archive, tmp_path: Path) ->
     assert found.run.output_cid == cid_of(MADE)
     assert len(found.events) == len(archive.events)
     assert found.missing == []
+
+
+async def test_a_recipe_may_be_in_the_words_of_who_registered_it_later(tmp_path: Path) -> None:
+    """The run's owner sees the recipe in words of their own, and these are in the file."""
+    found = await opened(make(words=b"name: x  # mine"), tmp_path)
+    assert content_path(cid_of(b"name: x  # mine")) in found.files
+    assert cid_of(SOURCE) not in {item.cid for item in found.manifest.content}
 
 
 async def test_what_is_listed_as_missing_may_be(archive: Archive, tmp_path: Path) -> None:

@@ -144,6 +144,8 @@ CALLS: dict[str, Callable[[Client, Any], Any]] = {
     "runs.publish": lambda c, p: c.runs.publish(RUN, "a", "b"),
     "runs.log": lambda c, p: c.runs.log(RUN, 1, 1),
     "runs.follow_log": lambda c, p: c.runs.follow_log(RUN, 1, 1),
+    "runs.import_run": lambda c, p: c.runs.import_run(CID, CID),
+    "runs.history": lambda c, p: c.runs.history(RUN, after=1, limit=5),
     "runs.export": lambda c, p: c.runs.export(RUN, p / "run.car"),
     "storage.list": lambda c, p: c.storage.list(limit=5),
     "storage.page": lambda c, p: c.storage.page(cursor="1", limit=5),

@@ -17,7 +17,7 @@ from artdag_common.domain.step import Step
 from artdag_common.eventstore.port import Recorded
 from services.gateway import sse
 from services.gateway.projections.fact import Fact, fact
-from services.gateway.sse import PING, Hub, Subscriber
+from services.gateway.sse import PING, Channel, Hub, Subscriber
 
 NOW = datetime(2026, 1, 7, tzinfo=UTC)
 
@@ -116,6 +116,28 @@ async def listen(hub: Hub, after: int) -> list[int]:
     async for chunk in hub.follow("r", after):
         seen += positions(chunk)
     return seen
+
+
+@pytest.mark.parametrize("imported_from", ["", "manifest"])
+def test_what_happens_here_to_the_steps_of_an_imported_run_is_not_its(imported_from):
+    """Whoever wrote its file chose their cache ids."""
+    run = Run.create(
+        Run.Requested,
+        "r",
+        NOW,
+        recipe_cid="b",
+        recipe_name="n",
+        owner="o",
+        inputs=(),
+        output_name="",
+        hold=False,
+        imported_from=imported_from,
+    )
+    run.plan_steps([PlannedStep("n", "NOOP", "c", "{}", (), "l", 0, "out")], NOW)
+    channel = Channel("r")
+    assert [channel.accepts(each) for each in record(run)] == [True, True]
+    meanwhile = record(Step.begin("c", "x", "NOOP", "l", NOW))
+    assert [channel.accepts(each) for each in meanwhile] == [not imported_from]
 
 
 @pytest.mark.parametrize("seed", range(12))
