@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -128,6 +128,8 @@ class Engine:
         # run → cache id → version of the step's stream, of steps that were tried before the run wants them
         self._heads: dict[str, dict[str, int]] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        # Steps that are sent before it is written that their run waits for them, by how many runs that goes for.
+        self._early: Counter[str] = Counter()
 
     # --- changes ---
 
@@ -203,20 +205,22 @@ class Engine:
                     stopped = _stopped(run)
                     planned = [step for e in run.pending_events if isinstance(e, Run.StepsPlanned) for step in e.steps]
                     early = version > 0 and not run.finished and not planned
-                    if early:
-                        # Steps are shared by their cache ids and may run twice, so they need not wait for the commit.
-                        # Those that are just planned do: whoever follows events has to know by then whose they are.
-                        await self._send(run, scheduled)
-                    found = await self._seen([*needs, *needed(run, self._infrastructure)], run)
-                    result = await self._app.append(
-                        run,
-                        # Another decision on the same grounds, made at another version, is not the same message.
-                        cause if outcome else f"{cause}@{version}",
-                        consumer=consumer,
-                        outcome=outcome(run).encode() if outcome else b"",
-                        inbox=outcome is not None,
-                        also=change_call(run, found, self._limits),
-                    )
+                    with self._waited_for_early(run, scheduled if early else ()):
+                        if early:
+                            # Steps are shared by their cache ids and may run twice, so they need not wait for the
+                            # commit. Those that are just planned do: whoever follows events has to know by then whose
+                            # they are.
+                            await self._send(run, scheduled)
+                        found = await self._seen([*needs, *needed(run, self._infrastructure)], run)
+                        result = await self._app.append(
+                            run,
+                            # Another decision on the same grounds, made at another version, is not the same message.
+                            cause if outcome else f"{cause}@{version}",
+                            consumer=consumer,
+                            outcome=outcome(run).encode() if outcome else b"",
+                            inbox=outcome is not None,
+                            also=change_call(run, found, self._limits),
+                        )
                 except AppendRefusedError as refused:
                     self._forget(run_id)
                     decide = await self._after(refused, run_id, decide, new=version == 0)
@@ -247,6 +251,25 @@ class Engine:
                     await self._send(run, scheduled)
                 return run
             raise VersionConflictError(f"run {run_id} changed {ATTEMPTS} times meanwhile", run=run_id)
+
+    @contextlib.contextmanager
+    def _waited_for_early(self, run: Run, steps: Sequence[int]) -> Iterator[None]:
+        """Keep steps of a run from being taken for unwanted in the block, at whose end it is written who waits."""
+        cache_ids = [run.steps[i].cache_id for i in steps]
+        self._early.update(cache_ids)
+        try:
+            yield
+        finally:
+            self._early.subtract(cache_ids)
+            self._early += Counter()  # without those of nobody
+
+    async def _unwanted(self, cache_ids: Collection[str]) -> set[str]:
+        """Return the steps that no run waits for, of any replica, or is just about to."""
+        early = set(self._early)  # before it is read: then that may be written which was not read
+        rows = await self._pool.fetch(
+            "SELECT cache_id FROM planner_waits WHERE cache_id = ANY ($1::text[])", list(cache_ids)
+        )
+        return set(cache_ids) - {row["cache_id"] for row in rows} - early - self._early.keys()
 
     async def holders(self, cid: str) -> list[Hold]:
         """Return who needs content."""
@@ -309,8 +332,7 @@ class Engine:
         asked = {run.steps[i].cache_id: run.steps[i] for i in steps if run.steps[i].cache_id not in unsent}
         if not asked:
             return
-        needed = await self._waits(list(asked))
-        unneeded = [step for cache_id, step in asked.items() if cache_id not in needed]
+        unneeded = [asked[cache_id] for cache_id in await self._unwanted(asked)]
         # All at once: those that run are told to stop before the first answer is there.
         await asyncio.gather(*(self._withdraw(self._classes.of(s.type, s.config), s.cache_id) for s in unneeded))
         await self._dispatcher.recall([step.cache_id for step in unneeded])
@@ -481,8 +503,7 @@ class Engine:
 
     async def repeat(self, cache_id: str) -> None:
         """Send a step again that was broken off, if a run wants it after all; else its room is free."""
-        if not await self._waits([cache_id]):
-            await self._dispatcher.recall([cache_id])
+        await self._dispatcher.recall(await self._unwanted([cache_id]))
         for run in [run for run in self._runs.values() if run.awaits(cache_id)]:
             await self._send(run, [i for i in run.places[cache_id] if run.states[i] == "scheduled"], again=True)
 
@@ -557,9 +578,7 @@ class Engine:
 
         So are those that only runs wait for which another planner paused.
         """
-        known = self._dispatcher.known()
-        rows = await self._pool.fetch("SELECT cache_id FROM planner_waits WHERE cache_id = ANY ($1::text[])", known)
-        await self._dispatcher.settle(set(known) - {row["cache_id"] for row in rows})
+        await self._dispatcher.settle(await self._unwanted(self._dispatcher.known()))
         if asking := await self._dispatcher.asking():
             paused = await self._pool.fetch(
                 "SELECT run_id FROM planner_active WHERE paused AND run_id = ANY ($1::text[])", list(asking)

@@ -373,6 +373,29 @@ async def test_however_many_runs_another_planner_paused_there_is_one_look_for_ro
     assert [run_id for run_id in runs if (await run_of(world, run_id)).status != "paused"] == runs[:1]
 
 
+async def test_a_step_is_not_forgotten_while_it_is_being_written_that_its_run_waits_for_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for room before that: who looks just then finds nobody in the books who wants it."""
+    room = 2
+    planner = world.planner(lambda *_: room)
+    await start(world, planner, "run1")
+    ends = [await end(world, sent(planner, f"g.{node}.noop")) for node in ("left", "right")]
+    append = planner.app.append
+
+    async def looked_at(*arguments: Any, **more: Any) -> Any:
+        await planner.engine.forget_settled()
+        return await append(*arguments, **more)
+
+    monkeypatch.setattr(planner.app, "append", looked_at)
+    room = 0
+    await planner.engine.take_kept(ends, "hint")
+    assert [s.label for s in planner.sent] == ["g.left.noop", "g.right.noop"]
+    room = 1
+    await planner.engine.forget_settled()
+    assert planner.sent[-1].label == "g.out.noop"
+
+
 async def test_a_run_paused_before_its_plan_is_planned_once_it_is_resumed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
