@@ -103,6 +103,7 @@ class Gateway:
 
     def upload(self, pieces: list[memoryview]) -> str:
         """Send pieces as a form, and return the CID that the gateway answers."""
+        self._connection.close()  # the server may have done so; the next request opens it anew
         boundary = uuid4().hex  # as long as those of other clients
         head = (
             f'--{boundary}\r\nContent-Disposition: form-data; name="name"\r\n\r\nbenchmark\r\n'
@@ -115,6 +116,7 @@ class Gateway:
 
     def resumable(self, pieces: list[memoryview]) -> str:
         """Send pieces by tus, four to a request as the web page does, and return the CID that the gateway answers."""
+        self._connection.close()
         size = sum(map(len, pieces))
         _, headers = self._send("POST", "/cache/uploads", [], {"Upload-Length": str(size)})
         path = urlsplit(headers["location"]).path
