@@ -213,7 +213,7 @@ async def test_a_step_is_tried_as_often_as_its_kind_of_failure_says(
 
 
 async def test_what_breaks_the_executor_itself_fails_in_the_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def broken(path: Path, shelf: str = "") -> None:
+    async def broken(path: Path, shelf: str = "", cid: str = "") -> None:
         raise OSError("input/output error")
 
     monkeypatch.setattr("artdag_common.blobs.local.LocalBlobStore.adopt", lambda self, *rest: broken(*rest))

@@ -142,7 +142,7 @@ async def test_an_imported_run_is_a_run_of_its_importers(ben: Person, file: Expo
     assert run["progress"] == {"total": 3, "cached": 3, "completed": 0, "done": 3, "fraction": 1.0}
     refused = await ben.client.post(f"/runs/{run_id}/rerun", json={})
     assert (refused.status_code, refused.json()["code"]) == (404, "recipe-not-found"), "it is not on his list"
-    assert run_id in [each["run_id"] for each in (await good(ben.client.get("/runs")))["runs"]]
+    assert run_id in [each["run_id"] for each in (await good(ben.client.get("/runs?owner=me")))["runs"]]
     plan = await good(ben.client.get(f"/api/run/{run_id}/plan"))
     assert [step["status"] for step in plan["steps"]] == ["cached"] * 3
     for step in plan["steps"]:
@@ -200,7 +200,7 @@ async def self_rendered(person: Person) -> dict[str, Any]:
 async def test_importing_again_gives_the_same_run(ben: Person, file: Exported, brought: dict[str, Any]) -> None:
     again = await good(ben.client.post("/runs/import", json=file.body))
     assert again["run_id"] == brought["run_id"]
-    runs = (await good(ben.client.get("/runs")))["runs"]
+    runs = (await good(ben.client.get("/runs?owner=me")))["runs"]
     assert [each["run_id"] for each in runs] == [brought["run_id"]]
     await good(ben.client.delete(f"/runs/{brought['run_id']}"))
     once_more = await good(ben.client.post("/runs/import", json=file.body))
@@ -221,7 +221,7 @@ async def test_each_importer_has_a_run_of_their_own(
     ):
         problem(await eve.client.get(path), 404, "run-not-found")
     problem(await stranger.get(f"/api/run/{run_id}/history"), 404, "run-not-found")
-    assert (await good(eve.client.get("/runs")))["total"] == 0
+    assert (await good(eve.client.get("/runs?owner=me")))["total"] == 0
     await upload(eve.client, file.files)
     own = await good(eve.client.post("/runs/import", json=file.body))
     assert own["run_id"] not in (run_id, file.run["run_id"])
@@ -238,7 +238,7 @@ async def test_who_does_not_have_the_content_does_not_get_it_by_naming_it(
     assert "not stored here" in refused["detail"]
     for cid in (file.run["output_cid"], file.run["inputs"][0]["cids"][0], file.run["provenance_cid"]):
         assert (await ben.client.get(f"/cache/{cid}/raw")).status_code == 404
-    assert (await good(ben.client.get("/runs")))["total"] == 0
+    assert (await good(ben.client.get("/runs?owner=me")))["total"] == 0
 
 
 async def test_a_forged_history_is_refused_with_what_is_wrong(ben: Person, file: Exported, problem: Problem) -> None:
@@ -261,7 +261,7 @@ async def test_a_forged_history_is_refused_with_what_is_wrong(ben: Person, file:
     asked = file.body | {"manifest": cid_of(uuid4().bytes)}
     problem(await ben.client.post("/runs/import", json=asked), 422, "invalid-inputs")
     problem(await ben.client.post("/runs/import", json=asked | {"manifest": "x"}), 400, "invalid-cid")
-    assert (await good(ben.client.get("/runs")))["total"] == 0
+    assert (await good(ben.client.get("/runs?owner=me")))["total"] == 0
 
 
 async def test_its_content_is_held_until_it_is_deleted(
