@@ -19,7 +19,7 @@ from pathlib import Path
 
 from artdag_common.isolation import printed
 from services.executor.failing import broken_by
-from services.executor.memory import return_large_blocks
+from services.executor.memory import return_large_blocks, use_small_pages
 
 TICK_SECONDS = 0.2
 CELLS = 4
@@ -146,6 +146,7 @@ def work(order: WorkOrder, pipe: Connection, said: Connection) -> None:
     speak_into(said)
     limit_memory()
     return_large_blocks()
+    use_small_pages()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
@@ -161,10 +162,11 @@ def work(order: WorkOrder, pipe: Connection, said: Connection) -> None:
 
 def _run(order: WorkOrder, pipe: Connection) -> Finished | Long:
     from artdag_common.blobs.local import stored_in
-    from artdag_common.effects import uploaded
+    from artdag_common.effects import past, uploaded
     from artdag_common.media.check import check_output
     from artdag_common.steps.registry import find_step_type
 
+    past.keep_in(Path(order.folder))
     if order.content:
         uploaded.look_in(stored_in(Path(order.content)))
     kind = find_step_type(order.step_type)

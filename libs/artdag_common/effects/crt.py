@@ -59,7 +59,8 @@ def process_frame(frame: Frame, params: CrtParams, state: Any) -> tuple[Frame, A
     if state["glass"] is not None:
         # one pixel more than there are: black, for what is outside
         pixels = np.concatenate([frame.reshape(-1, 3), np.zeros((1, 3), np.uint8)])
-        np.take(pixels, state["glass"], axis=0, out=frame, mode="clip")
+        for top in range(0, height, ROWS):
+            np.take(pixels, state["glass"][top : top + ROWS], axis=0, out=frame[top : top + ROWS], mode="clip")
     rows, columns = state["pattern"]
     lines = frame.reshape(height, -1)
     for top in range(0, height, ROWS):
@@ -73,17 +74,17 @@ def process_frame(frame: Frame, params: CrtParams, state: Any) -> tuple[Frame, A
     return lines.reshape(frame.shape), state
 
 
-def _glass(height: int, width: int, curvature: float) -> NDArray[np.int64]:
+def _glass(height: int, width: int, curvature: float) -> NDArray[np.int32]:
     """Return the index of the pixel that each one shows, height · width for none: shape (height, width)."""
     import numpy as np
 
     y = (np.arange(1 - height, height, 2, dtype=np.float32) / height)[:, None]
     x = np.arange(1 - width, width, 2, dtype=np.float32) / width
     bulge = np.float32(curvature / 2)
-    from_y = np.floor((y * (1 + bulge * x * x) + 1) * np.float32(height / 2)).astype(np.int64)
-    from_x = np.floor((x * (1 + bulge * y * y) + 1) * np.float32(width / 2)).astype(np.int64)
+    from_y = np.floor((y * (1 + bulge * x * x) + 1) * np.float32(height / 2)).astype(np.int32)
+    from_x = np.floor((x * (1 + bulge * y * y) + 1) * np.float32(width / 2)).astype(np.int32)
     inside = (from_y >= 0) & (from_y < height) & (from_x >= 0) & (from_x < width)
-    return np.where(inside, from_y * width + from_x, height * width)
+    return np.where(inside, from_y * width + from_x, np.int32(height * width))
 
 
 def _pattern(

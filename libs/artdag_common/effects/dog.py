@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from artdag_common.effects.base import Frame
 
     Point = tuple[float, float]
+    Colour = tuple[int, int, int]
 
 POSES = 16  # of one swing of ears, head and tongue
 FRAMES_A_POSE = 2
@@ -117,18 +118,31 @@ def _sprite(side: int, phase: float, blink: bool) -> Frame:
     import numpy as np
     from PIL import Image
 
-    # Pillow weighs colours by their cover as it shrinks, so that edges don't take on the colour of what is empty
-    small = _draw(side * OVERSAMPLING, phase, blink).resize((side, side), Image.Resampling.BOX)
-    return np.array(small)
+    big = side * OVERSAMPLING
+    drawn, colours = _draw(big, phase, blink)
+    inks = np.array([(*COAT, 0), *((*colour, 255) for colour in colours)], np.uint8).view(np.uint32)[:, 0]
+    small = np.empty((side, side, 4), np.uint8)
+    for row in range(0, side, ROWS):
+        below = min(side, row + ROWS)
+        which = np.asarray(drawn.crop((0, row * OVERSAMPLING, big, below * OVERSAMPLING)))
+        band = np.take(inks, which, mode="clip").view(np.uint8).reshape(*which.shape, 4)
+        # Pillow weighs colours by their cover as it shrinks, so that edges don't take on the colour of what is empty
+        small[row:below] = np.asarray(Image.fromarray(band).resize((side, below - row), Image.Resampling.BOX))
+    return small
 
 
-def _draw(big: int, phase: float, blink: bool) -> Image:
-    """Draw the head on a square of ``big`` pixels; coordinates go from -1 to 1, downwards."""
+def _draw(big: int, phase: float, blink: bool) -> tuple[Image, list[Colour]]:
+    """Draw the head on a square of ``big`` pixels; coordinates go from -1 to 1, downwards.
+
+    Returns:
+        Which colour each pixel has, one byte each: 0 for none, else its place in the list, counted from 1; the list.
+    """
     from PIL import Image as Images
     from PIL import ImageDraw
 
-    picture = Images.new("RGBA", (big, big), (*COAT, 0))
+    picture = Images.new("L", (big, big))
     pen = ImageDraw.Draw(picture)
+    colours: list[Colour] = []
     swing = math.sin(2 * math.pi * phase)
     pant = 0.5 - 0.5 * math.cos(4 * math.pi * phase)
 
@@ -140,20 +154,25 @@ def _draw(big: int, phase: float, blink: bool) -> Image:
         turned = [(x * cosine + (y - 0.85) * sine, (y - 0.85) * cosine - x * sine + 0.85) for x, y in points]
         return [((x + 1) * big / 2, (y + 1) * big / 2) for x, y in turned]
 
-    def blob(points: list[Point], fill: tuple[int, int, int], mirrored: bool = False) -> None:
-        pen.polygon(at(_smooth([(-x, y) for x, y in points] if mirrored else points)), fill=(*fill, 255))
+    def ink(colour: Colour) -> int:
+        if colour not in colours:
+            colours.append(colour)
+        return colours.index(colour) + 1
 
-    def oval(x: float, y: float, rx: float, ry: float, fill: tuple[int, int, int]) -> None:
+    def blob(points: list[Point], fill: Colour, mirrored: bool = False) -> None:
+        pen.polygon(at(_smooth([(-x, y) for x, y in points] if mirrored else points)), fill=ink(fill))
+
+    def oval(x: float, y: float, rx: float, ry: float, fill: Colour) -> None:
         ((px, py),) = at([(x, y)])
         wide, high = 0.95 * rx * big / 2, 0.95 * ry * big / 2
-        pen.ellipse([px - wide, py - high, px + wide, py + high], fill=(*fill, 255))
+        pen.ellipse([px - wide, py - high, px + wide, py + high], fill=ink(fill))
 
-    def stroke(points: list[Point], fill: tuple[int, int, int], width: float) -> None:
+    def stroke(points: list[Point], fill: Colour, width: float) -> None:
         line = at(_smooth(points, closed=False))
         thick = max(1, round(width * big / 2))
-        pen.line(line, fill=(*fill, 255), width=thick, joint="curve")
+        pen.line(line, fill=ink(fill), width=thick, joint="curve")
         for x, y in (line[0], line[-1]):
-            pen.ellipse([x - thick / 2, y - thick / 2, x + thick / 2, y + thick / 2], fill=(*fill, 255))
+            pen.ellipse([x - thick / 2, y - thick / 2, x + thick / 2, y + thick / 2], fill=ink(fill))
 
     # neck and collar
     blob(
@@ -282,7 +301,7 @@ def _draw(big: int, phase: float, blink: bool) -> Image:
             COAT_LIGHT if sign > 0 else COAT_DARK,
             0.04,
         )
-    return picture
+    return picture, colours
 
 
 def _smooth(points: list[Point], closed: bool = True) -> list[Point]:

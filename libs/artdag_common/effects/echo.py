@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from artdag_common.effects.base import EffectParams, effect
+from artdag_common.effects.past import Past
 
 if TYPE_CHECKING:
     from artdag_common.effects.base import Frame
@@ -35,29 +36,27 @@ class EchoParams(EffectParams):
     example={"feedback": 0.7, "delay": 3, "zoom": 1.06},
 )
 def process_frame(frame: Frame, params: EchoParams, state: Any) -> tuple[Frame, Any]:
-    """Return the frame and its past. ``state`` holds the last frames given back, at most ``delay`` of them."""
+    """Return the frame and its past. ``state`` holds the last frames given back: ``delay`` of them, and one more."""
     import numpy as np
 
-    past = [each for each in state.get("past", []) if each.shape == frame.shape][-params.delay :]
+    past = state.get("past")
+    if past is None or past.shape != frame.shape:
+        past = Past(frame.shape)
+    past.forget_all_but(params.delay)
     weight = round(params.feedback * 256)
-    if past and weight:
-        before = past[0] if params.zoom == 1 else _enlarged(past[0], params.zoom)
+    if len(past) and weight:
+        before = past.oldest()
+        back = round(65536 / params.zoom)
+        rows, columns = ((((2 * np.arange(n) + 1 - n) * back >> 16) + n) >> 1 for n in frame.shape[:2])
         for top in range(0, len(frame), ROWS):
-            band = frame[top : top + ROWS].astype(np.uint16)
+            here = slice(top, top + ROWS)
+            band = frame[here].astype(np.uint16)
             band *= 256 - weight
-            old = before[top : top + ROWS].astype(np.uint16)
+            far = before[here] if params.zoom == 1 else np.take(before[rows[here]], columns, axis=1, mode="clip")
+            old = far.astype(np.uint16)
             old *= weight
             band += old
             band >>= 8
-            frame[top : top + ROWS] = band
-    return frame, {"past": [*past, frame.copy()]}
-
-
-def _enlarged(frame: Frame, zoom: float) -> Frame:
-    """Return the frame, enlarged about its middle."""
-    import numpy as np
-
-    height, width = frame.shape[:2]
-    back = round(65536 / zoom)
-    rows, columns = ((((2 * np.arange(n) + 1 - n) * back >> 16) + n) >> 1 for n in (height, width))
-    return np.take(frame[rows], columns, axis=1, out=np.empty_like(frame), mode="clip")
+            frame[here] = band
+    past.add(frame)
+    return frame, {"past": past}

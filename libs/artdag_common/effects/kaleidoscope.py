@@ -42,21 +42,30 @@ class KaleidoscopeParams(EffectParams):
     example={"segments": 8, "spin": 0.5},
 )
 def process_frame(frame: Frame, params: KaleidoscopeParams, state: Any) -> tuple[Frame, Any]:
-    """Return the frame behind mirrors. ``state`` holds the turn so far, the folded places and the map made of them."""
+    """Return the frame behind mirrors. ``state`` holds the turn so far, and the index of the pixel that each one shows;
+    where that changes from frame to frame, the folded places from which it is reckoned, instead."""
     import numpy as np
 
     turned = state.get("turned", 0.0)
     angle = round((params.rotation + turned) % 360, 6)
-    if state.get("folded_for") != (frame.shape, params.segments):
-        folded = _fold(frame.shape, params.segments)
-        state = {"folded_for": (frame.shape, params.segments), "folded": folded, "map_for": None}
-    made_for = (angle, params.zoom, params.x, params.y)
-    if state["map_for"] != made_for:
-        places = _map(frame.shape, state["folded"], angle, params, state.get("map"))
-        state = {**state, "map": places, "map_for": made_for}
+    mirrors = (frame.shape, params.segments)
+    seen = (mirrors, angle, params.zoom, params.x, params.y)
+    if params.spin or state.get("seen", seen) != seen:
+        if state.get("mirrors") != mirrors:
+            state = {"mirrors": mirrors, "folded": _fold(*mirrors)}
+    elif "folded" not in state and "map" not in state:
+        folded = _fold(*mirrors)
+        places = np.empty(frame.shape[:2], np.int64)
+        for top in range(0, len(frame), ROWS):
+            places[top : top + ROWS] = _places(frame.shape, folded, top, angle, params)
+        state = {"map": places}
     changed = np.empty_like(frame)
-    np.take(frame.reshape(-1, 3), state["map"], axis=0, out=changed, mode="clip")
-    return changed, {**state, "turned": round((turned + params.spin) % 360, 6)}
+    pixels = frame.reshape(-1, 3)
+    for top in range(0, len(frame), ROWS):
+        rows = slice(top, top + ROWS)
+        shown = state["map"][rows] if "map" in state else _places(frame.shape, state["folded"], top, angle, params)
+        np.take(pixels, shown, axis=0, out=changed[rows], mode="clip")
+    return changed, {**state, "seen": seen, "turned": round((turned + params.spin) % 360, 6)}
 
 
 def _fold(shape: tuple[int, ...], segments: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -81,36 +90,32 @@ def _fold(shape: tuple[int, ...], segments: int) -> tuple[NDArray[np.float32], N
     return right, up
 
 
-def _map(
+def _places(
     shape: tuple[int, ...],
     folded: tuple[NDArray[np.float32], NDArray[np.float32]],
+    top: int,
     angle: float,
     params: KaleidoscopeParams,
-    places: NDArray[np.int64] | None,
-) -> NDArray[np.int64]:
-    """Return the index of the pixel to show, shape (height, width), written into ``places`` where that is given."""
+) -> NDArray[np.int32]:
+    """Return the index of the pixel to show, for ROWS rows from ``top`` on."""
     import numpy as np
 
     height, width = shape[:2]
-    if places is None:
-        places = np.empty((height, width), np.int64)
     cosine = np.float32(math.cos(math.radians(angle)) / params.zoom)
     sine = np.float32(math.sin(math.radians(angle)) / params.zoom)
     middle_x, middle_y = np.float32(params.x * width), np.float32(params.y * height)
     reach = math.hypot(height, width) / 2 / params.zoom + 2
-    for top in range(0, height, ROWS):
-        right, up = (each[top : top + ROWS] for each in folded)
-        x = right * cosine
-        x -= up * sine
-        x += middle_x
-        y = right * sine
-        y += up * cosine
-        np.subtract(middle_y, y, out=y)
-        place = _mirrored(np.floor(y, out=y).astype(np.int32), height, reach)
-        place *= width
-        place += _mirrored(np.floor(x, out=x).astype(np.int32), width, reach)
-        places[top : top + ROWS] = place
-    return places
+    right, up = (each[top : top + ROWS] for each in folded)
+    x = right * cosine
+    x -= up * sine
+    x += middle_x
+    y = right * sine
+    y += up * cosine
+    np.subtract(middle_y, y, out=y)
+    place = _mirrored(np.floor(y, out=y).astype(np.int32), height, reach)
+    place *= width
+    place += _mirrored(np.floor(x, out=x).astype(np.int32), width, reach)
+    return place
 
 
 def _mirrored(place: NDArray[np.int32], length: int, reach: float) -> NDArray[np.int32]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from artdag_common.effects.base import Frame
 
+ROWS = 24  # worked on at a time: what lies between stays in the processor's cache
+
 
 class WaveParams(EffectParams):
     """Parameters of wave."""
@@ -48,15 +50,18 @@ def process_frame(frame: Frame, params: WaveParams, state: Any) -> tuple[Frame, 
     if not reach:
         return frame, state
     if params.axis != "columns":
-        wide = np.take(frame, _mirrored(width, reach), axis=1, mode="clip")
+        columns = _mirrored(width, reach)
         for row, way in enumerate(_ways(height, height, params, phase)):
-            frame[row] = wide[row, reach + way : reach + way + width]
+            frame[row] = np.take(frame[row], columns[reach + way : reach + way + width], axis=0, mode="clip")
     if params.axis != "rows":
         first = _mirrored(height, reach) * width
         ways = np.array(_ways(width, height, params, phase), np.int64)
-        places = np.take(first, np.arange(reach, reach + height)[:, None] + ways)
-        places += np.arange(width)
-        frame = np.take(frame.reshape(-1, 3), places, axis=0, out=np.empty_like(frame), mode="clip")
+        pixels, frame = frame.reshape(-1, 3), np.empty_like(frame)
+        for top in range(0, height, ROWS):
+            changed = frame[top : top + ROWS]
+            places = np.take(first, np.arange(reach + top, reach + top + len(changed))[:, None] + ways)
+            places += np.arange(width)
+            np.take(pixels, places, axis=0, out=changed, mode="clip")
     return frame, state
 
 

@@ -40,7 +40,7 @@ def effect_stage(
             _check(effect, after, expected)
             return picture.with_rgb(after)
 
-        return map(changed, pictures)  # a generator would hold on to its last pictures, 8 MB at 720p
+        return map(changed, pictures)
 
     return Stage(shape, frames)
 

@@ -31,7 +31,9 @@ from artdag_common.media.video import Progress, render, shape_of
 
 SKIPPED_SECONDS = Fraction(2)
 """What lies further ahead in the source is sought, not decoded up to."""
-HELD_BYTES = 48_000_000
+ROWS = 48
+"""Rows that are changed at a time: 60 KB at 720p."""
+HELD_BYTES = 32_000_000
 """A source whose pictures take no more than this is decoded once, however often it is shown."""
 
 
@@ -145,16 +147,19 @@ def pulsed(picture: VideoFrame, height: int) -> VideoFrame:
     for source, target, (zero, low, high) in zip(planes(picture), planes(result), ranges, strict=True):
         levels = np.arange(256) - zero
         brighter = np.clip(zero + (levels * (2 * ONE + height) + ONE) // (2 * ONE), low, high).astype(np.uint8)
-        target[:] = np.take(brighter, _nearer(_nearer(source, height, 0), height, 1))
+        for top in range(0, len(source), ROWS):
+            rows = slice(top, top + ROWS)
+            target[rows] = np.take(brighter, _nearer(_nearer(source, height, 0, rows), height, 1))
     return result
 
 
-def _nearer(plane: NDArray[np.uint8], height: int, axis: int) -> NDArray[np.uint8]:
-    """Return a plane with its rows (axis 0) or columns (axis 1) drawn apart about the middle."""
+def _nearer(plane: NDArray[np.uint8], height: int, axis: int, part: slice = slice(None)) -> NDArray[np.uint8]:
+    """Return those rows (axis 0) or columns (axis 1) of ``part`` of a plane in which they are drawn apart about the
+    middle."""
     count = plane.shape[axis]
     scale = 8 * ONE + height
     place = 256 * ((2 * np.arange(count) + 1 - count) * 8 * ONE + (count - 1) * scale)
-    place = (place + scale) // (2 * scale)  # of the row that is seen, in 1/256
+    place = ((place + scale) // (2 * scale))[part]  # of the row that is seen, in 1/256
     before = place >> 8
     share = (place & 255).astype(np.uint16).reshape((-1, 1) if axis == 0 else (1, -1))
     mixed: NDArray[np.uint16] = np.take(plane, before, axis) * (256 - share)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, count, repeat
 from math import floor
 from pathlib import Path
 from typing import Literal
@@ -49,21 +50,19 @@ def blend_stage(
     curve = curves.get("opacity")
 
     def frames(pictures: Iterator[Picture]) -> Iterator[Picture]:
-        above = clip.pictures(target=Target(shape.size, "fill", matrix=shape.tags.matrix))
-        over: Rgb | None = None
-        for place, picture in enumerate(pictures):
-            if over is None or not still:
-                frame = next(above, None)
-                over = None if frame is None else bridge.rgb(frame)
-            part = floor(WHOLE * (opacity if curve is None else curve[place]) + 0.5)
-            if over is None or not part:
-                yield picture
-                continue
-            under = picture.rgb()
-            for top in range(0, len(under), ROWS):  # what lies in between stays in the processor's cache
-                rows = slice(top, top + ROWS)
-                under[rows] = blended(under[rows], formula(under[rows], over[rows]), part)
-            yield picture.with_rgb(under)
+        above = map(bridge.rgb, clip.pictures(target=Target(shape.size, "fill", matrix=shape.tags.matrix)))
+        over: Iterator[Rgb | None] = repeat(next(above)) if still else chain(above, repeat(None))
+        return map(mixed, count(), pictures, over)
+
+    def mixed(place: int, picture: Picture, over: Rgb | None) -> Picture:
+        part = floor(WHOLE * (opacity if curve is None else curve[place]) + 0.5)
+        if over is None or not part:
+            return picture
+        under = picture.rgb()
+        for top in range(0, len(under), ROWS):  # what lies in between stays in the processor's cache
+            rows = slice(top, top + ROWS)
+            under[rows] = blended(under[rows], formula(under[rows], over[rows]), part)
+        return picture.with_rgb(under)
 
     return Stage(shape, frames)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import count
 from math import floor
 from pathlib import Path
 
@@ -71,18 +72,24 @@ def layer_stage(
     def frames(pictures: Iterator[Picture]) -> Iterator[Picture]:
         above = [_Overlay(clip.slot, clip.pictures(target=target), clip.timeline.frames == 1) for clip in clips]
         own = _Overlay("layer 1", iter(()))
-        for place, picture in enumerate(pictures):
+
+        def laid(place: int, picture: Picture) -> Picture:
             now = [layer.at(place, f"inputs.{i}", curves) for i, layer in enumerate(layers)]
             shown = [(each, layer) for each, layer in zip(above, now[1:], strict=True) if each.advance()]
-            own.frame = picture.yuv()
             plain = now[0] == Layer()
             if plain and not shown:
-                yield picture
-                continue
-            canvas = _copied(own.frame) if plain else blank(shape.size, black)
-            for each, layer in shown if plain else [(own, now[0]), *shown]:
+                return picture
+            if plain:
+                canvas = _copied(picture.yuv())
+            else:
+                canvas = blank(shape.size, black)
+                own.frame = picture.yuv()
+                own.lay(canvas, now[0])
+            for each, layer in shown:
                 each.lay(canvas, layer)
-            yield picture.with_yuv(canvas)
+            return picture.with_yuv(canvas)
+
+        return map(laid, count(), pictures)
 
     return Stage(shape, frames)
 
@@ -121,6 +128,7 @@ class _Overlay:
         size = even(frame.width * scale), even(frame.height * scale)
         guard_size(*size, self._slot)
         if self._scaled is None or self._scaled[0] is not frame or self._scaled[1] != size:
+            self._scaled = None  # not held while the next is made
             self._scaled = frame, size, self._scaler.scaled(frame, size)
         return self._scaled[2]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
@@ -36,12 +36,11 @@ def resize_stage(size: Size, mode: Mode, background: str, shape: PictureShape) -
     border = yuv_of(background, shape.tags)
     scaler = Scaler()
 
-    def frames(pictures: Iterator[Picture]) -> Iterator[Picture]:
-        for picture in pictures:
-            frame = scaler.scaled(picture.yuv(), placement.scaled)
-            yield picture.with_yuv(frame if placement.scaled == placement.canvas else laid(frame, placement, border))
+    def resized(picture: Picture) -> Picture:
+        frame = scaler.scaled(picture.yuv(), placement.scaled)
+        return picture.with_yuv(frame if placement.scaled == placement.canvas else laid(frame, placement, border))
 
-    return Stage(replace(shape, size=placement.canvas), frames)
+    return Stage(replace(shape, size=placement.canvas), partial(map, resized))
 
 
 class Scaler:

@@ -15,7 +15,8 @@ class Stage:
 
     Attributes:
         shape: what comes out; only the size may differ from what goes in.
-        frames: gives one picture for each that it is given, in order.
+        frames: gives one picture for each that it is given, in order. Best a ``map``: a generator holds on to its last
+            pictures while the next one is made, several MB at 720p for each stage.
     """
 
     shape: PictureShape

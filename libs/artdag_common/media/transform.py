@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, localcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import floor
 from typing import Any
 
@@ -66,14 +66,13 @@ def transform_stage(effects: Mapping[str, float], shape: PictureShape, curves: M
         able = ", ".join(PREFIX + name for name in effects)
         raise StepConfigError(f"{', '.join(sorted(unknown))} cannot change from frame to frame; {able} can")
 
-    def frames(pictures: Iterator[Picture]) -> Iterator[Picture]:
-        for picture in pictures:
-            values = {**effects, **{name.removeprefix(PREFIX): curve[picture.number] for name, curve in curves.items()}}
-            frame = picture.yuv()
-            changed = _sharpened(_blurred(_coloured(frame, values), values, shape.size), values)
-            yield picture if changed is frame else picture.with_yuv(changed)
+    def adjusted(picture: Picture) -> Picture:
+        values = {**effects, **{name.removeprefix(PREFIX): curve[picture.number] for name, curve in curves.items()}}
+        frame = picture.yuv()
+        changed = _sharpened(_blurred(_coloured(frame, values), values, shape.size), values)
+        return picture if changed is frame else picture.with_yuv(changed)
 
-    return Stage(shape, frames)
+    return Stage(shape, partial(map, adjusted))
 
 
 def _units(value: float) -> int:

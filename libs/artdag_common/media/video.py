@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from artdag_common.errors import StepInputError
 from artdag_common.media.encode import PictureShape, Soundtrack, SoundWriter, VideoWriter
 from artdag_common.media.picture import Picture
-from artdag_common.media.pictures import AS_SHOWN, Clip, RgbBridge, Target
+from artdag_common.media.pictures import AS_SHOWN, THREADS, Clip, RgbBridge, Target
 from artdag_common.media.pipeline import ahead
 from artdag_common.media.probe import probe
 from artdag_common.media.soundtrack import EncodedSound, Span, sound_duration, sound_of, sound_shape, sound_start
@@ -22,6 +22,8 @@ from artdag_common.media.timeline import nearest
 
 Progress = Callable[[int, int], None]
 """Takes frames done and frames in all (0: not known)."""
+MANY = 4
+"""Stages, and videos that they read: so many that the encoder waits for them anyway, and can spare them memory."""
 
 
 def render(
@@ -31,9 +33,10 @@ def render(
     pictures: Iterable[VideoFrame],
     total: int,
     progress: Progress,
+    lean: bool = False,
 ) -> Path:
-    """Write ``pictures``, ``total`` of them, with a sound (None: silent)."""
-    with closing(ahead(pictures)) as ready, VideoWriter(output, shape, soundtrack) as writer:
+    """Write ``pictures``, ``total`` of them, with a sound (None: silent). ``lean``: see :class:`VideoWriter`."""
+    with closing(ahead(pictures)) as ready, VideoWriter(output, shape, soundtrack, lean) as writer:
         for done, picture in enumerate(ready, 1):
             writer.write(picture)
             progress(done, total)
@@ -59,7 +62,7 @@ def staged(
     for make in makers:
         stage = make(shape, total)
         shape, passing = stage.shape, stage.frames(passing)
-    return shape, (picture.yuv() for picture in passing)
+    return shape, map(Picture.yuv, passing)
 
 
 def through(
@@ -68,17 +71,20 @@ def through(
     makers: Sequence[MakeStage],
     progress: Progress,
     part: tuple[int, int] | None = None,
+    beside: Sequence[Path] = (),
 ) -> Path:
     """Run a video through stages one after the other, in one pass; its sound stays.
 
     Args:
         part: the first frame, and the one after the last, of a part that is written alone, and without sound.
+        beside: other videos that the stages read. As those take longer, and all hold pictures, ``media`` is decoded by
+            one thread then.
 
     Raises:
         StepInputError: not a video, or it ends before the part does.
         StepError: a stage gives back something other than a picture of its shape.
     """
-    clip = Clip(media)
+    clip = Clip(media, threads=1 if beside else THREADS)
     total = clip.timeline.frames
     first, last = part or (0, total)
     if last > total:
@@ -86,7 +92,8 @@ def through(
     sound = None if part else sound_of(media, clip.timeline.start)
     with closing(ahead(clip.pictures(first, last))) as decoded:
         shape, pictures = staged(decoded, shape_of(clip), total, makers, first)
-        return render(output, shape, sound, pictures, last - first, progress)
+        lean = len(makers) + len(beside) >= MANY
+        return render(output, shape, sound, pictures, last - first, progress, lean)
 
 
 def cut(media: Path, output: Path, offset: Fraction, duration: Fraction | None, progress: Progress) -> Path:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artdag_common.domain.plan import canonical_json
-from artdag_common.steps.base import EffectUsed, StepContext, StepParams, find_step_type, step_type
-from artdag_common.steps.framewise import maker
+from artdag_common.steps.base import EffectUsed, StepContext, StepParams, StepType, find_step_type, step_type
+from artdag_common.steps.framewise import maker, pictures_of
 
 if TYPE_CHECKING:
     from artdag_common.media.stage import MakeStage
@@ -31,12 +31,14 @@ class ChainParams(StepParams):
 
 def makers(params: ChainParams, paths: Sequence[Path]) -> list[MakeStage]:
     """Return what makes the stages of a chain; ``paths``: all its inputs."""
-    found = []
+    return [maker(kind, own, others) for kind, own, others in _steps(params, paths)]
+
+
+def _steps(params: ChainParams, paths: Sequence[Path]) -> Iterator[tuple[StepType, StepParams, list[Path]]]:
+    """Give the type, the parameters and the inputs after the first of each step."""
     for link in params.links:
         kind = find_step_type(link.type)
-        own = kind.params.model_validate(link.config)
-        found.append(maker(kind, own, [paths[i] for i in link.inputs]))
-    return found
+        yield kind, kind.params.model_validate(link.config), [paths[i] for i in link.inputs]
 
 
 def _effects(params: ChainParams) -> tuple[EffectUsed, ...]:
@@ -63,4 +65,5 @@ def chain(ctx: StepContext, params: ChainParams, *paths: Path) -> Path:
     """
     from artdag_common.media import video
 
-    return video.through(paths[0], ctx.media(), makers(params, paths), ctx.progress)
+    beside = [path for _, own, others in _steps(params, paths) for path in pictures_of(own, others)]
+    return video.through(paths[0], ctx.media(), makers(params, paths), ctx.progress, beside=beside)

@@ -21,8 +21,7 @@ def maker(kind: StepType, params: Any, others: Sequence[Path]) -> MakeStage:
         others: the step's inputs after the first. Those that no binding reads are pictures too, and go to the stage.
     """
     bind: Mapping[str, Bound] = getattr(params, BIND, {})
-    analyses = {bound.input for bound in bind.values()}
-    pictures = [path for number, path in enumerate(others, 1) if number not in analyses]
+    pictures = pictures_of(params, others)
 
     def make(shape: PictureShape, frames: int) -> Stage:
         from artdag_common.media.curves import curves
@@ -31,6 +30,13 @@ def maker(kind: StepType, params: Any, others: Sequence[Path]) -> MakeStage:
         return kind.stage(params, shape, curves(bind, others, shape.rate, frames), *pictures)
 
     return make
+
+
+def pictures_of(params: Any, others: Sequence[Path]) -> list[Path]:
+    """Return those of a step's inputs after the first that no binding reads: pictures."""
+    bind: Mapping[str, Bound] = getattr(params, BIND, {})
+    analyses = {bound.input for bound in bind.values()}
+    return [path for number, path in enumerate(others, 1) if number not in analyses]
 
 
 def run_alone(ctx: StepContext, kind: StepType, params: Any, media: Path, others: Sequence[Path]) -> Path:
@@ -44,4 +50,5 @@ def run_alone(ctx: StepContext, kind: StepType, params: Any, media: Path, others
     """
     from artdag_common.media import video
 
-    return video.through(media, ctx.media(), [maker(kind, params, others)], ctx.progress)
+    beside = pictures_of(params, others)
+    return video.through(media, ctx.media(), [maker(kind, params, others)], ctx.progress, beside=beside)
