@@ -22,11 +22,13 @@ from artdag_cli.demo_media import make_cat
 from artdag_common.commands import CancelRun
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import STREAMS, Bus
-from tests.integration.events.appends import PATIENCE, eventually
+from tests.integration.events.appends import eventually
 
 A, B = Node("a"), Node("b")
 SERVICES = {"auth": (A,), "cache": (A, B), "planner": (A, B), "executor": (A, B), "gateway": (A, B)}
 REPLICAS = 3
+LEADERS = 4
+ALONE_SECONDS = 15.0
 IN_PROCESS = 10_158
 """What JetStream says of a message whose first copy is not on most of the servers yet."""
 
@@ -196,6 +198,14 @@ async def test_a_command_that_is_sent_again_while_its_first_copy_waits_for_the_o
     system: Cluster, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server that leads has it, and is alone for a moment: it says that it is in process, which is no refusal."""
+    for _ in range(LEADERS):
+        if await sent_to_a_leader_alone(system, bus, monkeypatch):
+            return
+    raise AssertionError(f"{LEADERS} times a server that was alone gave up the lead before it was asked again")
+
+
+async def sent_to_a_leader_alone(system: Cluster, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Send a command; False: the server that led did not say that it is in process, but led no more."""
     info = await bus.js.stream_info(subjects.COMMANDS)
     assert info.cluster
     servers = [f"nats-{number}" for number in range(1, REPLICAS + 1)]
@@ -217,13 +227,18 @@ async def test_a_command_that_is_sent_again_while_its_first_copy_waits_for_the_o
         os.kill(pid, signal.SIGSTOP)
     try:
         sending = asyncio.create_task(sender.send(CancelRun("nobodys"), uuid4().hex))
-        async with asyncio.timeout(PATIENCE):
-            await in_process.wait()
+        try:
+            async with asyncio.timeout(ALONE_SECONDS):
+                await in_process.wait()
+        except TimeoutError:
+            pass
+        finally:
+            for pid in others:
+                os.kill(pid, signal.SIGCONT)
+        await sending
     finally:
-        for pid in others:
-            os.kill(pid, signal.SIGCONT)
-    await sending
-    await sender.close()
+        await sender.close()
+    return in_process.is_set()
 
 
 async def all_there_once(system: Cluster, bus: Bus) -> None:
