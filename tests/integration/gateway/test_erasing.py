@@ -207,8 +207,9 @@ async def test_neither_the_operator_nor_nobody_is_erased(api, problem):
     problem(await api.delete("/api/users/@nobody@example.org"), 404, "user-not-found")
 
 
-async def test_a_place_to_go_on_at_is_one_that_an_answer_named(api, person, problem):
+async def test_a_place_to_go_on_at_is_one_that_an_answer_named(api, person, problem, database):
     ada = await person()
+    await known_as(database, ada, f"ada-{uuid4().hex[:6]}")
     problem(await api.delete(f"/api/users/{ada.user}", params={"cursor": "kitchen:x"}), 422, "invalid-request")
     assert (await ada.client.get("/api/usage")).status_code == 200, "nothing happened"
 
