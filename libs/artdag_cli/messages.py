@@ -31,3 +31,10 @@ def confirm(question: str) -> None:
 def be_quiet(quiet: bool = True) -> None:
     """Print nothing to :data:`console` from now on, or again."""
     console.quiet = quiet
+
+
+def log_here() -> None:
+    """Have what libraries log said on standard error too: as they come, their lines stand among the results."""
+    import structlog  # takes a while to load, and those that log have loaded it
+
+    structlog.configure(logger_factory=lambda *_: structlog.WriteLogger(sys.stderr))

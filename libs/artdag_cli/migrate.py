@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 import typer
 
+from artdag_cli.messages import log_here
 from artdag_common.config import Settings
 from artdag_common.environment import BY_FILE
 from artdag_common.errors import ConfigurationError, ServiceUnavailableError
@@ -114,4 +115,5 @@ def migrate(wait: Wait = 0) -> None:
             f"{SETTING} or {SETTING + BY_FILE} has to name the database, under its owner's account"
         )
     url = Settings.read().database_url
+    log_here()
     print(f"{_place(url)}: {asyncio.run(bring_up_to_date(url, wait))}")

@@ -37,7 +37,7 @@ def running(state: Path) -> dict[str, Any] | None:
     """Return what ``up`` wrote about the system on this state folder, or None if none runs."""
     try:
         with (state / "up.lock").open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # two that ask are not in each other's way
         return None
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -24,6 +24,7 @@ import httpx
 from artdag_cli import backing
 from artdag_cli.accounts import accounts, shared, withheld
 from artdag_cli.configuration import problems
+from artdag_cli.messages import log_here
 from artdag_cli.state import owner_token as owner_token
 from artdag_cli.state import prepare as prepare
 from artdag_cli.state import running as running
@@ -33,7 +34,7 @@ from artdag_common.config import SECRETS
 from artdag_common.config_rules import refuse
 from artdag_common.environment import take_in
 from artdag_common.errors import ArtdagError, BackingServerError
-from artdag_common.tasks import end
+from artdag_common.tasks import end, to_its_end
 
 Server = Callable[[Path], tuple[str, backing.Launch]]
 
@@ -132,6 +133,7 @@ async def system(
         PortInUseError: somebody listens on the port.
         BackingServerError: something did not start.
     """
+    log_here()
     prepare(state)
     (state / "logs").mkdir(exist_ok=True, mode=0o700)
     with (state / "up.lock").open("w") as lock:
@@ -156,6 +158,7 @@ async def system(
         finally:
             await supervisor.stop()
             (state / "up.json").unlink(missing_ok=True)
+            fcntl.flock(lock, fcntl.LOCK_UN)  # a process that was forked meanwhile has it too, and closes it later
 
 
 async def _unless(stopping: asyncio.Event, start: Coroutine[Any, Any, None]) -> None:
@@ -234,7 +237,7 @@ async def _start_backing(it: System, extras: Collection[str]) -> dict[str, str]:
         if os.environ.get(variable):
             it.adopted.append(variable)
             return variable, os.environ[variable]
-        url, launch = await asyncio.to_thread(server, it.state)
+        url, launch = await to_its_end(server, it.state)
         started.append(variable)
         child = Child(launch.name, launch.command, launch.log, launch.stop_signal)
         await it.supervisor.start(child)

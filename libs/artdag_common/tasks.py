@@ -1,9 +1,13 @@
-"""Tasks that end when they are told to."""
+"""Tasks that end when they are told to, and threads whose end is waited for."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import contextlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 async def end(*tasks: asyncio.Task[Any] | None) -> None:
@@ -20,3 +24,22 @@ async def end(*tasks: asyncio.Task[Any] | None) -> None:
         for task in done:
             if not task.cancelled():
                 task.exception()  # seen, so that nobody complains that it was not
+
+
+async def to_its_end(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function in a thread; a cancellation takes effect once the thread has ended.
+
+    :func:`asyncio.to_thread` leaves its thread behind, which goes on writing in places that are another's by then.
+    """
+    thread = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    cancelled = False
+    while not thread.done():
+        try:
+            await asyncio.wait((thread,))
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        with contextlib.suppress(Exception):
+            thread.result()  # seen, so that nobody complains that it was not
+        raise asyncio.CancelledError
+    return thread.result()

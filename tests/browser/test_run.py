@@ -117,6 +117,31 @@ async def test_the_end_is_shown_to_who_holds_something_with_the_mouse(
     await expect(page.get_by_role("button", name="Delete")).to_be_visible()
 
 
+@pytest.mark.parametrize("tab", ["", "/plan"])
+async def test_the_end_is_shown_although_the_server_does_not_answer_at_first(
+    page: Page, make_run: MakeRun, held: Release, expected: list[str], tab: str
+) -> None:
+    expected.append("status of 503")
+    run = await make_run(2, wait=False)
+    await page.goto(f"/run/{run['run_id']}{tab}")
+    await expect(standing(page, "running")).to_be_visible()
+    away = True
+
+    async def answered(route: Route) -> None:
+        if away and route.request.resource_type == "fetch":
+            await route.fulfill(status=503, body="")
+        else:
+            await route.continue_()
+
+    await page.route(re.compile(rf"/run/{run['run_id']}({tab}|/standing)$"), answered)
+    held()
+    await expect(page.get_by_text("The run is completed")).to_be_visible()
+    await page.evaluate("() => fetch(location.href).then((answer) => answer.text())")  # what was asked is refused
+    await expect(standing(page, "running")).to_be_visible()
+    away = False
+    await expect(standing(page, "completed")).to_be_visible()
+
+
 async def test_the_keyboard_stays_where_it_is_while_the_page_changes(
     page: Page, make_run: MakeRun, api: httpx.AsyncClient, held: Release
 ) -> None:

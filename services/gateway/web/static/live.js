@@ -21,6 +21,7 @@ export default function live(element) {
   const here = location.pathname + location.search;
   const lost = element.querySelector("[data-lost]");
   let ended = false;
+  let refused = false;
   const small = often(EVERY, head);
   const large = often(SELDOM, all);
 
@@ -35,14 +36,16 @@ export default function live(element) {
   async function head() {
     const page = await ask(`/run/${element.dataset.run}/standing`);
     if (page) shown(page);
+    return page !== null;
   }
 
   async function all() {
-    if (!element.querySelector('[data-grows], [data-fresh="here"]:not([data-panel] *)')) return;
+    if (!element.querySelector('[data-grows], [data-fresh="here"]:not([data-panel] *)')) return true;
     const page = await renew(element, here, ask);
-    if (!page) return;
+    if (!page) return false;
     freshen(element, page, "here");
     shown(page);
+    return true;
   }
 
   function shown(page) {
@@ -55,22 +58,23 @@ export default function live(element) {
     if (ended) return;
     ended = true;
     stop();
-    while (element.isConnected && element.matches(":has(:active, [aria-busy])")) { // what is in hand would stay as it is
-      await new Promise((done) => setTimeout(done, EVERY));
-    }
-    if (!element.isConnected) return;
+    while (!(await renewed())) await new Promise((done) => setTimeout(done, EVERY));
+  }
+
+  // Show the tab as it is now. Returns whether that is done, or not to be done any more.
+  async function renewed() {
+    if (!element.isConnected || refused) return true;
+    if (element.matches(":has(:active, [aria-busy])")) return false; // what is in hand would stay as it is
     if (element.querySelector("[data-stay]")) {
-      await head();
-      await all();
-      return;
+      return (await head()) && (await all());
     }
     const page = await ask(here);
     const main = document.getElementById("main");
-    if (page && main) put(main, document.adoptNode(page.getElementById("main")));
+    return page !== null && element.isConnected && put(main, document.adoptNode(page.getElementById("main"))) !== main;
   }
 
   function gone(status) {
-    ended = true;
+    ended = refused = true;
     stop();
     notice(
       status === 401 ? "You are signed out. What you see is how it was then." : "This run was deleted. What you see is how it was.",
