@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,9 @@ TESTS = ROOT / "tests"
 BINARIES = os.path.dirname(sys.executable)
 BESIDE = ("architecture", "golden", "peers", "unit", "attacks", "contract", "upgrade", "browser")
 """Folders of tests that take together as long as all others, beside which they run."""
+
+PROGRESS = re.compile(rb"[.sxXFE]+ +\[ *\d+%\]\n")
+"""What pytest says to those who wait; afterwards nobody does."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NO_BROWSER = "the browser tests need Chromium, which is not here: apt install chromium (as root), then run this again"
@@ -88,7 +92,7 @@ def _everything(checks: bool, place: Path | None) -> list[str]:
             beside.wait()
         said.seek(0)
         console.print(f"[bold]{', '.join(BESIDE)}[/bold]")
-        shutil.copyfileobj(said, sys.stdout.buffer)
+        sys.stdout.buffer.writelines(line for line in said if not PROGRESS.fullmatch(line))
         sys.stdout.flush()
     return failed
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,29 +18,14 @@ from typer.testing import CliRunner
 from artdag_cli.__main__ import app
 from artdag_cli.system import System, system
 from artdag_common.cid import cid_of
-from artdag_common.ipld.car import CarFile
-from artdag_common.ipld.folders import content, entries
 from artdag_common.messaging.bus import Bus
 from artdag_common.run_archive import CONTENT, EVENTS, MANIFEST
 from tests.conftest import refusals
+from tests.integration.gateway.carrying import Exported, exported, good, over, upload
 from tests.integration.gateway.people import Person, SignIn, signing_in
 
 Problem = Callable[..., dict[str, Any]]
 SECONDS = 60.0
-
-
-@dataclass
-class Exported:
-    """A run's file, by path in its folder; and the run as it was shown where it was rendered."""
-
-    car: bytes
-    files: dict[str, bytes]
-    run: dict[str, Any]
-
-    @property
-    def body(self) -> dict[str, str]:
-        """What asks for its import."""
-        return {"manifest": cid_of(self.files[MANIFEST]), "events": cid_of(self.files[EVENTS])}
 
 
 @pytest.fixture(scope="module")
@@ -60,41 +44,6 @@ async def ann(sign_in: SignIn) -> Person:
 async def ben(sign_in: SignIn) -> Person:
     """Who gets the file."""
     return await sign_in()
-
-
-async def good(answer: Awaitable[httpx.Response]) -> Any:
-    """Return what was answered, which has to be good."""
-    response = await answer
-    assert response.status_code in (200, 201), (response.request.url, response.text)
-    return response.json()
-
-
-async def over(client: httpx.AsyncClient, run_id: str) -> dict[str, Any]:
-    """Return a run that is over."""
-    async with client.stream("GET", f"/runs/{run_id}/events") as answer:
-        async for _ in answer.aiter_bytes():
-            pass
-    return dict(await good(client.get(f"/runs/{run_id}")))
-
-
-async def exported(client: httpx.AsyncClient, text: str, folder: Path) -> Exported:
-    """Render something new, and export it."""
-    given = await good(client.post("/cache/upload", files={"file": uuid4().bytes}))
-    begun = await good(client.post("/runs", json={"recipe": text, "inputs": [given["cid"]], "output_name": "it"}))
-    run = await over(client, begun["run_id"])
-    assert run["status"] == "completed", run
-    answer = await client.get(f"/api/run/{run['run_id']}/export")
-    assert answer.status_code == 200
-    file = folder / f"{uuid4().hex}.car"
-    file.write_bytes(answer.content)
-    with CarFile(file) as car:
-        found = {each.path: each.cid for each in entries(car.get, car.roots[0]) if each.kind == "file"}
-        return Exported(answer.content, {path: b"".join(content(car.get, cid)) for path, cid in found.items()}, run)
-
-
-async def upload(client: httpx.AsyncClient, files: dict[str, bytes]) -> None:
-    for data in files.values():
-        await good(client.post("/cache/upload", files={"file": data}))
 
 
 @pytest.fixture
