@@ -41,10 +41,11 @@ class WriteBehind:
         else:
             self._waiting.append(bytearray(piece))
         self._waiting_bytes += len(piece)
-        idle = self._writing is None or self._writing.done()
-        if self._waiting_bytes >= (WRITE_BYTES if idle else WAITING_BYTES):
-            await self.settle()
-            self._begin()
+        if self._writing is None:
+            if self._waiting_bytes >= WRITE_BYTES:
+                self._begin()
+        elif self._waiting_bytes >= WAITING_BYTES:
+            await self._written(self._writing)
 
     async def finish(self) -> None:
         """Have all that came written.
@@ -57,20 +58,34 @@ class WriteBehind:
         await self.settle()
 
     async def settle(self) -> None:
-        """Wait until nothing is being written, as whoever closes what is written to must; what waits, goes on waiting.
+        """Wait until nothing is being written, as whoever closes what is written to must; a rest goes on waiting.
 
         Raises:
             Exception: what writing raised.
         """
-        writing = self._writing
-        if writing is None:
-            return
+        while self._writing is not None:
+            await self._written(self._writing)
+
+    async def _written(self, writing: asyncio.Future[None]) -> None:
         try:
             await asyncio.shield(writing)  # a thread that writes cannot be stopped
-        finally:
+        except BaseException:
             if writing.done():
-                self._writing = None
+                self._writing = None  # told once
+            raise
+        self._go_on(writing)
 
     def _begin(self) -> None:
+        if not self._waiting:
+            return
         pieces, self._waiting, self._waiting_bytes = self._waiting, [], 0
         self._writing = asyncio.ensure_future(self._write(*pieces))
+        self._writing.add_done_callback(self._go_on)
+
+    def _go_on(self, written: asyncio.Future[None]) -> None:
+        """Write what came meanwhile, if it is enough, though nothing more comes; a failure is for who waits."""
+        if written is not self._writing or written.cancelled() or written.exception() is not None:
+            return
+        self._writing = None
+        if self._waiting_bytes >= WRITE_BYTES:
+            self._begin()

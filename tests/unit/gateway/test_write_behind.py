@@ -74,6 +74,30 @@ async def test_a_body_that_is_quicker_than_the_disk_waits():
     assert sum(map(len, disk.taken)) == WRITE_BYTES + WAITING_BYTES
 
 
+async def test_what_came_while_something_was_written_is_written_though_nothing_more_comes():
+    disk = Disk()
+    behind = WriteBehind(disk.write)
+    await behind.take(bytes(WRITE_BYTES))
+    await behind.take(bytes(WRITE_BYTES))
+    await behind.take(b"a rest")
+    await disk.begun.wait()
+    disk.let.set()
+    await behind.settle()
+    assert sum(map(len, disk.taken)) == 2 * WRITE_BYTES + len(b"a rest")
+
+
+async def test_a_rest_that_is_too_little_to_be_written_waits_for_more():
+    disk = Disk()
+    disk.let.set()
+    behind = WriteBehind(disk.write)
+    await behind.take(bytes(WRITE_BYTES))
+    await behind.take(b"a rest")
+    await behind.settle()
+    assert sum(map(len, disk.taken)) == WRITE_BYTES
+    await behind.finish()
+    assert sum(map(len, disk.taken)) == WRITE_BYTES + len(b"a rest")
+
+
 async def test_an_error_reaches_whoever_brings_more():
     async def full(*pieces: bytes | bytearray) -> None:
         raise OSError("full")
