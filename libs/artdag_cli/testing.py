@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -28,8 +29,8 @@ CHECKS = (
 
 TESTS = ROOT / "tests"
 BINARIES = os.path.dirname(sys.executable)
-BESIDE = ("architecture", "golden", "peers", "unit", "attacks", "contract", "upgrade", "browser")
-"""Folders of tests that take together as long as all others, beside which they run."""
+BESIDE = (("architecture", "golden", "unit", "attacks"), ("peers", "contract", "upgrade", "browser"))
+"""Folders of tests that run beside all others, in two lines: many wait for something most of the time."""
 
 PROGRESS = re.compile(rb"[.sxXFE]+ +\[ *\d+%\]\n")
 """What pytest says to those who wait; afterwards nobody does."""
@@ -59,7 +60,9 @@ def run_tests(
     """
     place = state_folder(state) / "tests" if state else None
     if context.args:
-        failed = [] if _pytest(context.args, place).wait() == 0 else ["tests"]
+        where = ["--basetemp", str(place)] if place else []
+        command = [sys.executable, "-m", "pytest", *where, *context.args]
+        failed = [] if subprocess.call(command, cwd=ROOT) == 0 else ["tests"]
     else:
         failed = _everything(checks, place)
     if not browser() and (not context.args or any("tests/browser" in each for each in context.args)):
@@ -71,34 +74,37 @@ def run_tests(
 
 
 def _everything(checks: bool, place: Path | None) -> list[str]:
-    """Run checks and all tests, in two lines side by side; return what failed."""
+    """Run checks and all tests, in three lines side by side; return what failed."""
     folders = sorted({test.relative_to(TESTS).parts[0] for test in TESTS.rglob("test_*.py")})
-    served = [str(TESTS / name) for name in folders if name not in BESIDE]
+    served = [name for name in folders if not any(name in line for line in BESIDE)]
     failed = []
-    with tempfile.TemporaryFile() as said:
-        beside = _pytest([str(TESTS / name) for name in BESIDE], place and place / "beside", said)
-        try:
-            for name, (program, *arguments) in CHECKS if checks else ():
-                console.print(f"[bold]{name}[/bold]")
-                if subprocess.call([os.path.join(BINARIES, program), *arguments], cwd=ROOT):
-                    failed.append(name)
-            console.print(f"[bold]tests with servers[/bold]; beside them, shown afterwards: {', '.join(BESIDE)}")
-            if _pytest(served, place and place / "served").wait():
-                failed.append("tests with servers")
-            if beside.wait():
-                failed.append(f"tests of {', '.join(BESIDE)}")
-        finally:
-            beside.terminate()  # does nothing to one that is through
-            beside.wait()
-        said.seek(0)
-        console.print(f"[bold]{', '.join(BESIDE)}[/bold]")
-        sys.stdout.buffer.writelines(line for line in said if not PROGRESS.fullmatch(line))
-        sys.stdout.flush()
+    with ExitStack() as ends:
+        lines = []
+        for line in BESIDE:
+            said = ends.enter_context(tempfile.TemporaryFile())
+            tests = _pytest(line, place, said)
+            ends.callback(tests.wait)
+            ends.callback(tests.terminate)  # does nothing to one that is through
+            lines.append((", ".join(line), tests, said))
+        for name, (program, *arguments) in CHECKS if checks else ():
+            console.print(f"[bold]{name}[/bold]")
+            if subprocess.call([os.path.join(BINARIES, program), *arguments], cwd=ROOT):
+                failed.append(name)
+        console.print(f"[bold]{', '.join(served)}[/bold]; beside them, shown afterwards: all other tests")
+        if _pytest(served, place).wait():
+            failed.append(f"tests of {', '.join(served)}")
+        for names, tests, said in lines:
+            if tests.wait():
+                failed.append(f"tests of {names}")
+            said.seek(0)
+            console.print(f"[bold]{names}[/bold]")
+            sys.stdout.buffer.writelines(line for line in said if not PROGRESS.fullmatch(line))
+            sys.stdout.flush()
     return failed
 
 
-def _pytest(arguments: Sequence[str], place: Path | None, output: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
-    """Start pytest; what it says goes to ``output``, or to where ours goes."""
-    where = ["--basetemp", str(place)] if place else []
-    command = [sys.executable, "-m", "pytest", *where, *arguments]
+def _pytest(folders: Sequence[str], place: Path | None, output: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+    """Start the tests of some folders; what they say goes to ``output``, or to where ours goes."""
+    where = ["--basetemp", str(place / folders[0])] if place else []
+    command = [sys.executable, "-m", "pytest", *where, *(str(TESTS / name) for name in folders)]
     return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT if output else None)
