@@ -21,7 +21,7 @@ from artdag_common.media.pictures import PIXELS, ColourTags, RgbBridge, planes
 from artdag_common.media.probe import probe
 from artdag_common.media.soundtrack import sound_duration
 from artdag_common.media.speed import tempos
-from artdag_common.media.transform import colour_table, light_table, looked_up, sharpened, transform_stage, turn
+from artdag_common.media.transform import colour_table, light_table, look_up, sharpened, transform_stage, turn
 from artdag_common.steps.registry import find_step_type
 from tests.unit.media.counted import RATE_HZ, loudest, noise, numbers_of, write_counted
 from tests.unit.steps.running import run_step
@@ -110,9 +110,13 @@ def test_turns_are_exact() -> None:
 
 @pytest.mark.parametrize("shape", [(4, 6), (3, 5), (1, 1)])
 def test_tables_are_looked_up_the_same_at_odd_and_even_sizes(shape: tuple[int, int]) -> None:
-    plane = np.random.default_rng(2).integers(0, 256, shape).astype(np.uint8)
-    table = np.random.default_rng(3).permutation(256).astype(np.uint8)
-    assert np.array_equal(looked_up(plane, table), table[plane])
+    height, width = shape
+    padded = np.random.default_rng(2).integers(0, 256, (height, width + 10), np.uint8)  # as rows of frames may be
+    plane, table = padded[:, :width], np.random.default_rng(3).permutation(256).astype(np.uint8)
+    out = np.zeros_like(padded)
+    look_up(plane, table, out[:, :width])
+    assert np.array_equal(out[:, :width], table[plane])
+    assert not out[:, width:].any()
 
 
 def mean(plane: np.ndarray, radius: int, up: bool) -> np.ndarray:
