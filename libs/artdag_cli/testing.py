@@ -29,7 +29,7 @@ CHECKS = (
 
 TESTS = ROOT / "tests"
 BINARIES = os.path.dirname(sys.executable)
-BESIDE = (("architecture", "golden", "unit", "attacks"), ("peers", "contract", "upgrade", "browser"))
+BESIDE = (("architecture", "golden", "unit", "attacks", "contract"), ("upgrade", "e2e", "browser"))
 """Folders of tests that run beside all others, in two lines: many wait for something most of the time."""
 
 PROGRESS = re.compile(rb"[.sxXFE]+ +\[ *\d+%\]\n")
