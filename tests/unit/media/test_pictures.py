@@ -12,7 +12,8 @@ import pytest
 from av.video.frame import VideoFrame
 
 from artdag_common.errors import StepInputError
-from artdag_common.media.pictures import AS_SHOWN, Clip, RgbBridge, Target, planes
+from artdag_common.media.pictures import AS_SHOWN, Clip, Target, planes
+from artdag_common.media.rgb import RgbBridge
 from tests.unit.media.counted import number_in, numbered, write_counted, write_wav
 
 

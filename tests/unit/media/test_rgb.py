@@ -11,7 +11,8 @@ import pytest
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from artdag_common.media.pictures import ColourTags, RgbBridge, planes
+from artdag_common.media.pictures import ColourTags, planes
+from artdag_common.media.rgb import RgbBridge
 
 BT601, BT709 = ColourTags(space=5, primaries=2, transfer=2), ColourTags(space=1, primaries=1, transfer=1)
 CODE = """
@@ -22,7 +23,8 @@ if sys.argv[1] != "own":
     ctypes.CDLL(library).av_force_cpu_flags(int(sys.argv[1], 0))
 from hashlib import sha256
 from tests.unit.media.test_rgb import BT601, BT709, drawn
-from artdag_common.media.pictures import RgbBridge, planes
+from artdag_common.media.pictures import planes
+from artdag_common.media.rgb import RgbBridge
 digest = sha256()
 for tags in (BT601, BT709):
     bridge = RgbBridge(tags)
