@@ -30,16 +30,16 @@ static inline uint8_t clip(int16_t number) {
     return (uint8_t)(least > 0 ? least : 0);
 }
 
-/* Chroma of one row of the picture from two of its own, three parts of the nearer: less 128, in 128ths. */
+/* Chroma of one row of the picture from two of its own, three parts of the nearer: less 128, in 128ths. Every second
+   column has a sample, the others the mean of two. */
 CLONES
 static void widen(const uint8_t *restrict near, const uint8_t *restrict far, int16_t *restrict mixed,
                   int16_t *restrict wide, size_t half) {
-    for (size_t i = 0; i < half; i++) mixed[i + 1] = (int16_t)(3 * near[i] + far[i]);
-    mixed[0] = mixed[1];
-    mixed[half + 1] = mixed[half];
+    for (size_t i = 0; i < half; i++) mixed[i] = (int16_t)(3 * near[i] + far[i] - 512);
+    mixed[half] = mixed[half - 1];
     for (size_t i = 0; i < half; i++) {
-        wide[2 * i] = (int16_t)((3 * mixed[i + 1] + mixed[i] - 2048) * 8);
-        wide[2 * i + 1] = (int16_t)((3 * mixed[i + 1] + mixed[i + 2] - 2048) * 8);
+        wide[2 * i] = (int16_t)(mixed[i] * 32);
+        wide[2 * i + 1] = (int16_t)((mixed[i] + mixed[i + 1]) * 16);
     }
 }
 
@@ -67,11 +67,11 @@ static void weave(const uint8_t *restrict red, const uint8_t *restrict green, co
     }
 }
 
-/* room: 4 * width + 2 numbers. */
+/* room: 4 * width + 1 numbers. */
 void artdag_to_rgb(const uint8_t *y, ptrdiff_t y_stride, const uint8_t *u, ptrdiff_t u_stride, const uint8_t *v,
                    ptrdiff_t v_stride, uint8_t *rgb, size_t width, size_t height, const int16_t *by, int16_t *room) {
     size_t half = width / 2, rows = height / 2;
-    int16_t *mixed = room, *wide_u = mixed + half + 2, *wide_v = wide_u + width;
+    int16_t *mixed = room, *wide_u = mixed + half + 1, *wide_v = wide_u + width;
     uint8_t *red = (uint8_t *)(wide_v + width), *green = red + width, *blue = green + width;
     for (size_t row = 0; row < height; row++) {
         size_t near = row / 2, far = row % 2 ? near + 1 : near - 1;
@@ -110,11 +110,12 @@ CLONES
 static void narrow(const uint8_t *restrict before, const uint8_t *restrict upper, const uint8_t *restrict lower,
                    const uint8_t *restrict after, int16_t *restrict mixed, int16_t *restrict few, size_t width) {
     for (size_t x = 0; x < width; x++)
-        mixed[x + 1] = (int16_t)((int16_t)(21 * (upper[x] + lower[x]) - 5 * (before[x] + after[x]) + 8) >> 4);
-    mixed[0] = mixed[1];
-    mixed[width + 1] = mixed[width];
+        mixed[x + 2] = (int16_t)(5 * (upper[x] + lower[x]) - (before[x] + after[x]));
+    mixed[0] = mixed[1] = mixed[2];
+    mixed[width + 2] = mixed[width + 1];
     for (size_t i = 0; i < width / 2; i++)
-        few[i] = (int16_t)(21 * (mixed[2 * i + 1] + mixed[2 * i + 2]) - 5 * (mixed[2 * i] + mixed[2 * i + 3]));
+        few[i] = (int16_t)(6 * mixed[2 * i + 2] + 2 * (mixed[2 * i + 1] + mixed[2 * i + 3]) -
+                           (mixed[2 * i] + mixed[2 * i + 4]));
 }
 
 /* by: of red, of green, of blue. */
@@ -128,12 +129,12 @@ static void chroma(const int16_t *restrict red, const int16_t *restrict green, c
     }
 }
 
-/* by: of luma 4, of U 3, of V 3. room: 17 * width / 2 + 2 numbers. */
+/* by: of luma 4, of U 3, of V 3. room: 17 * width / 2 + 3 numbers. */
 void artdag_to_yuv(const uint8_t *rgb, ptrdiff_t stride, uint8_t *y, ptrdiff_t y_stride, uint8_t *u,
                    ptrdiff_t u_stride, uint8_t *v, ptrdiff_t v_stride, size_t width, size_t height, const int16_t *by,
                    int16_t *room) {
     size_t half = width / 2, read = 0;
-    int16_t *mixed = room, *few = mixed + width + 2;
+    int16_t *mixed = room, *few = mixed + width + 3;
     uint8_t *kept = (uint8_t *)(few + 3 * half); /* the last four rows, each colour by itself */
     for (size_t row = 0; row < height; row += 2) {
         size_t last = row + 2 < height ? row + 2 : row + 1;

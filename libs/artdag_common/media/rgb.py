@@ -3,8 +3,10 @@
 A C compiler made ``rgb.c`` into a library where ``./artdag`` found one (:mod:`artdag_common.media.kernel`); where it
 did not, NumPy computes the same to the byte, slowly.
 
-To RGB, each sample of chroma becomes two by two: three parts of the nearer, one of the next, in both directions. Back,
-each is made of four by four with the weights −5, 21, 21, −5 (32nds), which nearly undo that; decision 33 has figures.
+A sample of chroma lies between two rows of the picture and on every second column, as in nearly all films. To RGB,
+pixels have what lies between the samples around them, in proportion. Back, a sample is made of four rows with the
+weights −1, 5, 5, −1 (eighths), and five columns with −1, 2, 6, 2, −1 (eighths): across, that undoes the way there
+entirely, and down nearly. Decision 33 has the figures.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class RgbBridge:
         _guard(frame.format.name == PIXELS, width, height)
         array: Rgb = np.empty((height, width, 3), np.uint8)
         if library := kernel.load():
-            room = np.empty(4 * width + 2, np.int16)
+            room = np.empty(4 * width + 1, np.int16)
             library.artdag_to_rgb(*_pointers(frame), _at(array), *_size(frame), _at(self._to_rgb), _at(room))
         else:
             _to_rgb(planes(frame), self._to_rgb, array)
@@ -62,7 +64,7 @@ class RgbBridge:
         frame = VideoFrame(width, height, PIXELS)
         frame.colorspace, frame.color_range = self._matrix, ColorRange.MPEG
         if library := kernel.load():
-            room = np.empty(17 * width // 2 + 2, np.int16)
+            room = np.empty(17 * width // 2 + 3, np.int16)
             stride = ctypes.c_ssize_t(array.strides[0])
             library.artdag_to_yuv(_at(array), stride, *_pointers(frame), *_size(frame), _at(self._to_yuv), _at(room))
         else:
@@ -151,14 +153,14 @@ def _to_rgb(yuv: list[NDArray[np.uint8]], by: Numbers, rgb: Rgb) -> None:
 
 def _widened(plane: NDArray[np.uint8], first: int, last: int) -> Numbers:
     rows = plane[_around(first, last, len(plane))].astype(np.int16)
-    mixed = np.empty((2 * (last - first), plane.shape[1] + 2), np.int16)
-    mixed[::2, 1:-1] = 3 * rows[1:-1] + rows[:-2]
-    mixed[1::2, 1:-1] = 3 * rows[1:-1] + rows[2:]
-    _repeat_edges(mixed)
+    mixed = np.empty((2 * (last - first), plane.shape[1] + 1), np.int16)
+    mixed[::2, :-1] = 3 * rows[1:-1] + rows[:-2] - 512
+    mixed[1::2, :-1] = 3 * rows[1:-1] + rows[2:] - 512
+    mixed[:, -1] = mixed[:, -2]
     wide = np.empty((len(mixed), 2 * plane.shape[1]), np.int16)
-    wide[:, ::2] = 3 * mixed[:, 1:-1] + mixed[:, :-2]
-    wide[:, 1::2] = 3 * mixed[:, 1:-1] + mixed[:, 2:]
-    return (wide - 2048) * 8
+    wide[:, ::2] = mixed[:, :-1] * 32
+    wide[:, 1::2] = (mixed[:, :-1] + mixed[:, 1:]) * 16
+    return wide
 
 
 def _to_yuv(rgb: Rgb, by: Numbers, yuv: list[NDArray[np.uint8]]) -> None:
@@ -176,17 +178,15 @@ def _to_yuv(rgb: Rgb, by: Numbers, yuv: list[NDArray[np.uint8]]) -> None:
 
 def _narrowed(plane: NDArray[np.uint8], first: int, last: int) -> Numbers:
     rows = plane[_around(2 * first, 2 * last, len(plane))].astype(np.int16)
-    mixed = np.empty((last - first, plane.shape[1] + 2), np.int16)
-    mixed[:, 1:-1] = (21 * (rows[1:-2:2] + rows[2:-1:2]) - 5 * (rows[:-3:2] + rows[3::2]) + 8) >> 4
-    _repeat_edges(mixed)
-    few: Numbers = 21 * (mixed[:, 1:-2:2] + mixed[:, 2:-1:2]) - 5 * (mixed[:, :-3:2] + mixed[:, 3::2])
+    mixed = np.empty((last - first, plane.shape[1] + 3), np.int16)
+    mixed[:, 2:-1] = 5 * (rows[1:-2:2] + rows[2:-1:2]) - (rows[:-3:2] + rows[3::2])
+    mixed[:, 0] = mixed[:, 1] = mixed[:, 2]
+    mixed[:, -1] = mixed[:, -2]
+    few: Numbers = 6 * mixed[:, 2:-1:2] + 2 * (mixed[:, 1:-2:2] + mixed[:, 3::2])
+    few -= mixed[:, :-4:2] + mixed[:, 4::2]
     return few
 
 
 def _around(first: int, last: int, rows: int) -> NDArray[np.intp]:
     """Return the numbers of rows from the one before ``first`` to ``last``, those at the edges again beyond them."""
     return np.arange(first - 1, last + 1).clip(0, rows - 1)
-
-
-def _repeat_edges(rows: Numbers) -> None:
-    rows[:, 0], rows[:, -1] = rows[:, 1], rows[:, -2]

@@ -163,21 +163,25 @@ def weights(tags: ColourTags) -> tuple[float, float, float]:
 
 
 def widened(plane: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Make two by two of each sample, three parts of the nearer."""
-    wide = plane.astype(float)
-    for _ in range(2):
-        edged = np.pad(wide, ((1, 1), (0, 0)), "edge")
-        pairs = np.stack([0.75 * wide + 0.25 * edged[:-2], 0.75 * wide + 0.25 * edged[2:]], axis=1)
-        wide = pairs.reshape(-1, wide.shape[1]).T
+    """Make two by two of each sample, which lies between two rows of the picture and on every second column."""
+    rows = np.pad(plane.astype(float), ((1, 1), (0, 0)), "edge")
+    tall = np.empty((2 * plane.shape[0], plane.shape[1]))
+    tall[::2] = 0.75 * rows[1:-1] + 0.25 * rows[:-2]
+    tall[1::2] = 0.75 * rows[1:-1] + 0.25 * rows[2:]
+    columns = np.pad(tall, ((0, 0), (0, 1)), "edge")
+    wide = np.empty((tall.shape[0], 2 * plane.shape[1]))
+    wide[:, ::2] = tall
+    wide[:, 1::2] = (columns[:, :-1] + columns[:, 1:]) / 2
     return wide
 
 
 def narrowed(wide: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Make one sample of four by four."""
-    for _ in range(2):
-        edged = np.pad(wide, ((1, 1), (0, 0)), "edge")
-        wide = ((21 * (wide[::2] + wide[1::2]) - 5 * (edged[:-2:2] + edged[3::2])) / 32).T
-    return wide
+    """Make one sample of four rows and five columns."""
+    rows = np.pad(wide, ((1, 1), (0, 0)), "edge")
+    low = sum(weight * rows[first : first + len(wide) : 2] for first, weight in enumerate((-1, 5, 5, -1)))
+    columns = np.pad(low, ((0, 0), (2, 1)), "edge")
+    few = sum(weight * columns[:, first : first + wide.shape[1] : 2] for first, weight in enumerate((-1, 2, 6, 2, -1)))
+    return np.asarray(few) / 64
 
 
 @pytest.mark.usefixtures("either_way")
@@ -209,8 +213,8 @@ def test_yuv_is_what_the_standard_says(tags: ColourTags, extreme: bool) -> None:
         (128 + narrowed(array[..., 0] - light) / (1 - kr) * 112 / 255).clip(0, 255),
     ]
     for plane, exact in zip(planes(RgbBridge(tags).frame(array)), wanted, strict=True):
-        assert np.abs(plane - exact).max() < 0.9
-        assert abs((plane - exact).mean()) < 0.02
+        assert np.abs(plane - exact).max() < 0.6
+        assert abs((plane - exact).mean()) < 0.05
 
 
 @pytest.mark.usefixtures("either_way")
@@ -274,23 +278,23 @@ def test_there_and_back_loses_little(tags: ColourTags) -> None:
         after = bridge.frame(bridge.rgb(after))
     assert decibels(once, before, 0) > 58
     for plane in (1, 2):
-        assert decibels(once, before, plane) > 51
-        assert decibels(after, before, plane) > 41
+        assert decibels(once, before, plane) > 52
+        assert decibels(after, before, plane) > 42
         assert abs(difference(after, before, plane).mean()) < 0.2
 
 
-@pytest.mark.parametrize("tags", [BT601, BT709])
-def test_nothing_moves(tags: ColourTags) -> None:
-    """What is done to a mirrored picture is the mirror of what is done to the picture."""
-    bridge = RgbBridge(tags)
-    frame, array = any_bytes((98, 66), 9, extreme=False)
-    mirrored = VideoFrame(98, 66, "yuv420p")
-    for plane, source in zip(planes(mirrored), planes(frame), strict=True):
-        plane[:] = source[::-1, ::-1]
-    assert np.array_equal(bridge.rgb(mirrored), bridge.rgb(frame)[::-1, ::-1])
-    there, back = bridge.frame(array), bridge.frame(array[::-1, ::-1])
-    for one, other in zip(planes(there), planes(back), strict=True):
-        assert np.array_equal(one[::-1, ::-1], other)
+def test_colours_stay_where_they_are() -> None:
+    """swscale takes colours half a pixel to the left each time, when frames come from a film."""
+    bridge, before = RgbBridge(BT601), filled(126, 128, 128)
+    y, x = np.mgrid[:16, :32]
+    blot = np.rint(128 + 60 * np.exp(-(np.square(x - 15) + np.square(y - 7)) / 20)).astype(np.uint8)
+    planes(before)[1][:] = blot
+    after = before
+    for _ in range(5):
+        after = bridge.frame(bridge.rgb(after))
+    for place in (x, y):
+        middles = [np.average(place, weights=planes(frame)[1] - 128.0) for frame in (before, after)]
+        assert abs(middles[0] - middles[1]) < 0.01
 
 
 # --- arrays and frames ------------------------------------------------------------------------------------------------
