@@ -12,6 +12,8 @@ entirely, and down nearly. Decision 33 has the figures.
 from __future__ import annotations
 
 import ctypes
+import weakref
+from collections import deque
 from fractions import Fraction
 from functools import cache
 
@@ -38,17 +40,35 @@ class RgbBridge:
         """``tags`` say which matrix is used, in both directions."""
         self._matrix = tags.matrix
         self._to_rgb, self._to_yuv = _matrices(tags.matrix)
+        self._spare: deque[bytearray] = deque(maxlen=1)
 
     def rgb(self, frame: VideoFrame) -> Rgb:
         """Return the picture as an array of one's own, shape (height, width, 3), its rows side by side."""
         width, height = frame.width, frame.height
         _guard(frame.format.name == PIXELS, width, height)
-        array: Rgb = np.empty((height, width, 3), np.uint8)
+        array = self._array(height, width)
         if library := kernel.load():
             room = np.empty(4 * width + 1, np.int16)
             library.artdag_to_rgb(*_pointers(frame), _at(array), *_size(frame), _at(self._to_rgb), _at(room))
         else:
             _to_rgb(planes(frame), self._to_rgb, array)
+        return array
+
+    def _array(self, height: int, width: int) -> Rgb:
+        """Return an array, in the memory of the last one that nobody uses any more.
+
+        New memory takes more time than the conversion where large blocks are given back at once, as in a worker.
+        """
+        size = 3 * height * width
+        try:
+            memory = self._spare.pop()
+        except IndexError:
+            memory = bytearray()
+        if len(memory) != size:
+            memory = bytearray(size)
+        owner = (ctypes.c_ubyte * size).from_buffer(memory)  # lives as long as the array and all views of it
+        weakref.finalize(owner, self._spare.append, memory).atexit = False
+        array: Rgb = np.frombuffer(memoryview(owner), np.uint8).reshape(height, width, 3)
         return array
 
     def frame(self, array: Rgb) -> VideoFrame:

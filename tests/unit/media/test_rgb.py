@@ -314,6 +314,23 @@ def test_an_array_is_ones_own_and_has_no_gaps(width: int) -> None:
 
 
 @pytest.mark.usefixtures("either_way")
+def test_memory_is_used_again_when_no_view_of_it_is_left() -> None:
+    bridge, one, (other, _) = RgbBridge(BT601), drawn((64, 36)), any_bytes((64, 36), 2, extreme=False)
+    array = bridge.rgb(one)
+    place, kept = array.ctypes.data, array.copy()
+    part = array[::3, 5:9].T
+    del array
+    others = [bridge.rgb(other) for _ in range(3)]
+    assert np.array_equal(part, kept[::3, 5:9].T)
+    assert place not in {each.ctypes.data for each in others}
+    del part
+    assert bridge.rgb(one).ctypes.data == place
+    assert bridge.rgb(filled(40, 100, 170)).shape == (32, 64, 3), "of another size than what is left"
+    del others
+    assert np.array_equal(bridge.rgb(one), kept)
+
+
+@pytest.mark.usefixtures("either_way")
 def test_an_array_that_is_a_view_is_taken_too() -> None:
     bridge = RgbBridge(BT601)
     array = bridge.rgb(drawn((96, 36)))
