@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from artdag_common.media.encode import PictureShape, VideoWriter
-from artdag_common.media.pictures import ColourTags, RgbBridge
+from artdag_common.media.pictures import ColourTags
+from artdag_common.media.rgb import RgbBridge
 
 Point = tuple[float, float]
 Rgb = tuple[int, int, int]

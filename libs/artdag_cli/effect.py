@@ -193,7 +193,8 @@ def run(effect: Effect, params: EffectParams, media: Path, output: Path, folder:
     from artdag_common.isolation.whole import run_whole
     from artdag_common.media import video
     from artdag_common.media.picture import Picture
-    from artdag_common.media.pictures import Clip, Rgb, RgbBridge
+    from artdag_common.media.pictures import Clip, Rgb
+    from artdag_common.media.rgb import RgbBridge
 
     facts: dict[str, Any] = {"cid": effect.cid, "name": effect.name, "output": str(output)}
     if effect.kind == "media":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import structlog
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 
@@ -15,6 +17,7 @@ from artdag_common.blobs.wiring import layered_blobs
 from artdag_common.config import Settings
 from artdag_common.effects import uploaded
 from artdag_common.eventstore import postgres
+from artdag_common.media import kernel
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus
 from artdag_common.messaging.consumer import StandingPull
@@ -36,6 +39,9 @@ INLINE_ACK_WAIT = 2.5
 
 INLINE_AT_ONCE = 200
 PENDING = 10_000
+
+
+log = structlog.get_logger(__name__)
 
 
 class Background:
@@ -70,9 +76,16 @@ def consumer(work_class: str, ack_wait: float) -> ConsumerConfig:
     )
 
 
+def tell_how_frames_are_converted() -> None:
+    """Say it once where that takes long; in the workers it would be in the log of each step."""
+    if kernel.load() is None:
+        log.warning("no compiled library for RGB: NumPy converts, slowly", wanted=str(kernel.place(sys.prefix)))
+
+
 @asynccontextmanager
 async def executor(settings: Settings) -> AsyncIterator[Parts]:
     """The executor, from connected to closed."""
+    tell_how_frames_are_converted()
     async with cleanup() as close:
         bus = await Bus.connect(settings.nats_url, "executor", settings.nats_seed)
         close(bus.close)

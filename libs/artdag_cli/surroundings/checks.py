@@ -279,6 +279,16 @@ def clock(found: Surroundings) -> Iterator[Finding]:
             )
 
 
+def conversion(found: Surroundings) -> Iterator[Finding]:
+    """Frames that are turned into RGB and back by NumPy, for want of a compiled library."""
+    if not found.kernel:
+        yield Finding(
+            "NumPy turns frames into RGB and back, which takes many times as long as by a compiled library",
+            "install a C compiler (Debian and Ubuntu: apt install gcc libc6-dev); the next ./artdag compiles it",
+            wrong=False,
+        )
+
+
 def _bytes(number: int) -> str:
     for power, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
         if number >= 1 << power:
@@ -302,5 +312,6 @@ CHECKS: tuple[Check, ...] = (
     redis,
     others,
     clock,
+    conversion,
 )
 """What is looked at, in this order. A new check is a function here that yields what it finds."""

@@ -136,6 +136,7 @@ class Surroundings:
     Attributes:
         problems: of the settings, as ``artdag up`` would hand them to the services.
         running: whether a system runs on the state folder.
+        kernel: whether a compiled library converts frames to RGB and back.
         postgres, nats, redis: None: no setting names one, and the system that would start them does not run.
     """
 
@@ -148,3 +149,4 @@ class Surroundings:
     nats: Nats | None = None
     redis: Redis | None = None
     others: Sequence[Other] = ()
+    kernel: bool = True

@@ -15,6 +15,7 @@ from artdag_cli.system import SERVICES, running
 from artdag_common.config import SECRETS
 from artdag_common.environment import BY_FILE, Problem, with_secrets
 from artdag_common.errors import ConfigurationError
+from artdag_common.media import kernel
 
 BACKING = ("DATABASE_URL", "NATS_URL", "REDIS_URL")
 TRUE = ("1", "true", "yes", "on", "t", "y")
@@ -40,6 +41,7 @@ async def look(state: Path) -> Surroundings:
         nats=nats,
         redis=redis,
         others=others,
+        kernel=kernel.load() is not None,
     )
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from artdag_common.media.encode import PictureShape
 from artdag_common.media.picture import Picture
-from artdag_common.media.pictures import Clip, Rgb, RgbBridge, Target
+from artdag_common.media.pictures import Clip, Rgb, Target
+from artdag_common.media.rgb import RgbBridge
 from artdag_common.media.stage import Stage
 from artdag_common.media.transitions import WHOLE, blended
 

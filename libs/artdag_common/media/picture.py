@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from av.video.frame import VideoFrame
 
-from artdag_common.media.pictures import Rgb, RgbBridge
+from artdag_common.media.pictures import Rgb
+from artdag_common.media.rgb import RgbBridge
 
 
 class Picture:

@@ -6,7 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from artdag_common.media.geometry import even
-from artdag_common.media.pictures import Clip, RgbBridge, Target
+from artdag_common.media.pictures import Clip, Target
+from artdag_common.media.rgb import RgbBridge
 from artdag_common.media.thumbnail import save
 
 

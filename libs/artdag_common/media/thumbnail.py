@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from artdag_common.media.geometry import Size
-from artdag_common.media.pictures import Clip, Rgb, RgbBridge, Target, planes
+from artdag_common.media.pictures import Clip, Rgb, Target, planes
+from artdag_common.media.rgb import RgbBridge
 
 QUALITY = 85
 TRIED = (1, 3, 5, 7, 9)

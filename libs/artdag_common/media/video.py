@@ -13,9 +13,10 @@ from av.video.frame import VideoFrame
 from artdag_common.errors import StepInputError
 from artdag_common.media.encode import PictureShape, Soundtrack, SoundWriter, VideoWriter
 from artdag_common.media.picture import Picture
-from artdag_common.media.pictures import AS_SHOWN, THREADS, Clip, RgbBridge, Target
+from artdag_common.media.pictures import AS_SHOWN, THREADS, Clip, Target
 from artdag_common.media.pipeline import ahead
 from artdag_common.media.probe import probe
+from artdag_common.media.rgb import RgbBridge
 from artdag_common.media.soundtrack import EncodedSound, Span, sound_duration, sound_of, sound_shape, sound_start
 from artdag_common.media.stage import MakeStage
 from artdag_common.media.timeline import nearest

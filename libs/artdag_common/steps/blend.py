@@ -34,7 +34,7 @@ def _stage(params: BlendParams, shape: PictureShape, curves: Mapping[str, Sequen
     return blend_stage(params.mode, params.opacity, top, shape, curves)
 
 
-@step_type("BLEND", version=1, slots=("base", "top"), inputs=(2, None), stage=_stage)
+@step_type("BLEND", version=2, slots=("base", "top"), inputs=(2, None), stage=_stage)
 def blend(ctx: StepContext, params: BlendParams, base: Path, top: Path, *analyses: Path) -> Path:
     """Write ``base`` blended with ``top``, in its size and length, at its rate, with its sound.
 

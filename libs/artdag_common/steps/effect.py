@@ -78,7 +78,7 @@ def _stage(params: EffectStepParams, shape: PictureShape, curves: Mapping[str, S
 
 @step_type(
     "EFFECT",
-    version=2,
+    version=3,
     inputs=(1, None),
     passes=_passes,
     effect=_used,

@@ -16,7 +16,7 @@ class PosterParams(StepParams):
     frames: int = Field(8, ge=1, le=64, description="How many stand side by side")
 
 
-@step_type("POSTER", version=1)
+@step_type("POSTER", version=2)
 def poster(ctx: StepContext, params: PosterParams, media: Path) -> Path:
     """Write a JPEG of ``frames`` frames of ``media`` side by side: the middle ones of as many equal parts.
 

@@ -15,7 +15,7 @@ class ThumbnailParams(StepParams):
     width: int = Field(320, ge=16, le=4096, description="Pixels; smaller pictures stay as they are")
 
 
-@step_type("THUMBNAIL", version=1)
+@step_type("THUMBNAIL", version=2)
 def thumbnail(ctx: StepContext, params: ThumbnailParams, media: Path) -> Path:
     """Write a JPEG of the liveliest of five frames of ``media``.
 

@@ -18,7 +18,8 @@ from artdag_common.cid import cid_of
 from artdag_common.domain.plan import PlannedStep
 from artdag_common.domain.recipe_yaml import parse_recipe
 from artdag_common.domain.run import InputBinding
-from artdag_common.media.pictures import Clip, RgbBridge, planes
+from artdag_common.media.pictures import Clip, planes
+from artdag_common.media.rgb import RgbBridge
 from services.planner.planning import compile_plan
 from tests.golden.exactness.films import Film, assert_in_sync, assert_pictures, assert_sound, sample
 from tests.unit.media.counted import numbers_of, write_counted

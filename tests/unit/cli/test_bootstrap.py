@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import ctypes
 import hashlib
 import importlib.util
 import os
+import runpy
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
@@ -14,7 +18,10 @@ from types import ModuleType
 
 import pytest
 
+from artdag_common.media.kernel import place
+
 ROOT = Path(__file__).resolve().parents[3]
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 LOCKS = ["requirements.lock", "requirements-with.lock", "requirements-test.lock"]
 
 
@@ -229,6 +236,7 @@ def test_it_becomes_the_command_line(
     bootstrap: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], locks: list[str]
 ) -> None:
     asked: list[list[str]] = []
+    compiled: list[str] = []
     became: list[tuple[list[str], str]] = []
 
     def environment(name: str, wanted: list[str]) -> str:
@@ -236,6 +244,7 @@ def test_it_becomes_the_command_line(
         return "/environment/bin/python"
 
     monkeypatch.setattr(bootstrap, "environment", environment)
+    monkeypatch.setattr(bootstrap, "compile_kernel", compiled.append)
     monkeypatch.setattr(bootstrap.sys, "argv", ["./artdag", *arguments])
     monkeypatch.setattr(
         bootstrap.os, "execve", lambda path, command, settings: became.append((command, settings["PYTHONPATH"]))
@@ -243,3 +252,134 @@ def test_it_becomes_the_command_line(
     bootstrap.main()
     assert asked == [locks]
     assert became == [(["/environment/bin/python", "-m", "artdag_cli", *arguments], f"{root}:{root}/libs")]
+    assert compiled == ["/environment"]
+
+
+# --- the file that is compiled ---------------------------------------------------------------------------------------
+
+MEDIA = Path("artdag_common", "media")
+NAME = "artdag-rgb-*.so"
+
+
+@pytest.fixture
+def made(bootstrap: ModuleType, root: Path, tmp_path: Path) -> Path:
+    """An environment, for a checkout that holds what is compiled."""
+    (root / "libs" / MEDIA).mkdir(parents=True)
+    for name in ("kernel.py", "rgb.c"):
+        shutil.copy(ROOT / "libs" / MEDIA / name, root / "libs" / MEDIA / name)
+    (tmp_path / "environment" / "lib").mkdir(parents=True)
+    return tmp_path / "environment"
+
+
+def compiler(folder: Path, script: str) -> str:
+    """Put a compiler into a folder: a script of the shell. Return that folder."""
+    folder.mkdir(exist_ok=True)
+    (folder / "cc").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "cc").chmod(0o755)
+    return str(folder)
+
+
+WRITES = 'while [ "$1" != -o ]; do shift; done; echo compiled > "$2"'
+
+
+@needs_compiler
+def test_the_kernel_is_compiled_once(bootstrap: ModuleType, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bootstrap.compile_kernel(str(made))
+    (library,) = (made / "lib").iterdir()
+    assert library == place(str(made)), "where the media look for it"
+    assert ctypes.CDLL(str(library)).artdag_to_rgb
+    before = library.stat()
+    bootstrap.compile_kernel(str(made))
+    assert library.stat() == before
+    assert capsys.readouterr() == ("", "")
+
+
+def test_another_source_is_another_kernel(
+    bootstrap: ModuleType, root: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{compiler(tmp_path / 'bin', WRITES)}:{os.environ['PATH']}")
+    bootstrap.compile_kernel(str(made))
+    (root / "libs" / MEDIA / "rgb.c").write_text("int other;\n")
+    bootstrap.compile_kernel(str(made))
+    assert len(list((made / "lib").glob(NAME))) == 2
+
+
+def test_without_a_compiler_it_is_said_once_what_is_slower(
+    bootstrap: ModuleType,
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    bootstrap.compile_kernel(str(made))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "there is no C compiler" in line
+    assert "13 ms more for each frame" in line
+    assert "apt install gcc" in line
+    bootstrap.compile_kernel(str(made))
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("PATH", f"{compiler(tmp_path / 'bin', WRITES)}:{os.defpath}")
+    bootstrap.compile_kernel(str(made))
+    assert list((made / "lib").glob(NAME)), "as soon as there is one"
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"), [("echo no headers >&2; exit 1", "cc failed: no headers"), ("exit 0", "No such file")]
+)
+def test_a_compiler_that_fails_is_told_of_and_leaves_nothing(
+    bootstrap: ModuleType,
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    script: str,
+    reason: str,
+) -> None:
+    monkeypatch.setenv("PATH", f"{compiler(tmp_path / 'bin', script)}:{os.defpath}")
+    bootstrap.compile_kernel(str(made))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert reason in line
+    assert list((made / "lib").iterdir()) == []
+
+
+def test_a_compiler_that_hangs_is_not_waited_for(
+    made: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{compiler(tmp_path / 'bin', 'exec sleep 60')}:{os.defpath}")
+    kernel = runpy.run_path(str(root / "libs" / MEDIA / "kernel.py"))
+    kernel["build"].__globals__["SECONDS"] = 0.2
+    assert "timed out" in kernel["build"](str(made))
+
+
+def test_several_first_starts_at_once(root: Path, made: Path, tmp_path: Path) -> None:
+    """Each compiler takes its time and writes in two goes; nobody ever sees half of it."""
+    slow = 'while [ "$1" != -o ]; do shift; done; echo half > "$2"; sleep 0.3; echo whole >> "$2"'
+    environment = {"PATH": f"{compiler(tmp_path / 'bin', slow)}:{os.defpath}"}
+    code = "import runpy, sys; sys.exit(runpy.run_path(sys.argv[1])['build'](sys.argv[2]) or 0)"
+    command = [sys.executable, "-c", code, str(root / "libs" / MEDIA / "kernel.py"), str(made)]
+    started = [subprocess.Popen(command, env=environment) for _ in range(3)]
+    seen = set()
+    while any(each.poll() is None for each in started):
+        seen |= {path.read_text() for path in (made / "lib").glob(NAME) if path.is_file()}
+    assert [each.returncode for each in started] == [0, 0, 0]
+    assert [path.read_text() for path in (made / "lib").iterdir()] == ["half\nwhole\n"]
+    assert seen <= {"half\nwhole\n"}
+
+
+def test_nothing_is_compiled_for_a_shell_that_asks_or_in_an_environment_of_somebody_else(
+    bootstrap: ModuleType,
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PATH", f"{compiler(tmp_path / 'bin', WRITES)}:{os.defpath}")
+    with monkeypatch.context() as asking:
+        asking.setenv("_ARTDAG_COMPLETE", "complete_bash")
+        bootstrap.compile_kernel(str(made))
+    with monkeypatch.context() as theirs:
+        theirs.setattr(bootstrap.os, "access", lambda path, mode: False)
+        bootstrap.compile_kernel(str(made))
+    assert list((made / "lib").iterdir()) == []
+    assert capsys.readouterr() == ("", "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from ctypes import CDLL
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,11 @@ from artdag_cli.logins import NotSignedInError
 from artdag_cli.surroundings import machine
 from artdag_cli.surroundings.checks import CHECKS, Finding
 from artdag_cli.surroundings.facts import Clock, Folder, Nats, Other, Postgres, Redis, Secret, Space, Surroundings
-from artdag_cli.surroundings.looking import problems
+from artdag_cli.surroundings.looking import BACKING, look, problems
 from artdag_common.environment import Problem
 from artdag_common.errors import ArtdagError
 from artdag_common.eventstore.schema import EMPTY, SCHEMA, Standing
+from artdag_common.media import kernel
 from services.gateway.api.doctor import report_of
 from tests.unit.gateway.test_doctor import well
 
@@ -118,6 +121,7 @@ def test_where_all_is_well_nothing_is_told() -> None:
         (replace(WELL, others=[Other("the S3 store", "s3:9000", refuses="no bucket")]), "others", "not work: no", True),
         (pg(clock=Clock(-4.0, 0.5)), "clock", "Postgres is 3.5 s behind", False),
         (bus(clock=Clock(30.0, 0.5)), "clock", "NATS is 29.5 s ahead of", True),
+        (replace(WELL, kernel=False), "conversion", "NumPy turns frames into RGB", False),
     ],
 )
 def test_what_is_wrong_is_told_with_what_to_do(surroundings: Surroundings, check: str, what: str, wrong: bool) -> None:
@@ -126,6 +130,17 @@ def test_what_is_wrong_is_told_with_what_to_do(surroundings: Surroundings, check
     assert what in finding.what
     assert finding.wrong is wrong
     assert len(finding.how) > 3
+
+
+@pytest.mark.parametrize("library", [None, CDLL(None)])
+def test_whether_rgb_is_compiled_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: CDLL | None
+) -> None:
+    for name in BACKING:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(kernel, "load", lambda: library)
+    there = asyncio.run(look(tmp_path))
+    assert [name for name, _ in found(there) if name == "conversion"] == ([] if library else ["conversion"])
 
 
 def test_a_disk_is_told_of_once_and_what_cannot_be_seen_not_at_all() -> None:

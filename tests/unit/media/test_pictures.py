@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -10,9 +13,11 @@ import av
 import numpy as np
 import pytest
 from av.video.frame import VideoFrame
+from PIL import Image
 
 from artdag_common.errors import StepInputError
-from artdag_common.media.pictures import AS_SHOWN, Clip, RgbBridge, Target, planes
+from artdag_common.media.pictures import AS_SHOWN, Clip, Target, planes
+from artdag_common.media.rgb import RgbBridge
 from tests.unit.media.counted import number_in, numbered, write_counted, write_wav
 
 
@@ -232,3 +237,37 @@ def test_rgb_goes_there_and_back(film: Path) -> None:
     back = bridge.frame(array)
     for before, after in zip(planes(picture), planes(back), strict=True):
         assert np.abs(before.astype(int) - after.astype(int)).max() <= 6
+
+
+# --- the same on every processor --------------------------------------------------------------------------------------
+
+CODE = """
+import ctypes, glob, os, sys
+import av
+if sys.argv[2] != "own":
+    library, = glob.glob(os.path.join(os.path.dirname(os.path.dirname(av.__file__)), "av.libs", "libavutil*"))
+    ctypes.CDLL(library).av_force_cpu_flags(int(sys.argv[2], 0))
+from hashlib import sha256
+from pathlib import Path
+from artdag_common.media.pictures import Clip, Target, planes
+digest = sha256()
+for target in (Target(), Target((130, 94), "stretch")):
+    for plane in planes(next(Clip(Path(sys.argv[1])).pictures(target=target))):
+        digest.update(plane.tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_bytes_do_not_depend_on_what_the_processor_can(tmp_path: Path) -> None:
+    """Of a picture in RGB that is converted and scaled by swscale in plain C, by SSE4.2, AVX2, and whatever this one
+    has."""
+    path = tmp_path / "picture.png"
+    y, x = np.mgrid[:178, :322]
+    Image.fromarray(np.stack([x * y, x + 3 * y, 7 * x - y], axis=-1).astype(np.uint8)).save(path)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
+    digests = set()
+    for mask in ("0", "0x3db", "0x6df7db", "own"):
+        command = [sys.executable, "-c", CODE, str(path), mask]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        digests.add(done.stdout)
+    assert len(digests) == 1

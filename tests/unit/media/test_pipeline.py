@@ -95,7 +95,7 @@ def test_one_inside_another_is_stopped_with_it() -> None:
 def test_a_step_that_fails_on_the_way_leaves_no_thread_and_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from artdag_common.media.pictures import RgbBridge
+    from artdag_common.media.rgb import RgbBridge
     from tests.unit.media.counted import write_counted
 
     frames = iter(range(10))

@@ -11,8 +11,9 @@ from PIL import Image
 
 from artdag_common.errors import StepInputError
 from artdag_common.media import limits
-from artdag_common.media.pictures import Clip, RgbBridge, planes
+from artdag_common.media.pictures import Clip, planes
 from artdag_common.media.probe import MediaFacts, open_media, probe
+from artdag_common.media.rgb import RgbBridge
 from artdag_common.media.soundtrack import sound_shape
 from artdag_common.media.still import picture_arrays, picture_facts, picture_type
 from tests.unit.media.counted import number_in, numbered, write_counted

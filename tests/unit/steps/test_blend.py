@@ -15,9 +15,10 @@ from artdag_common.errors import StepInputError
 from artdag_common.media.blend import FORMULAS, BlendMode, blend_stage
 from artdag_common.media.encode import PictureShape
 from artdag_common.media.picture import Picture
-from artdag_common.media.pictures import ColourTags, RgbBridge
+from artdag_common.media.pictures import ColourTags
 from artdag_common.media.probe import probe
 from artdag_common.media.resize import blank
+from artdag_common.media.rgb import RgbBridge
 from artdag_common.steps.registry import find_step_type
 from tests.unit.media.counted import loudest, numbers_of, write_counted
 from tests.unit.steps.running import run_step

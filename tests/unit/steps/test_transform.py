@@ -17,8 +17,9 @@ from pydantic import ValidationError
 from artdag_common.errors import StepConfigError, StepInputError
 from artdag_common.media.encode import PictureShape
 from artdag_common.media.picture import Picture
-from artdag_common.media.pictures import PIXELS, ColourTags, RgbBridge, planes
+from artdag_common.media.pictures import PIXELS, ColourTags, planes
 from artdag_common.media.probe import probe
+from artdag_common.media.rgb import RgbBridge
 from artdag_common.media.soundtrack import sound_duration
 from artdag_common.media.speed import tempos
 from artdag_common.media.transform import colour_table, light_table, look_up, sharpened, transform_stage, turn
