@@ -277,8 +277,8 @@ async def _make(connection: Any, names: Mapping[str, str], secret: str) -> None:
             superuser = await connection.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
             there = [each[0] for each in await connection.fetch("SELECT rolname FROM pg_roles")]
             for name, kept in verifiers.items():
-                verb = "ALTER" if name in there else "CREATE"
-                await connection.execute(f"{verb} ROLE {quoted(name)} LOGIN PASSWORD '{kept}'")
+                verb = "ALTER" if name in there else "CREATE"  # a new one may log in once it has what it needs
+                await connection.execute(f"{verb} ROLE {quoted(name)} PASSWORD '{kept}'")
                 if not superuser:  # who hands tables over has to be a member of whom they go to
                     await connection.execute(f"GRANT {quoted(name)} TO CURRENT_USER")
         if statements := await _policies(connection, names):
@@ -286,6 +286,8 @@ async def _make(connection: Any, names: Mapping[str, str], secret: str) -> None:
         async with connection.transaction():
             for statement in grants:
                 await connection.execute(statement)
+            for name in names.values():
+                await connection.execute(f"ALTER ROLE {quoted(name)} LOGIN")
             await connection.execute("DELETE FROM es_roles WHERE role = ANY ($1::text[])", list(names.values()))
             await connection.executemany(
                 "INSERT INTO es_roles (role, streams, holders, consumer, made_for) VALUES ($1, $2, $3, $4, $5)",

@@ -509,6 +509,22 @@ async def test_a_database_of_a_version_without_roles_keeps_what_it_holds(databas
     await drop_roles(database)
 
 
+async def test_a_role_logs_in_once_it_has_what_it_needs(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is early is not let in, instead of failing by what is not granted yet; also where making them broke off."""
+    with monkeypatch.context() as broken:
+        broken.setattr(roles, "_grants", lambda names, schema: ["SELECT 1 / 0"])
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await roles.prepare(database)
+    executor = roles.urls(database)["executor"]
+    with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError, match="not permitted to log in"):
+        await asyncpg.connect(executor)
+    assert await roles.prepare(database)
+    connection = await asyncpg.connect(executor)
+    assert await connection.fetchval("SELECT version FROM es_schema")
+    await connection.close()
+    await drop_roles(database)
+
+
 async def test_an_account_that_may_make_roles_makes_them_and_another_one_serves_all(
     backing: System, database: str
 ) -> None:
