@@ -228,12 +228,17 @@ EXEMPT: dict[tuple[str, str, str], str] = {
     (
         "puts_values_into_sql",
         "libs/artdag_common/eventstore/roles.py",
-        "connection.execute(f\"{verb} ROLE {quoted(name)} LOGIN PASSWORD '{kept}'\")",
+        "connection.execute(f\"{verb} ROLE {quoted(name)} PASSWORD '{kept}'\")",
     ): "the names of our own roles, and a verifier that we made; such statements take no arguments",
     (
         "puts_values_into_sql",
         "libs/artdag_common/eventstore/roles.py",
         "connection.execute(f'GRANT {quoted(name)} TO CURRENT_USER')",
+    ): "the same",
+    (
+        "puts_values_into_sql",
+        "libs/artdag_common/eventstore/roles.py",
+        "connection.execute(f'ALTER ROLE {quoted(name)} LOGIN')",
     ): "the same",
     (
         "puts_values_into_sql",
