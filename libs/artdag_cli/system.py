@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 import httpx
@@ -51,7 +51,8 @@ EXTRAS: dict[str, tuple[str, Server]] = {
 }
 STORES = ("s3", "ipfs")
 READY_SECONDS = 60.0
-PROBE_PORTS = range(10_000, 30_000)
+LOOK_SECONDS = 0.5
+PROBE_PORTS = range(10_000, 20_000)
 """Those that no connection of somebody else's is given meanwhile, as it would be a port above (ip_local_port_range)."""
 
 SOCKET_PATH_BYTES = 107
@@ -137,13 +138,7 @@ async def system(
     prepare(state)
     (state / "logs").mkdir(exist_ok=True, mode=0o700)
     with (state / "up.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyUpError(
-                f"a system runs on {state} already; see `artdag status`, stop it with `artdag down`, or give another"
-                " --state"
-            ) from None
+        await _lock(lock, state)
         if services and port and not backing.is_free(host, port):
             raise PortInUseError(f"port {port} of {host} is in use; give another with --port (0: any free one)")
         port = port or backing.free_port()
@@ -268,6 +263,22 @@ def _host_and_port(address: str) -> str:
     if address.startswith("/"):
         return parse_endpoint(address).netloc
     return urlsplit(address).netloc.rpartition("@")[2]
+
+
+async def _lock(file: TextIO, state: Path) -> None:
+    """Have the state folder for ourselves; who only looks whether a system runs there has it for a moment."""
+    until = asyncio.get_running_loop().time() + LOOK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if asyncio.get_running_loop().time() > until:
+                raise AlreadyUpError(
+                    f"a system runs on {state} already; see `artdag status`, stop it with `artdag down`, or give"
+                    " another --state"
+                ) from None
+        await asyncio.sleep(0.02)
 
 
 def _probe_ports(any_free: bool) -> dict[str, int]:

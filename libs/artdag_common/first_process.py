@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import signal
-from types import FrameType
 from typing import NoReturn
 
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+AWAITED = (*PASSED_ON, signal.SIGCHLD)
 
 
 def go_on_in_child() -> None:
@@ -20,23 +20,24 @@ def go_on_in_child() -> None:
 
     To be called before there are threads.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # until it is known whom to pass them on to
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, nobody can be waited for
+    signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)  # one that comes is kept until it is asked for
     child = os.fork()
     if not child:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, AWAITED)
         return
     _watch(child)
 
 
 def _watch(child: int) -> NoReturn:
-    def pass_on(number: int, _: FrameType | None) -> None:
-        os.kill(child, number)  # it is there, or waits to be taken in by us
-
-    for number in PASSED_ON:
-        signal.signal(number, pass_on)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     while True:
-        ended, status = os.wait()
-        if ended == child:
-            code = os.waitstatus_to_exitcode(status)
-            os._exit(code if code >= 0 else 128 - code)
+        number = signal.sigwait(AWAITED)
+        if number != signal.SIGCHLD:
+            os.kill(child, number)  # it is there, or waits to be taken in by us
+            continue
+        ended, status = os.waitpid(-1, os.WNOHANG)
+        while ended:
+            if ended == child:
+                code = os.waitstatus_to_exitcode(status)
+                os._exit(code if code >= 0 else 128 - code)
+            ended, status = os.waitpid(-1, os.WNOHANG)

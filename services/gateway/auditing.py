@@ -41,7 +41,7 @@ SPARING_SECONDS = 60.0
 """How long while the hour has less than half of its room left."""
 
 ANSWER_SECONDS = 8.0
-LAST_SECONDS = 3.0
+LAST_SECONDS = 4.5
 """How long a gateway that stops tries to hand over."""
 
 MOST_TOKENS = 4

@@ -26,7 +26,7 @@ from services.gateway.projections.recipes import RecipeRow
 from services.gateway.projections.runs import RunRow
 from services.gateway.views import run_url, run_view
 
-OWN_WRITES_SECONDS = 1.0
+OWN_WRITES_SECONDS = 5.0
 """How long an answer waits for the read models, so that a client finds what it just made."""
 
 PLANNING_SECONDS = 30.0

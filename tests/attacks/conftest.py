@@ -116,7 +116,7 @@ async def someone(bus: Bus, url: str) -> AsyncIterator[Callable[..., Awaitable[P
     async def sign_in(user: str = "") -> Person:
         who = user or f"u-{uuid4().hex[:26]}"
         token = f"attack-{uuid4().hex}"
-        outcome = await bus.request(AttachToken(hashlib.sha256(token.encode()).hexdigest(), who), uuid4().hex, 10)
+        outcome = await bus.request(AttachToken(hashlib.sha256(token.encode()).hexdigest(), who), uuid4().hex, 60)
         assert outcome is not None
         assert outcome.accepted
         headers = {"Authorization": f"Bearer {token}"}
@@ -136,7 +136,7 @@ async def arrived(shared: System, url: str) -> AsyncIterator[Person]:
     """Somebody of the registry, who came here by its link."""
     async with (
         person(shared.url, shared.environment["L2_SERVER"]) as human,
-        httpx.AsyncClient(base_url=url) as browser,
+        httpx.AsyncClient(base_url=url, timeout=90) as browser,
     ):
         human.l1 = browser  # the server's name for itself may mean nothing to this machine
         await human.attach()

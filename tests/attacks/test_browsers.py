@@ -63,7 +63,7 @@ HARMLESS = ("image/", "audio/", "video/", "application/octet-stream", "applicati
 @pytest.fixture(scope="session")
 async def browser(mallory: Person, url: str) -> Any:
     """Somebody's browser, signed in by cookie."""
-    async with httpx.AsyncClient(base_url=url, cookies={COOKIE: mallory.token}) as client:
+    async with httpx.AsyncClient(base_url=url, cookies={COOKIE: mallory.token}, timeout=60) as client:
         yield client
 
 
@@ -211,7 +211,7 @@ async def test_an_error_page_is_no_page(send: Raw) -> None:
 async def test_a_cookie_that_was_planted_signs_nobody_in(url: str, mallory: Person, ada: Person) -> None:
     """Whoever signs in gets a cookie of their own: what was there before is neither kept nor given any rights."""
     planted = uuid4().hex
-    async with httpx.AsyncClient(base_url=url, cookies={COOKIE: planted}) as victim:
+    async with httpx.AsyncClient(base_url=url, cookies={COOKIE: planted}, timeout=60) as victim:
         assert (await victim.get("/api/usage")).status_code == 401
         signed_in = await victim.get(f"/auth?auth_token={ada.token}", headers={"Sec-Fetch-Site": "none"})
         new = SimpleCookie(signed_in.headers.get("set-cookie", ""))
@@ -224,7 +224,7 @@ async def test_a_cookie_that_was_planted_signs_nobody_in(url: str, mallory: Pers
 
 async def test_a_link_signs_no_browser_in_that_is_somebody_elses(url: str, mallory: Person, ada: Person) -> None:
     """Signing a victim in as the attacker would have the victim's work land with the attacker."""
-    async with httpx.AsyncClient(base_url=url, cookies={COOKIE: ada.token}) as victim:
+    async with httpx.AsyncClient(base_url=url, cookies={COOKIE: ada.token}, timeout=60) as victim:
         answer = await victim.get(f"/auth?auth_token={mallory.token}", headers={"Sec-Fetch-Site": "cross-site"})
         assert COOKIE not in SimpleCookie(answer.headers.get("set-cookie", ""))
         asked = await victim.post(

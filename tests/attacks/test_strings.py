@@ -168,7 +168,7 @@ ROUTES = (
 def canaries(shared: System) -> Iterator[None]:
     """Files beside the folders that the server may read from, and what they hold."""
     places = [Path(os.environ["ARTDAG_IMPORT_DIRS"]).parent, shared.state, Path(shared.environment["CACHE_DIR"])]
-    files = [place / f"{CANARY}.txt" for place in places]
+    files = [place / f"{CANARY}-{os.getpid()}.txt" for place in places]
     for file in files:
         file.write_text(f"{CANARY} root:x:0:0:")
     yield

@@ -24,8 +24,8 @@ from artdag_common.tasks import end
 
 PROGRAMS = ("firefox-esr", "firefox")
 NO_FIREFOX = "this test needs Firefox, which is not here: apt install firefox-esr (as root)"
-START_SECONDS = 60
-ANSWER_SECONDS = 60
+START_SECONDS = 180
+ANSWER_SECONDS = 120
 LOOK_SECONDS = 5
 LISTENS = re.compile(rb"WebDriver BiDi listening on (ws://\S+)")
 MESSAGE_BYTES = 64 << 20
@@ -82,7 +82,7 @@ class Firefox:
             said = message.json()
             if said["type"] == "event":
                 self._hear(said["method"], said["params"])
-            elif waiting := self._waiting.pop(said.get("id"), None):
+            elif (waiting := self._waiting.pop(said.get("id"), None)) and not waiting.done():
                 waiting.set_result(said)
 
     def _hear(self, method: str, params: dict[str, Any]) -> None:

@@ -73,7 +73,8 @@ async def test_a_new_recipe_is_written_checked_drawn_and_saved(
 
     # Saved with a problem it is refused, and nothing is lost.
     expected.append("status of 422")
-    await page.get_by_role("button", name="Save").click()
+    async with page.expect_response("**/api/recipes/check"):  # it is checked once more, and its problems listed anew
+        await page.get_by_role("button", name="Save").click()
     await expect(page.locator(".wrong")).to_contain_text("The recipe has 1 problem")
 
     # The problem leads to its line; what is typed there is put right and drawn.

@@ -67,6 +67,7 @@ async def test_from_the_link_to_the_film(
         await expect(page.locator(".empty")).to_contain_text(said)
 
     # Media: two files at once.
+    await page.locator("[data-module=gallery][data-alive]").wait_for()
     async with page.expect_file_chooser() as asked:
         await page.get_by_role("button", name="Upload files").click()
     await (await asked.value).set_files([films / "cat.mp4", films / "drums.wav"])
@@ -84,6 +85,7 @@ async def test_from_the_link_to_the_film(
     await expect(heading).to_contain_text("beat-sync")
 
     # It says what is missing; one input is chosen, the other brought right here.
+    await page.locator("[data-module=run-form][data-alive]").wait_for()
     await page.get_by_role("button", name="Run", exact=True).click()
     await expect(page.get_by_text("Choose or upload something for video.")).to_be_visible()
     await (

@@ -226,6 +226,7 @@ async def test_a_run_is_repeated_with_only_what_changed(page: Page, make_run: Ma
     await page.locator("[data-module=run-form][data-alive]").wait_for()
     await page.get_by_role("button", name="Choose from your media").click()
     await page.get_by_role("dialog").get_by_role("searchbox").fill(other)
+    await expect(page.get_by_role("dialog").get_by_role("status")).to_have_text("1 found")
     await page.get_by_role("dialog").get_by_role("button", name=re.compile(other)).click()
     await expect(chosen).to_contain_text(other)
     async with page.expect_request(asks("/rerun")) as asked:
@@ -247,6 +248,7 @@ async def test_a_repeated_run_is_planned_first(
     await page.locator("[data-module=run-form][data-alive]").wait_for()
     await page.get_by_role("button", name="Choose from your media").click()
     await page.get_by_role("dialog").get_by_role("searchbox").fill(other)
+    await expect(page.get_by_role("dialog").get_by_role("status")).to_have_text("1 found")
     await page.get_by_role("dialog").get_by_role("button", name=re.compile(other)).click()
     async with page.expect_request(asks("/rerun")) as asked:
         await page.get_by_role("button", name="See the plan first").click()
@@ -334,6 +336,7 @@ async def test_an_input_that_is_a_list_takes_several_in_order(
     await page.get_by_role("button", name="Choose from your media").click()
     dialog = page.get_by_role("dialog")
     await dialog.get_by_role("searchbox").fill(word)
+    await expect(dialog.get_by_role("status")).to_have_text("2 found")
     for number in range(2):
         tile = dialog.get_by_role("button", name=re.compile(f"{word}-{number}"))
         await tile.click()
@@ -426,6 +429,7 @@ async def test_an_effect_is_brought_tried_and_deleted(page: Page, make_media: Ma
     await expect(page.locator("pre", has_text="def process_frame")).to_be_visible()
     await page.get_by_role("button", name="Choose from your media").click()
     await page.get_by_role("dialog").get_by_role("searchbox").fill(film)
+    await expect(page.get_by_role("dialog").get_by_role("status")).to_have_text("1 found")
     await page.get_by_role("dialog").get_by_role("button", name=re.compile(film)).click()
     await page.get_by_label("amount", exact=True).fill("0.9")
     await page.get_by_role("button", name="Run", exact=True).click()

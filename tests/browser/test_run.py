@@ -24,7 +24,8 @@ Release = Callable[[], None]
 
 KNOWN = """() => Promise.all([...document.querySelectorAll("video")].map((each) =>
   each.readyState || new Promise((done) => each.addEventListener("loadedmetadata", done, { once: true }))))"""
-SLOWLY = """() => document.querySelectorAll("video").forEach((each) => { each.playbackRate = 0.0625; })"""
+SLOWLY = """() => document.querySelectorAll("video").forEach((each) =>
+  Object.assign(each, { playbackRate: 0.0625, loop: true }))"""
 BOTH = """() => [...document.querySelectorAll("video")].map((each) => each.currentTime)"""
 
 

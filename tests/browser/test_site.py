@@ -52,10 +52,13 @@ async def test_back_forward_and_reload_show_the_page_of_the_address(page: Page, 
     await expect(page).to_have_url("/recipes")
     await expect(heading).to_have_text("Recipes")
     await expect(page).to_have_title("Recipes · Art DAG")
+    await page.wait_for_load_state()  # it was loaded anew: its scripts hear the next step from then on
     await page.go_back()
     await expect(heading).to_have_text("Runs")
+    await page.wait_for_load_state()
     await page.go_forward()
     await expect(heading).to_have_text("Recipes")
+    await page.wait_for_load_state()
     await page.reload()
     await expect(page).to_have_url("/recipes")
     await expect(heading).to_have_text("Recipes")
@@ -148,5 +151,5 @@ async def test_no_word_of_a_table_is_broken_on_a_phone(new_page: NewPage, tour: 
         place = next(each for each in PLACES if each.name == name)
         await page.goto(place.address.format(**tour))
         await settled(page)
-        assert await page.locator(".table td").count(), name
+        await page.locator(".table td").first.wait_for()
         assert await page.evaluate(BROKEN_WORDS) == [], name

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from dataclasses import dataclass, field
 
+from artdag_cli.backing import free_port
+
 PIECE = 1 << 16
 
 
@@ -14,7 +16,7 @@ class Wire:
     """Listens on loopback and passes connections on to the server's port."""
 
     behind: int
-    port: int = 0
+    port: int = field(default_factory=free_port)  # nobody else's while it is cut
     _server: asyncio.Server | None = None
     _open: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -26,7 +28,6 @@ class Wire:
     async def mend(self) -> None:
         """Listen; the same port each time."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
         """End all connections and take no new one."""

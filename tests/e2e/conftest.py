@@ -57,7 +57,7 @@ class Registry:
             f"--renderer={self.renderer}",
             f"--clock-offset={ahead_seconds}",
         )
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}") as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=60) as client:
             while True:
                 try:
                     if (await client.get("/health")).status_code == 200:

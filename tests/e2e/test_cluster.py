@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
-from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
+from nats.js.errors import APIError
 
-from artdag_cli.client import Client
+from artdag_cli.client import Client, RequestFailedError
 from artdag_cli.cluster import Cluster, Node, cluster
 from artdag_cli.demo_media import make_cat
 from artdag_common.commands import CancelRun
+from artdag_common.errors import ServiceUnavailableError
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import STREAMS, Bus
 from tests.integration.events.appends import eventually
@@ -78,14 +81,21 @@ async def changed(servers: Cluster) -> str:
     async def taken() -> bool:
         try:
             await before.js.publish("changed", b"before")
-        except NoStreamResponseError:  # our server has not heard yet that another one has the stream
+        except (NatsError, TimeoutError):  # our server has not heard yet that another one has the stream
             return False
         return True
 
     await eventually(taken, "the stream takes a message")
     await before.js.add_consumer(name, ConsumerConfig(durable_name=name, ack_policy=AckPolicy.EXPLICIT))
     after = await Bus.connect(url, "after", replicas=REPLICAS)
-    assert (await after.replicate(await after.js.stream_info(name))).config.num_replicas == REPLICAS
+
+    async def kept() -> bool:
+        try:
+            return (await after.replicate(await after.js.stream_info(name))).config.num_replicas == REPLICAS
+        except (NatsError, TimeoutError):
+            return False
+
+    await eventually(kept, "the stream is on all servers")
     for bus in (before, after):
         await bus.close()
     return name
@@ -120,7 +130,7 @@ async def whole(bus: Bus) -> bool:
     for config in STREAMS:
         try:
             info = await bus.js.stream_info(str(config.name))
-        except NotFoundError:
+        except (NatsError, TimeoutError):  # it is not there yet, or nobody leads for a moment
             return False
         others = (info.cluster.replicas if info.cluster else None) or []
         if len(others) != REPLICAS - 1 or not all(each.current for each in others):
@@ -132,9 +142,16 @@ def begin(client: Client, recipe: str, cat: str) -> str:
     """Start a run and return its id."""
     key = {"Idempotency-Key": uuid4().hex}
     body = {"recipe": recipe, "inputs": {"cat": cat}}
-    while "run_id" not in (answer := client.call("POST", "/runs", json=body, headers=key)):
-        pass  # kept, and not answered in time: the same request again waits for it
-    return str(answer["run_id"])
+    until = time.monotonic() + 150
+    while True:
+        try:
+            answer = client.call("POST", "/runs", json=body, headers=key)
+        except RequestFailedError as error:
+            if error.values.get("status") != 503 or time.monotonic() > until:
+                raise
+            continue  # nobody leads yet
+        if "run_id" in answer:  # else kept, and not answered in time: the same request again waits for it
+            return str(answer["run_id"])
 
 
 def outcome(client: Client, run_id: str) -> tuple[str, str]:
@@ -182,7 +199,10 @@ async def test_a_stream_that_was_there_is_kept_on_more_servers(bus: Bus, changed
     assert (await bus.js.get_msg(changed, seq=1)).data == b"before"
 
     async def followed() -> bool:
-        info = await bus.js.consumer_info(changed, changed)
+        try:
+            info = await bus.js.consumer_info(changed, changed)
+        except (NatsError, TimeoutError):
+            return False
         assert info.cluster
         return len(info.cluster.replicas or []) == REPLICAS - 1
 
@@ -235,7 +255,11 @@ async def sent_to_a_leader_alone(system: Cluster, bus: Bus, monkeypatch: pytest.
         finally:
             for pid in others:
                 os.kill(pid, signal.SIGCONT)
-        await sending
+        try:
+            await sending
+        except ServiceUnavailableError:  # it gave up while nobody led
+            if in_process.is_set():
+                raise
     finally:
         await sender.close()
     return in_process.is_set()
@@ -249,7 +273,10 @@ async def all_there_once(system: Cluster, bus: Bus) -> None:
         async def published() -> int:
             last = await connection.fetchval("SELECT max(position) FROM es_log")
             left = await connection.fetchval("SELECT count(*) FROM es_outbox")
-            info = await bus.js.stream_info(subjects.EVENTS)
+            try:
+                info = await bus.js.stream_info(subjects.EVENTS)
+            except (NatsError, TimeoutError):
+                return 0
             return int(last) if not left and last == info.state.last_seq == info.state.messages else 0
 
         last = await eventually(published, "every event is in the stream")

@@ -71,7 +71,7 @@ async def test_a_registry_that_decides_later_is_heard(federation: Federation, ad
     await until(lambda: shows("refused", "last_error", "too many cats"))
     assert (await standing(ada, cid))["link"] is None
     # Only she who published it is told why.
-    async with httpx.AsyncClient(base_url=federation.url) as anybody:
+    async with httpx.AsyncClient(base_url=federation.url, timeout=90) as anybody:
         (shown,) = (await anybody.get(f"/cache/{cid}/meta")).json()["published"]
         assert (shown["activity"]["state"], shown["activity"]["last_error"]) == ("refused", None)
 

@@ -65,7 +65,7 @@ async def test_up_with_l2_starts_a_registry_that_knows_people_and_this_server(st
         assert "ARTDAG_STORAGE_HOSTS" not in it.environment, "nobody is to have storage on the registry"
         (name, password), _ = backing.l2_people(it.state)
         assert (it.state / "l2.people").stat().st_mode & 0o077 == 0
-        async with httpx.AsyncClient(base_url=registry, follow_redirects=True) as browser:
+        async with httpx.AsyncClient(base_url=registry, follow_redirects=True, timeout=90) as browser:
             wrong = await browser.post("/login", data={"name": name, "password": f"not {password}"})
             assert wrong.status_code == 401
             page = await browser.post("/login", data={"name": name, "password": password, "next": "/renderers"})
@@ -135,7 +135,7 @@ async def test_attach_render_publish_and_unpublish(federation: Federation, peopl
     assert cid in page.text
     assert run["provenance_cid"] in page.text
 
-    async with httpx.AsyncClient(base_url=federation.url) as anybody:
+    async with httpx.AsyncClient(base_url=federation.url, timeout=90) as anybody:
         assert (await anybody.get(f"/cache/{cid}/raw")).status_code == 200
         made_public = await anybody.get(httpx.URL(shown["context"]).path, headers=ACTIVITY)
         assert made_public.json()["id"] == shown["context"]
@@ -217,7 +217,7 @@ async def artdag(*arguments: object) -> asyncio.subprocess.Process:
 
 async def test_a_token_counts_for_no_longer_than_it_says(federation: Federation, people: Make) -> None:
     ada = await people()
-    token = await ada.token(seconds=2)
+    token = await ada.token(seconds=6)
     async with bearer(federation.url, token) as program:
         assert (await program.get("/runs")).status_code == 200
 
@@ -333,7 +333,7 @@ async def test_revoke_user_ends_all_tokens_of_that_user_and_of_nobody_else(
     token = await ada.token()
     async with bearer(federation.gateways[1], token) as program:
         assert (await program.get("/runs")).status_code == 200
-        async with httpx.AsyncClient() as wire:
+        async with httpx.AsyncClient(timeout=90) as wire:
             url = f"{federation.url}/auth/revoke-user"
             answer = await wire.send(federation.registry.signed(url, {"username": ada.name}))
         assert answer.status_code == 200, answer.text

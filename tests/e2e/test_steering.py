@@ -189,7 +189,7 @@ async def test_a_step_that_another_persons_run_needs_goes_on(
     async with signing_in(str(ann.client.base_url), bus) as sign_in:
         bob = Somebody((await sign_in()).client)
         await bob.prepare(clip, source)
-        mine, theirs = await ann.run(slow(ann.effect, 1, 0.5)), await bob.run(slow(bob.effect, 1, 0.5))
+        mine, theirs = await ann.run(slow(ann.effect, 1, 1.0)), await bob.run(slow(bob.effect, 1, 1.0))
         await ann.running(mine)
         await bob.running(theirs)
         cancelled = await ann.client.post(f"/runs/{mine}/cancel")

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 import httpx
 import pytest
 
 from artdag_cli.system import System
 from artdag_common.errors import SignatureError
+from artdag_common.federation import l2 as module
 from artdag_common.federation.documents import ACTIVITY_JSON, Documents, Published, encode, in_context
 from artdag_common.federation.l2 import L2
 from artdag_common.federation.signatures import read_key
@@ -33,13 +35,15 @@ async def wire(fedify: str) -> AsyncIterator[httpx.AsyncClient]:
 async def api(live: System) -> AsyncIterator[httpx.AsyncClient]:
     """A client of ours, with the owner's token."""
     headers = {"Authorization": f"Bearer {live.token}"}
-    async with httpx.AsyncClient(base_url=live.url.replace("localhost", "127.0.0.1"), headers=headers) as client:
+    address = live.url.replace("localhost", "127.0.0.1")
+    async with httpx.AsyncClient(base_url=address, headers=headers, timeout=60) as client:
         yield client
 
 
 @pytest.fixture
-async def l2(live: System, fedify: str) -> AsyncIterator[L2]:
-    """Our client of a registry, which the peer is."""
+async def l2(live: System, fedify: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[L2]:
+    """Our client of a registry, which the peer is; the peer has to load a lot at first."""
+    monkeypatch.setattr(module, "TIMES", aiohttp.ClientTimeout(total=90, sock_connect=30))
     it = L2(fedify, live.url, "")
     yield it
     await it.close()

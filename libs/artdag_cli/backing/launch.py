@@ -6,21 +6,32 @@ import asyncio
 import contextlib
 import errno
 import importlib.util
+import itertools
 import os
 import secrets
 import shutil
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from artdag_common.errors import BackingServerError
 
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
 LOCK = "requirements.lock"
 GUARD = Path(__file__).parents[1] / "guard.py"
+PORTS = range(20_000, 30_000)
+"""For servers that listen later. The kernel gives ports from 32,768 on to whoever asks for any: one of those could be
+somebody else's by then. Probes have others, see ``system.py``."""
+
+HELD = 100
+"""Ports that we keep for those who will listen there."""
+
+_places = itertools.count(secrets.randbelow(len(PORTS)))
+_held: deque[int] = deque()  # descriptors of sockets
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +46,25 @@ class Launch:
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of 127.0.0.1 that nobody has, and that nobody else is given for a while.
+
+    We stay bound to it and do not listen: so connections are refused, another process finds it taken, and a server that
+    sets ``SO_REUSEADDR``, as they do, can listen there.
+    """
+    for place in itertools.islice(_places, len(PORTS)):
+        port = PORTS[place % len(PORTS)]
+        holding = socket.socket()
+        try:
+            holding.bind(("127.0.0.1", port))
+        except OSError:
+            holding.close()
+            continue
+        holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _held.append(holding.detach())
+        if len(_held) > HELD:
+            os.close(_held.popleft())
+        return port
+    raise BackingServerError(f"every port of 127.0.0.1 from {PORTS[0]} to {PORTS[-1]} is taken")
 
 
 def is_free(host: str, port: int) -> bool:

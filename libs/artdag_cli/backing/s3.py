@@ -17,6 +17,7 @@ BUCKET = "artdag"
 PARTS = ("master", "volume", "filer", "admin")
 SAMPLE = b"Is the store ready?\n"
 LOCK = "requirements-with.lock"
+ANSWER_SECONDS = 5
 IDLE_SECONDS = 3  # of connections between its parts; stopping waits for them
 SOCKET_PATH_BYTES = 107
 
@@ -82,7 +83,8 @@ def s3_server(state: Path) -> tuple[str, Launch]:
 
         if not await _has_volumes(master):
             return False
-        store = S3Store(S3Settings.from_url(url), timeout_seconds=20)
+        # Now and then the first writing is not answered for half a minute and more: begun anew it may be.
+        store = S3Store(S3Settings.from_url(url), timeout_seconds=ANSWER_SECONDS)
         try:
             await store.make_bucket()
             await store.store(sample, sample_cid)

@@ -63,6 +63,7 @@ class Peers:
         self._membership = membership
         self._clock = clock
         self._known: dict[str, Known] = {}
+        self._began = clock()
         self._greetings = bus.nc.new_inbox()
         self._subscriptions: list[Subscription] = []
         self._session: aiohttp.ClientSession | None = None
@@ -109,7 +110,8 @@ class Peers:
         for start in range(0, len(wanted), CIDS_AT_ONCE):
             expected = {node for node, known in self._known.items() if not known.stops}
             silent |= self._known.keys() - expected
-            if not expected:
+            # Who has just begun, and has heard of nobody, cannot know yet that there is nobody.
+            if not expected and not (sure and self._clock() - self._began < SURE_SECONDS):
                 break
             part = wanted[start : start + CIDS_AT_ONCE]
             asked = set(part)

@@ -56,7 +56,7 @@ def media_type(head: bytes) -> str:
             return kind
     if head[:2] == b"BM" and head[6:10] == bytes(4):  # the reserved field, so that text is not taken for a bitmap
         return "image/bmp"
-    if head.lstrip()[:1] in (b"{", b"["):
+    if head.lstrip()[:1] in (b"{", b"[") and not any(byte < 32 and byte not in b"\t\n\r" for byte in head):
         return "application/json"
     return UNKNOWN
 

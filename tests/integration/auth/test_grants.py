@@ -18,6 +18,13 @@ from services.auth import grants as module
 from tests.integration.auth.conftest import Auth
 
 
+@pytest.fixture(autouse=True)
+def _stands_still(auth: Auth) -> None:
+    """What is left of a token is told in whole seconds: none goes by between two answers."""
+    now = auth.app.clock()
+    auth.app.clock = lambda: now
+
+
 async def begun(auth: Auth, client: str = "artdag on laptop") -> dict[str, Any]:
     """Let a program wait."""
     values: dict[str, Any] = orjson.loads((await auth.grants.begin(client)).values)

@@ -24,7 +24,7 @@ from tests.integration.auth.conftest import Auth
 
 async def until(look: Callable[[], Awaitable[object]]) -> None:
     """Wait until ``look`` finds something."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(90):
         while not await look():
             await asyncio.sleep(0.01)
 
@@ -57,9 +57,9 @@ async def test_gateways_are_told_at_once(auth: Auth, bus: Bus):
     await bus.nc.flush()
     hashes = [await attach(auth, name, "u-a") for name in ("one", "two", "three")]
     await auth.tokens.revoke(RevokeToken(hashes[0], "", ""), uuid4().hex)
-    assert await asyncio.wait_for(heard.get(), 10) == hashes[:1]
+    assert await asyncio.wait_for(heard.get(), 60) == hashes[:1]
     await auth.tokens.revoke_user(RevokeUser("u-a", "l2"), uuid4().hex)
-    assert set(await asyncio.wait_for(heard.get(), 10)) >= set(hashes[1:])
+    assert set(await asyncio.wait_for(heard.get(), 60)) >= set(hashes[1:])
 
 
 async def test_an_empty_redis_is_filled_again(auth: Auth, cache: redis.asyncio.Redis, pool: asyncpg.Pool):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -63,7 +64,10 @@ async def test_both_keep_content_over_restarts(state: Path, tmp_path: Path) -> N
 def listening(it: System, name: str) -> set[tuple[str, int]]:
     """Addresses and ports on which the processes of a server listen, from the kernel's table."""
     child = it.supervisor.children[name]
-    sockets = {os.readlink(path) for path in Path(f"/proc/{child.pid}/fd").iterdir() if path.is_symlink()}
+    sockets = set()
+    for path in Path(f"/proc/{child.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed in this moment
+            sockets.add(os.readlink(path))
     found = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{child.pid}/net/{table}").read_text().splitlines()[1:]:
@@ -96,7 +100,7 @@ def test_their_secrets_are_for_the_owner_only(extra: System) -> None:
 async def test_the_parts_of_the_store_let_nobody_else_in(extra: System) -> None:
     port = int((extra.state / "s3-filer.port").read_text())
     url = f"http://127.0.0.1:{port}/buckets/artdag/intruder"
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         assert (await client.get(url)).status_code == 401
         assert (await client.put(url, content=b"x")).status_code == 401
         s3 = S3Settings.from_url(extra.environment["ARTDAG_S3_URL"]).endpoint
@@ -105,7 +109,7 @@ async def test_the_parts_of_the_store_let_nobody_else_in(extra: System) -> None:
 
 async def test_web_pages_cannot_use_the_node(extra: System) -> None:
     url = f"{parse_endpoint(extra.environment['IPFS_API']).url}/api/v0/id"
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         assert (await client.post(url)).status_code == 200
         assert (await client.post(url, headers={"Origin": "https://evil.example"})).status_code == 403
         assert (await client.post(url, headers={"Host": "rebound.example"})).status_code == 403
@@ -114,7 +118,7 @@ async def test_web_pages_cannot_use_the_node(extra: System) -> None:
 
 async def test_the_node_knows_nobody(extra: System) -> None:
     node = parse_endpoint(extra.environment["IPFS_API"]).url
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         addresses = (await client.post(f"{node}/api/v0/id")).json()["Addresses"]
         peers = (await client.post(f"{node}/api/v0/swarm/peers")).json()["Peers"]
     assert addresses

@@ -26,7 +26,7 @@ from artdag_common.errors import BackingServerError
 
 VARIABLES = ("NATS_URL", "DATABASE_URL", "REDIS_URL")
 SECRETS = ("nats.password", "postgres.password", "redis.password", "token")
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 
 
 async def connect_nats(url: str) -> nats.NATS:

@@ -17,7 +17,9 @@ from artdag_common.commands import PublishObject, SettleActivity, UnpublishObjec
 from artdag_common.domain.aggregate import DomainEvent
 from artdag_common.domain.content import Object
 from artdag_common.errors import ContentInUseError, ContentNotFoundError, NotPublishedError
+from artdag_common.federation import l2
 from artdag_common.federation.l2 import L2
+from services.cache import replication
 from services.cache.delivery import NOBODY, Decisions, Deliverer, Identity
 from services.cache.delivery_queue import DeliveryQueue
 from services.cache.handlers import Books
@@ -199,7 +201,11 @@ async def test_a_registry_that_does_not_decide_is_asked_again(press: Press) -> N
     assert delivered.attempts == 5
 
 
-async def test_a_registry_that_is_known_to_be_down_is_not_an_attempt(press: Press) -> None:
+async def test_a_registry_that_is_known_to_be_down_is_not_an_attempt(
+    press: Press, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replication, "FIRST_WAIT_SECONDS", 60.0)  # nothing is due again before the end
+    monkeypatch.setattr(l2, "DOWN_SECONDS", 60.0)
     cids = [await press.cache.upload(f"film {n}".encode()) for n in range(8)]
     press.registry.decisions = [answer(500, "")] * 100
     for cid in cids:

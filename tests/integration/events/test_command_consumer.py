@@ -21,7 +21,7 @@ from artdag_common.messaging import commands as commands_module
 from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import Bus, Outcome
 from artdag_common.messaging.commands import CommandConsumer, CommandHandler
-from tests.integration.events.appends import eventually
+from tests.integration.events.appends import PATIENCE, eventually
 
 PLANNER = "planner"
 
@@ -182,7 +182,7 @@ async def test_a_handler_that_dies_between_commit_and_acknowledgement(
     bus: Bus, store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its command comes again after the wait, finds the inbox row, is answered and acknowledged."""
-    monkeypatch.setattr(commands_module, "ACK_WAIT", 0.3)
+    monkeypatch.setattr(commands_module, "ACK_WAIT", 2.0)
     tokens = Tokens(Application(store))
     died = asyncio.Event()
     acknowledge = Msg.ack
@@ -208,7 +208,8 @@ async def test_two_replicas_share_the_commands(bus: Bus, store: PostgresEventSto
         consuming(bus, store, {AttachToken: tokens[0].attach}, "auth"),
         consuming(bus, store, {AttachToken: tokens[1].attach}, "auth"),
     ):
-        outcomes = await asyncio.gather(*(bus.request(AttachToken(f"h{i}", "u"), f"c{i}") for i in range(300)))
+        asking = (bus.request(AttachToken(f"h{i}", "u"), f"c{i}", timeout=PATIENCE) for i in range(300))
+        outcomes = await asyncio.gather(*asking)
         await settled(bus)
     assert outcomes == [Outcome.of(user="u")] * 300
     assert sum(t.calls for t in tokens) == 300

@@ -97,6 +97,7 @@ async def test_a_poisonous_command_is_given_up_with_its_history_mended_and_handl
     owner.mended = True
     for each in (letter, again):
         await bus.send_again(each.subject, each.data, "first", f"letter/{each.id}/mended")
+        await empty(bus)
         await keeper.settle(LetterSettling(id=each.id, by="owner"))
     await empty(bus)
     assert owner.handled == 1

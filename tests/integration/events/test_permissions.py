@@ -33,7 +33,7 @@ from artdag_common.messaging import subjects
 from artdag_common.messaging.bus import STREAMS, Bus, Outcome
 from artdag_common.messaging.permissions import ACCOUNTS, RELAY
 from tests.integration.conftest import new_database
-from tests.integration.events.appends import an_append
+from tests.integration.events.appends import PATIENCE, an_append
 
 KINDS = sorted(kind for role in ROLES.values() for kind in role.streams)
 _numbers = count(1)
@@ -188,7 +188,7 @@ async def test_a_service_makes_its_consumer_with_its_own_filter_only(
         for filters in ({"filter_subject": "cmd.>"}, {}, {"filter_subjects": ["cmd.auth.>", "cmd.cache.>"]}):
             config = {"durable_name": service, "name": service, "ack_policy": "explicit", **filters}
             request = json.dumps({"stream_name": subjects.COMMANDS, "config": config}).encode()
-            answer = json.loads((await it.nc.request(subject, request)).data)
+            answer = json.loads((await it.nc.request(subject, request, timeout=PATIENCE)).data)
             assert answer.get("error"), filters
     info = await operator.jetstream().consumer_info(subjects.COMMANDS, service)
     assert info.config.filter_subject == f"cmd.{service}.>"
@@ -233,14 +233,14 @@ async def test_what_is_pulled_to_another_subject_is_not_taken_for_what_is_sent_t
         await executor.nc.publish("work.cpu.forged", b"forged", reply=executor.nc.new_inbox())
         pull = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.WORK}.{subjects.workers('cpu')}"
         assert not await executor.refused(executor.nc.publish(pull, b'{"batch":1}', reply=subjects.VERIFY))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await heard.wait()
-        assert (await gateway.nc.request(subjects.VERIFY, b"asked")).data == b"answered"
+        assert (await gateway.nc.request(subjects.VERIFY, b"asked", timeout=PATIENCE)).data == b"answered"
         # Nor is an address followed that is not where somebody waits for an answer.
         before = await state_of(operator)
         await gateway.nc.publish(subjects.VERIFY, b"asked too", reply="evt.run.a.RunCompleted")
         await auth.answer("dlq.auth.forged", Outcome.of())
-        assert (await gateway.nc.request(subjects.VERIFY, b"last")).data == b"answered"
+        assert (await gateway.nc.request(subjects.VERIFY, b"last", timeout=PATIENCE)).data == b"answered"
         assert await state_of(operator) == before
     assert asked == [b"asked", b"asked too", b"last"]
     await auth.close()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
+from nats.js.errors import ServerError
 
 from artdag_common.messaging import consumer as consumer_module
 from artdag_common.messaging import subjects
@@ -159,12 +160,13 @@ async def test_what_was_not_acknowledged_comes_again(bus: Bus, pulling: Pulling)
         deliveries.append((message.data, message.metadata.num_delivered))
         if message.data != b"1" or message.metadata.num_delivered > 1:
             await message.ack()
-        if message.metadata.num_delivered > 1:
+        if message.data == b"1" and message.metadata.num_delivered > 1:
             again.set()
 
     async with pulling(bus, take, ack_wait=0.5), asyncio.timeout(PATIENCE):
         await again.wait()
-    assert deliveries == [(b"0", 1), (b"1", 1), (b"2", 1), (b"1", 2)]
+    assert [data for data, times in deliveries if times == 1] == [b"0", b"1", b"2"]
+    assert (b"1", 2) in deliveries
 
 
 @pytest.mark.parametrize("pull_class", [StandingPull], indirect=True)
@@ -195,7 +197,21 @@ async def test_requests_do_not_pile_up(bus: Bus, monkeypatch: pytest.MonkeyPatch
             await received.count((turn + 1) * 21)
             await asyncio.sleep(0.35)  # every request expires at least once
             assert await waiting_requests(bus) <= 2
-            assert 0 < pull._left <= 8
+            assert pull._left <= 8
+
+            async def asks(pull: StandingPull = pull) -> bool:
+                return pull._left > 0
+
+            await eventually(asks, "it asks for more")
+
+
+async def make_streams(bus: Bus) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                return await bus.ensure_streams()
+            except ServerError:  # 10049: the server still removes the files of the stream of that name
+                await asyncio.sleep(0.05)
 
 
 async def test_a_stream_that_is_not_there_yet_is_waited_for(bus: Bus, pull_class: type[Any]) -> None:
@@ -203,7 +219,7 @@ async def test_a_stream_that_is_not_there_yet_is_waited_for(bus: Bus, pull_class
     await bus.js.delete_stream(subjects.COMMANDS)
     pull = pull_class(bus, subjects.COMMANDS, durable(), received.take, 4)
     starting = asyncio.create_task(pull.start())
-    await bus.ensure_streams()
+    await make_streams(bus)
     await send(bus, 0, 5)
     await received.count(5)
     await starting
@@ -217,7 +233,7 @@ async def test_a_stream_that_is_deleted_and_made_again(bus: Bus, pulling: Pullin
         await send(bus, 0, 5)
         await received.count(5)
         await bus.js.delete_stream(subjects.COMMANDS)
-        await bus.ensure_streams()
+        await make_streams(bus)
         await send(bus, 5, 5)
         await received.count(10)
 

@@ -39,7 +39,7 @@ async def signing_in(url: str, bus: Bus) -> AsyncIterator[SignIn]:
     async def sign_in(user: str = "") -> Person:
         user = user or f"u-{uuid4().hex[:26]}"
         token = uuid4().hex
-        outcome = await bus.request(AttachToken(hashlib.sha256(token.encode()).hexdigest(), user), uuid4().hex, 10)
+        outcome = await bus.request(AttachToken(hashlib.sha256(token.encode()).hexdigest(), user), uuid4().hex, 60)
         assert outcome is not None
         assert outcome.accepted, outcome
         client = httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60)

@@ -96,7 +96,7 @@ async def test_a_broken_upload_leaves_nothing(api, live, url, problem):
 
 async def _emptied(live: System) -> bool:
     """Wait until no upload is under way any more."""
-    for _ in range(500):
+    for _ in range(6000):
         if not arriving(live):
             return True
         await asyncio.sleep(0.01)

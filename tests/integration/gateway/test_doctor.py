@@ -137,12 +137,15 @@ async def test_a_redis_that_takes_no_writes_is_found_and_one_that_is_gone(tmp_pa
             await try_redis(cache, standing)
             return standing
 
-        well = await found()
+        async def answered() -> Standing | None:
+            standing = await found()
+            return standing if standing.redis else None
+
+        well = await eventually(answered, "that Redis answers")
         assert (well.redis, well.refuses) == (True, {})
         async with redis.asyncio.Redis.from_url(server.url) as operator:
             await operator.config_set("min-replicas-to-write", 1)
-        refused = await found()
-        assert refused.redis
+        refused = await eventually(answered, "that Redis answers")
         assert "replicas" in refused.refuses["redis"]
         await server.supervisor.remove(server.child.name)
         assert await found() == Standing()

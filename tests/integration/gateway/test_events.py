@@ -92,7 +92,7 @@ async def test_progress_is_shown_and_remembered(api, make_recipe, asset, follow,
                 await bus.tick(cache_id, 120, 300)
         elif event["event"] == "progress":
             progress.append(event)
-            for _ in range(100):  # the hub is told first, then Redis
+            for _ in range(3000):  # the hub is told first, then Redis
                 running = (await api.get(f"/runs/{run_id}")).json()["steps"]["running"]
                 if running[0]["frames"]:
                     break

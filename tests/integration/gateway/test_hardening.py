@@ -210,7 +210,7 @@ async def test_a_cookie_alone_writes_nothing(
 ) -> None:
     """Whatever a form, a script or a plug-in of another page can send."""
     cookie = {"Cookie": f"{COOKIE}={live.token}", "Content-Type": KINDS[kind], "Tus-Resumable": "1.0.0"}
-    async with httpx.AsyncClient(base_url=url) as browser:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as browser:
         for told in (
             {},
             {"Origin": "null"},
@@ -227,7 +227,7 @@ async def test_a_cookie_alone_writes_nothing(
 async def test_another_page_hears_and_reads_nothing_with_our_cookie(live: System, url: str, problem: Problem) -> None:
     """Cookies know no ports: a page on another port of this machine would come with ours."""
     headers = {"Cookie": f"{COOKIE}={live.token}", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
-    async with httpx.AsyncClient(base_url=url) as browser:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as browser:
         for site in ("same-site", "cross-site"):
             for path in ("/runs", "/runs/x/events", "/storage", "/cache"):
                 answer = await browser.get(path, headers=headers | {"Sec-Fetch-Site": site})
@@ -417,7 +417,7 @@ async def test_text_that_is_not_text_finds_nothing_and_breaks_nothing(
 @pytest.fixture
 def documented(live: System) -> list[tuple[str, set[str]]]:
     """Paths without parameters, and what they take."""
-    paths = httpx.get(f"http://127.0.0.1:{live.port}/openapi.json").json()["paths"]
+    paths = httpx.get(f"http://127.0.0.1:{live.port}/openapi.json", timeout=60).json()["paths"]
     return [(path, {each.upper() for each in operations}) for path, operations in paths.items() if "{" not in path]
 
 

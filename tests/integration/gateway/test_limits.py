@@ -16,6 +16,7 @@ import redis.asyncio
 
 from artdag_cli.backing import free_port
 from artdag_cli.system import System
+from artdag_common import caching
 from artdag_common.config import Settings
 from services.gateway.wiring import gateway
 
@@ -35,8 +36,10 @@ async def started(live: System) -> Started:
     async def start(**settings: Any) -> AsyncIterator[httpx.AsyncClient]:
         port = free_port()
         own = Settings.model_validate(live.environment | {"HOST": "127.0.0.1", "PORT": port} | settings)
-        async with gateway(own), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            yield client
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(caching, "SECONDS", 20.0)  # a Redis that is late here is not one that is away
+            async with gateway(own), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+                yield client
 
     return start
 

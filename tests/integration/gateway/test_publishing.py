@@ -100,7 +100,7 @@ async def test_an_upload_is_published_as_it_was_described(api, asset, stranger, 
 async def test_what_is_not_stored_is_not_published(api, asset, bus, events, problem):
     """Whatever the gateway says: the service that keeps the books looks for itself."""
     gone = cid_of(uuid4().bytes)
-    outcome = await bus.request(PublishObject(asset, "owner", "x", "", "r", gone, gone), uuid4().hex, 10)
+    outcome = await bus.request(PublishObject(asset, "owner", "x", "", "r", gone, gone), uuid4().hex, 60)
     assert outcome is not None
     assert (outcome.accepted, outcome.code) == (False, "content-not-found")
     assert (await api.get(f"/cache/{asset}/publish")).json()["state"] == "none"

@@ -36,7 +36,7 @@ async def replica(live: System) -> AsyncIterator[Replica]:
         cwd=ROOT,
         stderr=asyncio.subprocess.DEVNULL,
     )
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         while True:
             try:
                 if (await client.get("/ready")).status_code == 200:
@@ -73,7 +73,7 @@ async def test_what_one_gateway_takes_the_other_shows(api, replica, make_recipe,
     started = await api.post("/runs", json={"recipe": recipe["recipe_id"], "inputs": [asset]})
     run_id = started.json()["run_id"]
     here = await finish(run_id)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{replica.port}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{replica.port}", timeout=60) as client:
         assert (await client.get(f"/runs/{run_id}")).json() == here
     assert here["progress"]["completed"] == 3  # counted once, whoever wrote the rows
 

@@ -283,7 +283,7 @@ async def test_a_retry_computes_again_what_was_to_be_and_was_not(api, live, star
 
 async def test_time_ends_runs_and_steps(api, start, held, finish):
     """Nobody takes their steps, since executors do nothing."""
-    late = (await start(two_sided(), timeout=1))["run_id"]
+    late = (await start(two_sided(), timeout=4))["run_id"]
     waited = (await start(two_sided(), wait_timeout=1))["run_id"]
     run = await finish(late)
     assert (run["status"], run["error"]["code"], run["error"]["kind"]) == ("failed", "deadline-passed", "stopped")

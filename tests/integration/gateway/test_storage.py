@@ -128,7 +128,7 @@ async def person(own: System, bus: Bus) -> AsyncIterator[Person]:
     async def make() -> httpx.AsyncClient:
         token = uuid4().hex
         command = AttachToken(hashlib.sha256(token.encode()).hexdigest(), f"user-{uuid4().hex[:8]}")
-        outcome = await bus.request(command, uuid4().hex, 10)
+        outcome = await bus.request(command, uuid4().hex, 60)
         assert outcome is not None
         assert outcome.accepted
         headers = {"Authorization": f"Bearer {token}"}

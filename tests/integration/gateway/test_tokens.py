@@ -13,7 +13,7 @@ from artdag_common.messaging.bus import Bus
 from services.gateway.api.tokens import ID_CHARACTERS
 from tests.integration.gateway.people import Person, SignIn, signing_in
 
-SECONDS = 20.0
+SECONDS = 90.0
 
 
 @pytest.fixture(scope="module")

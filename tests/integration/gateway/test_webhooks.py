@@ -297,7 +297,7 @@ async def test_the_command_line(live: System, there: Receiver, make_recipe: Any,
     assert "it answers 500: broken" in failed.output
     assert worked.stdout.startswith("it answers 204 after")
     async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{live.port}", headers={"Authorization": f"Bearer {live.token}"}
+        base_url=f"http://127.0.0.1:{live.port}", headers={"Authorization": f"Bearer {live.token}"}, timeout=60
     ) as owner:
         recipe = await make_recipe(1)
         run = await owner.post(f"/recipes/{recipe['recipe_id']}/run", json={"inputs": {"media": asset}})

@@ -18,6 +18,8 @@ from artdag_cli.backing import ipfs_server, s3_server
 from artdag_common.application import Application
 from artdag_common.blobs.layered import LayeredBlobStore
 from artdag_common.blobs.local import LocalBlobStore
+from artdag_common.blobs.node import node_id
+from artdag_common.blobs.peer import Peers
 from artdag_common.blobs.wiring import layered_blobs
 from artdag_common.commands import Command, ImportObject, RegisterRecipe, StartRun
 from artdag_common.config import Settings
@@ -88,10 +90,17 @@ class Cluster:
         return outcome
 
     @asynccontextmanager
-    async def store_of(self, node: Node) -> AsyncIterator[LayeredBlobStore]:
-        """The content store of a service on a node."""
+    async def store_of(self, node: Node, *others: Node) -> AsyncIterator[LayeredBlobStore]:
+        """The content store of a service on a node, once it has heard of others."""
+        wanted = {node_id(other.blobs.folder) for other in others}
         async with AsyncExitStack() as stack:
-            yield await layered_blobs(node.settings, self.bus, stack.push_async_callback)
+            store = await layered_blobs(node.settings, self.bus, stack.push_async_callback)
+
+            async def heard() -> bool:
+                return all(wanted <= layer.known().keys() for layer in store.layers if isinstance(layer, Peers))
+
+            await eventually(heard, "it has heard of the others")
+            yield store
 
     async def upload(self, node: Node, data: bytes, media_type: str = "video/mp4") -> str:
         """Store content on a node, as its gateway would."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from artdag_common.blobs.s3 import S3Settings, S3Store
 from artdag_common.cid import cid_of
 from artdag_common.codec import encode_command
 from artdag_common.commands import ExecuteStep, ExecuteSteps, RegisterEffect
+from artdag_common.domain import failure
 from artdag_common.domain.graph import Graph, Variable
 from artdag_common.domain.graph import Node as Step
 from artdag_common.errors import CidMismatchError, ContentNotFoundError, ServiceUnavailableError
@@ -66,7 +68,7 @@ async def test_a_run_is_executed_where_its_input_and_its_effect_are_not(cluster:
         run = await cluster.finished(await cluster.start(a, graph, cat=cat))
         assert run.status == "completed", run.error
         assert await b.blobs.present([cat, effect, run.output_cid]) == {cat, effect, run.output_cid}
-        async with cluster.store_of(a) as there:
+        async with cluster.store_of(a, b) as there:
             assert await there.read(run.output_cid) == await b.blobs.read(run.output_cid)
 
 
@@ -77,6 +79,10 @@ async def test_a_step_waits_for_an_input_that_is_out_of_reach(
     """It does not fail as long as a node that is silent may have it."""
     monkeypatch.setattr(peer, "SURE_SECONDS", 0.05)
     monkeypatch.setattr(layered, "AWAY_SECONDS", 0.05)
+    # However long the other node takes to start here.
+    monkeypatch.setattr(peer, "FORGET_SECONDS", 600.0)
+    often = replace(failure.POLICIES[failure.AWAY], attempts=100_000)
+    monkeypatch.setattr(failure, "POLICIES", {**failure.POLICIES, failure.AWAY: often})
     make_cat(tmp_path / "cat.mp4", 12)
     data = (tmp_path / "cat.mp4").read_bytes()
     a, b = cluster.node("a"), cluster.node("b")
@@ -106,13 +112,13 @@ async def test_a_cache_service_for_its_node_alone_serves_it_and_takes_no_command
     own = {"ARTDAG_CACHE_DUTIES": "node", "L2_SERVER": "https://l2.example", "ARTDAG_ACTOR_KEY": ""}
     a, b = cluster.node("a", **own), cluster.node("b")
     await a.blobs.put(DATA)
-    async with a.services(cache), cluster.store_of(b) as there:
+    async with a.services(cache), cluster.store_of(b, a) as there:
         assert await there.read(CID) == DATA
         assert not await cluster.bus.ping("cache", 0.2)
         async with b.services(cache):  # of two that pull, either could get it
             for number in range(4):
                 await cluster.upload(b, b"%d" % number)
-            assert await cluster.bus.ping("cache")
+            assert await cluster.bus.ping("cache", 60)
 
 
 async def test_a_node_that_ends_leaves_what_it_has_in_the_bucket(cluster: Cluster, own_s3: Server) -> None:
@@ -146,12 +152,13 @@ async def test_what_a_lost_node_had_is_in_the_bucket(cluster: Cluster, own_s3: S
 # --- peers ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_node_reads_from_the_others(cluster: Cluster) -> None:
+async def test_a_node_reads_from_the_others(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b, c = map(cluster.node, "abc")
     absent = cid_of(b"absent")
     async with AsyncExitStack() as stack, a.services(cache), c.services(cache):
         await c.blobs.put(DATA)
-        store = await stack.enter_async_context(cluster.store_of(b))
+        store = await stack.enter_async_context(cluster.store_of(b, a, c))
+        monkeypatch.setattr(peer, "GATHER_SECONDS", 60.0)  # it is over once all have answered
         assert await store.present([CID, absent]) == {CID}
         assert await store.stamps([CID]) == await c.blobs.stamps([CID])
         assert await store.read(CID) == DATA
@@ -169,7 +176,7 @@ async def test_wrong_bytes_of_a_node_are_not_served(cluster: Cluster) -> None:
     broken.chmod(0o600)
     broken.write_bytes(DATA[:-1] + b"x")
     async with AsyncExitStack() as stack, a.services(cache):
-        store = await stack.enter_async_context(cluster.store_of(b))
+        store = await stack.enter_async_context(cluster.store_of(b, a))
         with capture_logs() as logs, pytest.raises(CidMismatchError, match=node_id(a.blobs.folder)):
             await store.path(CID)
         (error,) = [entry for entry in logs if entry["log_level"] == "error"]
@@ -321,7 +328,7 @@ async def test_a_node_that_is_silent_may_have_it_until_it_is_forgotten(
             await store.path(CID)
 
 
-async def test_a_node_that_dies_in_the_middle(cluster: Cluster) -> None:
+async def test_a_node_that_dies_in_the_middle(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """It promises more bytes than come; the next node is asked."""
     b, c = cluster.node("b"), cluster.node("c")
 
@@ -343,7 +350,8 @@ async def test_a_node_that_dies_in_the_middle(cluster: Cluster) -> None:
             await message.respond(said.SerializeToString())
 
         await cluster.bus.nc.subscribe(subjects.content(Membership(KEY).cluster), cb=answer)
-        store = await stack.enter_async_context(cluster.store_of(b))
+        store = await stack.enter_async_context(cluster.store_of(b, c))
+        monkeypatch.setattr(peer, "GATHER_SECONDS", 60.0)  # it is over once both have answered
         with capture_logs() as logs:
             assert await store.read(CID) == DATA
         events = [(entry["event"], entry["source"].split()[1]) for entry in logs]

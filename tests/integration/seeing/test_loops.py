@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from artdag_common.probing import Parts, Probe
+from artdag_common.tasks import end
 from services.cache.limit import Limit
 from services.cache.wiring import cache
 from services.planner.wiring import planner
@@ -25,8 +26,7 @@ def service(cluster: Cluster, **more: object) -> AbstractAsyncContextManager[Par
 async def broken_off(name: str) -> None:
     """End a loop, as a defect might."""
     (loop,) = [task for task in asyncio.all_tasks() if task.get_name() == name]
-    loop.cancel()
-    await asyncio.wait([loop])
+    await end(loop)
 
 
 def health(parts: Parts) -> tuple[int, dict[str, object]]:

@@ -175,7 +175,13 @@ async def test_how_each_process_stands_is_shown(seen: Seen) -> None:
 
 async def test_all_that_rules_and_dashboards_ask_for_is_there(seen: Seen) -> None:
     shown: Read = {}
-    for source in [*(await asyncio.gather(*(seen.read(service) for service in SERVICES))), await seen.system()]:
+
+    async def whole() -> Read | None:
+        told = await seen.system()
+        return told if {sample.value for sample in told["artdag_up"]} == {1} else None
+
+    system = await eventually(whole, "all parts answer")
+    for source in [*(await asyncio.gather(*(seen.read(service) for service in SERVICES))), system]:
         for name, samples in source.items():
             shown.setdefault(name, []).extend(samples)
     for where, expression in expressions():
@@ -245,9 +251,14 @@ async def test_how_the_system_stands_is_told_though_the_ends_of_steps_cannot_be_
     try:
         async with connection.transaction():
             await connection.execute("LOCK TABLE rm_step_ends IN ACCESS EXCLUSIVE MODE")
-            told = await seen.system()
+
+            async def postgres_answers() -> Read | None:
+                told = await seen.system()
+                up = {sample.value for sample in told["artdag_up"] if sample.labels["part"] == "postgres"}
+                return told if up == {1} else None
+
+            told = await eventually(postgres_answers, "Postgres is told to answer")
     finally:
         await connection.close()
-    assert {sample.value for sample in told["artdag_up"] if sample.labels["part"] == "postgres"} == {1}
     assert not told["artdag_step_ends_total"]
     await eventually(ended, "ends of steps are told again")

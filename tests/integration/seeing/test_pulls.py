@@ -17,6 +17,7 @@ from artdag_common.messaging.bus import STREAMS, Bus, Outcome
 from artdag_common.messaging.commands import CommandConsumer
 from artdag_common.messaging.consumer import StandingPull
 from artdag_common.messaging.follower import Follower
+from artdag_common.tasks import end
 from tests.integration.events.appends import eventually
 
 SIGNS = 5
@@ -61,8 +62,7 @@ async def test_a_follower_whose_pull_is_no_longer_looked_after_is_told_of(bus: B
         await eventually(pulling, "it pulls")
         assert follower.turning
         (looking,) = [task for task in asyncio.all_tasks() if task.get_name() == "pull cache-copies"]
-        looking.cancel()
-        await asyncio.wait([looking])
+        await end(looking)
         assert not follower.turning
     finally:
         await follower.stop()
@@ -71,7 +71,7 @@ async def test_a_follower_whose_pull_is_no_longer_looked_after_is_told_of(bus: B
 async def test_a_command_that_takes_long_is_handled_once(
     bus: Bus, store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "ACK_WAIT", 1.0)
+    monkeypatch.setattr(commands, "ACK_WAIT", 3.0)
     handled: list[str] = []
     alive: list[bytes] = []
     through = asyncio.Event()

@@ -28,7 +28,7 @@ def reads() -> dict[str, float]:
 
 async def test_each_input_of_a_step_is_one_read(cluster: Cluster) -> None:
     there, here = cluster.node("there"), cluster.node("here")
-    async with there.services(cache), cluster.store_of(here) as blobs:
+    async with there.services(cache), cluster.store_of(here, there) as blobs:
         async with cluster.store_of(there) as theirs:
             cids = [(await theirs.put(f"content {number}".encode())).cid for number in range(3)]
         before = reads()

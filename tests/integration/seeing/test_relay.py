@@ -52,6 +52,12 @@ async def test_who_lost_the_lead_tells_of_no_horizon_any_more(
             await write(store, "run-1", 1)
             await eventually(held_up, "an event waits for the older transaction")
             leading = asyncio.create_task(successor.execute("SELECT pg_advisory_lock($1)", LEADER_LOCK))
+
+            async def waits() -> bool:
+                found = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = $1"
+                return bool(await pool.fetchval(found, LEADER_LOCK))
+
+            await eventually(waits, "the successor waits for the lock")
             await pool.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_locks"
                 " WHERE locktype = 'advisory' AND granted AND objid = $1 AND pid <> pg_backend_pid()",

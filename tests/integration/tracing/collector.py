@@ -15,6 +15,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from artdag_cli.backing import free_port
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -39,7 +41,7 @@ class Collector:
         self.spans: list[Taken] = []
         self.requests: list[str] = []
         self.keys: set[str] = set()
-        self._port = 0
+        self._port = free_port()  # nobody else's while it is away
 
     @property
     def url(self) -> str:
@@ -74,7 +76,6 @@ class Collector:
             block_on_close = False  # the services keep their connections open
 
         with Server(("127.0.0.1", self._port), Handler) as server:
-            self._port = server.server_address[1]
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
             thread.start()
             try:

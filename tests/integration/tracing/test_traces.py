@@ -131,7 +131,7 @@ async def traced(state: Path, collector: tuple[Collector, ExitStack]) -> AsyncIt
         common = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": it.url,
             "OTEL_EXPORTER_OTLP_HEADERS": f"collector-key={KEY}",
-            "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "10",
             "OTEL_BSP_SCHEDULE_DELAY": "50",
             "ARTDAG_CLUSTER_KEY": "key of the traces' cluster",
             "ARTDAG_LOG_FORMAT": "json",
@@ -256,7 +256,7 @@ async def test_a_notice_to_a_webhook_is_in_the_trace_of_its_run(traced: Traced) 
         there.key = secret_key(made.json()["secret"])
         run_id, trace = await traced.begin(offset=0.7)
         await traced.ended(run_id)
-        found = await traced.spans(trace, "tell webhook")
+        found = await traced.spans(trace, "tell webhook", "command StartRun", "POST /runs")
         assert (await traced.api.delete(made.json()["links"]["self"])).status_code == 200
     (told,) = found["tell webhook"]
     assert told.service == "artdag-cache"

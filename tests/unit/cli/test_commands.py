@@ -476,7 +476,7 @@ async def test_a_system_that_starts_asks_no_proxy(monkeypatch: pytest.MonkeyPatc
 
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.setattr(system, "READY_SECONDS", 5.0)
+    monkeypatch.setattr(system, "READY_SECONDS", 25.0)
     with answering(Ready) as place:
         it = system.System(tmp_path, "", "", {}, Supervisor(), int(place.rpartition(":")[2]))
         async with asyncio.timeout(30):

@@ -78,6 +78,19 @@ def test_the_usual_port_or_any_other() -> None:
     assert free_or_any(port) == port
 
 
+def test_no_port_is_given_away_twice() -> None:
+    """Each goes to a server that listens later: it is no other's meanwhile, and connections to it are refused."""
+    ports = {backing.free_port() for _ in range(50)}
+    assert len(ports) == 50
+    for port in ports:
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=5)
+        with socket.create_server(("127.0.0.1", port)):
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+
 def test_an_address_that_is_not_ours_is_named() -> None:
     with pytest.raises(BackingServerError, match=r"192\.0\.2\.1"):  # TEST-NET-1, nobody's
         backing.is_free("192.0.2.1", 0)

@@ -160,7 +160,7 @@ def test_an_ordinary_user_is_as_safe() -> None:
             },
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]

@@ -71,7 +71,7 @@ def test_it_sees_no_environment(framed: Framed, monkeypatch: pytest.MonkeyPatch)
 
 def test_it_inherits_no_open_file(framed: Framed, tmp_path: Path) -> None:
     """What it has: three standard streams, two pipes, and the memory of the frames."""
-    count = "import os\nopened = []\nfor n in range(64):\n    try:\n        opened.append(os.fstat(n).st_mode)\n"
+    count = "import os\nopened = []\nfor n in range(999):\n    try:\n        opened.append(os.fstat(n).st_mode)\n"
     with (tmp_path / "open").open("w") as file:
         os.set_inheritable(file.fileno(), True)
         assert framed(f"{count}    except OSError:\n        pass\nassert len(opened) == 6, [oct(m) for m in opened]")
@@ -138,7 +138,7 @@ def test_it_is_not_waited_for_for_ever(framed: Framed) -> None:
 
 
 def test_it_uses_no_more_processor_time_than_it_may(framed: Framed) -> None:
-    limits = replace(TIGHT, cpu_seconds=1)
+    limits = replace(TIGHT, cpu_seconds=1, silence_seconds=300)
     failed(framed, "while True:\n    pass", "used more than 1 s of processor time", limits=limits)
 
 
@@ -206,14 +206,14 @@ def test_garbage_is_refused(framed: Framed, result: str, reason: str) -> None:
 def test_a_lie_on_the_pipes_is_found(framed: Framed) -> None:
     """It can write what it likes on its pipes: of the kind of a frame, of an unknown kind, of any length."""
     write = (
-        "import os\nfor n in range(3, 64):\n    try:\n        os.write(n, {data!r})\n    except OSError:\n        pass"
+        "import os\nfor n in range(3, 999):\n    try:\n        os.write(n, {data!r})\n    except OSError:\n        pass"
     )
     for data in (b"D\x01\x00\x00\x00\x02" * 3, b"?\x00\x00\x00\x00", b"D\xff\xff\xff\xff", b"P\x00\x00\x00\x00"):
         failed(framed, write.format(data=data), "sent something that it has not been asked for", count=4)
 
 
 def test_its_frames_cannot_be_pulled_away(framed: Framed) -> None:
-    body = "import os\nfor n in range(3, 64):\n    try:\n        os.ftruncate(n, 0)\n    except OSError:\n        pass"
+    body = "import os\nfor n in range(3, 999):\n    try:\n        os.ftruncate(n, 0)\n    except OSError:\n        pass"
     assert len(framed(body, count=3)) == 3
 
 
@@ -248,7 +248,7 @@ for _ in run_frames(effect, effect.params(), frames, {{}}):
         waited = os.pidfd_open(child)
         parent.kill()
         parent.wait()
-        assert select.select([waited], [], [], 20)[0], "it outlived its parent"
+        assert select.select([waited], [], [], 120)[0], "it outlived its parent"
         os.close(waited)
 
 

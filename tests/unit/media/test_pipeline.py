@@ -47,7 +47,7 @@ def test_no_more_than_the_depth_is_made_in_advance() -> None:
         for taken in range(20):
             assert next(ready) == taken
             if not taken:
-                assert full.wait(10)
+                assert full.wait(60)
             assert len(made) <= taken + 5
 
 

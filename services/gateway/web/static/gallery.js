@@ -398,7 +398,9 @@ class Gallery {
     fresh.forEach(arrived);
     for (const each of found) {
       const old = cards.get(each.dataset.card);
-      if (old && "pending" in old.dataset && !("pending" in each.dataset)) exchange(old, each);
+      if (!old || !("pending" in old.dataset) || "pending" in each.dataset) continue;
+      if (old.contains(this.last)) this.last = each.querySelector("[data-pick]"); // a range still goes from there
+      exchange(old, each);
     }
   }
 

@@ -11,6 +11,7 @@ export default function picture(element) {
   let timer = 0;
 
   async function look() {
+    if (!element.isConnected) return;
     const answer = await fetch(image.src).catch(() => null);
     if (!element.isConnected) return;
     if (answer?.status === 200) image.src = image.src; // it is in the browser's cache now

@@ -114,6 +114,7 @@ export default function runForm(element) {
     form.setAttribute("aria-busy", String(is));
   }
 
+  for (const button of form.querySelectorAll("button")) button.disabled = false;
   element.dataset.alive = "";
   return () => inputs.forEach((input) => input.end());
 }
