@@ -23,7 +23,8 @@ from artdag_common.media.beat_grid import (
     stretched,
 )
 from artdag_common.media.encode import Soundtrack
-from artdag_common.media.pictures import PIXELS, Clip, planes
+from artdag_common.media.frame_pool import take_frame
+from artdag_common.media.pictures import Clip, planes
 from artdag_common.media.probe import MAX_SECONDS, open_media
 from artdag_common.media.soundtrack import EncodedSound, Span, sound_shape
 from artdag_common.media.timeline import nearest
@@ -141,7 +142,7 @@ def pulsed(picture: VideoFrame, height: int) -> VideoFrame:
     """
     if not height:
         return picture
-    result = VideoFrame(picture.width, picture.height, PIXELS)
+    result = take_frame(picture.width, picture.height)
     # black and white of the luma, and no colour in the middle of the chroma
     ranges = ((16, 16, 235), (128, 16, 240), (128, 16, 240))
     for source, target, (zero, low, high) in zip(planes(picture), planes(result), ranges, strict=True):

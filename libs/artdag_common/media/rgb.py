@@ -23,6 +23,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from artdag_common.media import kernel
+from artdag_common.media.frame_pool import take_frame
 from artdag_common.media.pictures import PIXELS, ColourTags, Rgb, planes
 
 ONE = 1 << 15
@@ -81,7 +82,7 @@ class RgbBridge:
         _guard(array.dtype == np.uint8 and array.shape == (height, width, 3), width, height)
         if array.strides[1:] != (3, 1):
             array = np.ascontiguousarray(array)
-        frame = VideoFrame(width, height, PIXELS)
+        frame = take_frame(width, height)
         frame.colorspace, frame.color_range = self._matrix, ColorRange.MPEG
         if library := kernel.load():
             room = np.empty(17 * width // 2 + 3, np.int16)

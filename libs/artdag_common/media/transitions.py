@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from artdag_common.errors import StepInputError
 from artdag_common.media.encode import PictureShape, Soundtrack
+from artdag_common.media.frame_pool import take_frame
 from artdag_common.media.geometry import Mode, Size
 from artdag_common.media.mix import MadeSound, Taker
-from artdag_common.media.pictures import PIXELS, THREADS, Clip, Target, planes
+from artdag_common.media.pictures import THREADS, Clip, Target, planes
 from artdag_common.media.resize import blank, yuv_of
 from artdag_common.media.soundtrack import EncodedSound, Sound, SoundShape, Span, joint_shape, read_sound, sound_shape
 from artdag_common.media.timeline import nearest
@@ -184,7 +185,7 @@ def _faded(parts: Sequence[_Part], target: Target, background: VideoFrame) -> It
 
 def mixed(one: VideoFrame, other: VideoFrame, weight: int) -> VideoFrame:
     """Return two yuv420p pictures of a size as one, the other's part of it ``weight`` of 256, rounded."""
-    frame = VideoFrame(one.width, one.height, PIXELS)
+    frame = take_frame(one.width, one.height)
     for plane, a, b in zip(planes(frame), planes(one), planes(other), strict=True):
         plane[:] = blended(a, b, weight)
     return frame

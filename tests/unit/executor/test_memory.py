@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 from fractions import Fraction
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,12 @@ def chained(*effects: str) -> dict[str, Any]:
         for config in configs
     ]
     return {"links": links}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _preloaded() -> None:
+    """Workers are forked by a server that has loaded what the executor's has, whatever tests before have forked."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
