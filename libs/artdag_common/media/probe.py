@@ -151,6 +151,18 @@ def probe(path: Path, slot: str = "media") -> MediaFacts:
         return MediaFacts(duration, width, height, timeline.rate, codec.name, profile, pix_fmt, timeline.frames, *sound)
 
 
+def has_pictures(path: Path, slot: str = "media") -> bool:
+    """Return whether a media file has pictures, by its outline alone.
+
+    Raises:
+        StepInputError: see :func:`open_media`.
+    """
+    if picture_type(path):
+        return True
+    with open_media(path, slot) as container:
+        return video_stream(container) is not None
+
+
 def _picture(found: PictureFacts) -> MediaFacts:
     timeline = picture_timeline(found)
     width, height = display_size(*found.size, None, 0)

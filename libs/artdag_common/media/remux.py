@@ -18,7 +18,7 @@ from artdag_common.errors import StepInputError
 from artdag_common.media.check import LOSSLESS_PROFILES, PROFILES
 from artdag_common.media.encode import LOSSLESS, MediaFile, Soundtrack
 from artdag_common.media.pictures import PIXELS, Clip
-from artdag_common.media.probe import MP4, open_media, probe, turn_of, video_stream
+from artdag_common.media.probe import MP4, has_pictures, open_media, turn_of, video_stream
 from artdag_common.media.soundtrack import EncodedSound, Span, sound_duration, sound_of, sound_shape, sound_start
 from artdag_common.media.timeline import nearest
 from artdag_common.media.video import Progress, cut_sound, render, shape_of, span_of
@@ -81,7 +81,7 @@ def copy_from_key(media: Path, output: Path, offset: Fraction, duration: Fractio
         StepInputError: not a media file; it ends before ``offset``; or its pictures cannot be copied: no H.264 of 8
             bits in 4:2:0 that browsers play, not in MP4, or turned; the message says which.
     """
-    if not probe(media).frames:
+    if not has_pictures(media):
         return cut_sound(media, output, offset, duration, progress)
     clip = Clip(media)
     reason = obstacle(clip, output.suffix == LOSSLESS)

@@ -15,7 +15,7 @@ from artdag_common.media.encode import PictureShape, Soundtrack, SoundWriter, Vi
 from artdag_common.media.picture import Picture
 from artdag_common.media.pictures import AS_SHOWN, THREADS, Clip, Target
 from artdag_common.media.pipeline import ahead
-from artdag_common.media.probe import probe
+from artdag_common.media.probe import has_pictures
 from artdag_common.media.rgb import RgbBridge
 from artdag_common.media.soundtrack import EncodedSound, Span, sound_duration, sound_of, sound_shape, sound_start
 from artdag_common.media.stage import MakeStage
@@ -113,7 +113,7 @@ def cut(media: Path, output: Path, offset: Fraction, duration: Fraction | None, 
     Raises:
         StepInputError: not a media file, or it ends before ``offset``.
     """
-    if not probe(media).frames:
+    if not has_pictures(media):
         return cut_sound(media, output, offset, duration, progress)
     clip = Clip(media, hold=None if duration is None else offset + duration)
     timeline = clip.timeline
