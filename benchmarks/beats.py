@@ -132,7 +132,8 @@ class Band:
 
     def recording(self) -> NDArray[np.float32]:
         """Return the track, shape (n,), at most 0.9."""
-        return (self.track / np.abs(self.track).max() * 0.9).astype(np.float32)
+        loudest = float(np.abs(self.track).max())
+        return (self.track / loudest * 0.9).astype(np.float32)
 
     def _played(self, times: Floats) -> Floats:
         return times + self.rng.normal(0, self.human, len(times))
@@ -245,6 +246,7 @@ def write(path: Path, samples: NDArray[np.float32]) -> None:
     codec, kind, options = FORMATS[path.suffix[1:]]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=RATE_HZ, layout="stereo", options=options)
+        assert isinstance(stream, av.AudioStream)
         for begin in range(0, len(samples), RATE_HZ):
             block = np.stack([samples[begin : begin + RATE_HZ]] * 2)
             if kind != "fltp":
@@ -264,7 +266,7 @@ def ours(path: Path) -> list[float]:
     from artdag_common.media.beats import RATE_HZ, find_beats
     from artdag_common.media.sound import load_sound
 
-    return find_beats(load_sound(path, RATE_HZ)).times.tolist()
+    return [float(time) for time in find_beats(load_sound(path, RATE_HZ)).times]
 
 
 def librosa(path: Path) -> list[float]:
@@ -310,7 +312,9 @@ def _analyse_twice(path: str, folder: str, pipe: Connection) -> None:
     order = WorkOrder("ANALYZE", '{"features": ["beats"]}', (path,), folder, 0, False)
     for _ in range(2):
         receiver, sender = multiprocessing.Pipe(duplex=False)
-        work(order, sender)
+        hears, says = multiprocessing.Pipe(duplex=False)
+        with hears:
+            work(order, sender, says)
         last = None
         with contextlib.suppress(EOFError):
             while True:

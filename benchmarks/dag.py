@@ -31,9 +31,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "libs")]
 
 from playwright.async_api import Browser, Page, async_playwright  # noqa: E402
+from sharing import Person  # noqa: E402
 
 from artdag_cli.system import system  # noqa: E402
-from benchmarks.sharing import Person  # noqa: E402
 from services.gateway.access import COOKIE  # noqa: E402
 from tests.browser.launching import launched  # noqa: E402
 

@@ -43,6 +43,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,8 @@ def _own_time(pipe: Connection, config: Config) -> None:
     effect = find_effect(config["effect"])
     width, height = map(int, SIZE.split("x"))
     frame = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
-    params, state, taken = effect.params.model_validate(config.get("params", {})), {}, []
+    params, taken = effect.params.model_validate(config.get("params", {})), []
+    state: dict[str, Any] = {}
     for _ in range(60):
         began = time.perf_counter()
         _, state = effect.process_frame(frame, params, state)
@@ -477,8 +479,8 @@ class Bench:
         ways: dict[str, Callable[[], Taken]] = {}
         for kind, suffix in (("delivered", ".mp4"), ("handed on", ".mov")):
             one, three = folder / f"one{suffix}", folder / f"three{suffix}"
-            ways[f"{kind} fused"] = lambda one=one: step("CHAIN", chain(BACK), one, source)
-            ways[f"{kind} apart"] = lambda three=three: one_by_one(BACK, three, source, ".mov")
+            ways[f"{kind} fused"] = partial(step, "CHAIN", chain(BACK), one, source)
+            ways[f"{kind} apart"] = partial(one_by_one, BACK, three, source, ".mov")
         ways["lossy apart"] = lambda: one_by_one(BACK, folder / "lossy.mp4", source, ".mp4")
         ways["plain"] = lambda: step("SEGMENT", {}, folder / "plain.mp4", source)
         taken = self.rounds(ways)

@@ -258,7 +258,7 @@ async def main() -> None:
             people = [await asyncio.to_thread(Person, url, token, film) for token in made]
             found: dict[str, dict[str, list[float]]] = {}
             for kind in ("no-op", "cut"):
-                alone, crowded, crowds = await asyncio.to_thread(beside, *people[:2], kind, options.repeats)
+                alone, crowded, crowds = await asyncio.to_thread(beside, people[0], people[1], kind, options.repeats)
                 await check_beside(database, crowded, crowds)
                 found[kind] = {name: [s for _, s in ran] for name, ran in (("alone", alone), ("beside", crowded))}
                 found[f"{kind}, by events"] = {
