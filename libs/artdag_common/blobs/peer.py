@@ -143,6 +143,8 @@ class Peers:
     ) -> dict[str, ContentAnswer]:
         """Ask all nodes; return what those said that answered before all ``expected`` ones had, or time was up.
 
+        Where nobody is expected, who answers first with all content is enough.
+
         Args:
             longer: what to wait on top, unless all content was found by then.
         """
@@ -154,7 +156,7 @@ class Peers:
             if answer := self._note(message):
                 answers[answer.node] = answer
                 missing.difference_update(answer.cids)
-                if expected and expected <= answers.keys():
+                if expected <= answers.keys() and (expected or not missing):
                     complete.set()
 
         question = ContentQuestion(node=self._node, cids=cids).SerializeToString()

@@ -287,6 +287,16 @@ async def test_who_begins_while_a_node_is_being_replaced_takes_nothing_of_it_for
             await eventually(partial(waits, begins), "the other node is known to be away")
 
 
+async def test_who_has_just_begun_waits_for_a_first_answer(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That nobody was heard of yet does not mean that nobody is there."""
+    monkeypatch.setattr(peer, "GATHER_SECONDS", 0.0)
+    monkeypatch.setattr(peer, "SURE_SECONDS", 60.0)
+    a, b = cluster.node("a"), cluster.node("b")
+    await a.blobs.put(DATA)
+    async with a.services(cache), cluster.store_of(b) as store:
+        assert await absent(store, [CID]) == set()
+
+
 async def test_who_begins_hears_of_a_node_that_was_killed_and_for_how_long_it_is_away(cluster: Cluster) -> None:
     """Nobody said good-bye; that it is gone is known after some time, and then to whoever begins too."""
     b, c, clock = cluster.node("b"), cluster.node("c"), Clock()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 import socket
 import stat
@@ -89,6 +91,19 @@ def test_no_port_is_given_away_twice() -> None:
             socket.create_connection(("127.0.0.1", port), timeout=5)
         with socket.create_server(("127.0.0.1", port)):
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+
+async def test_who_only_looks_whether_a_system_runs_does_not_keep_one_from_starting(tmp_path: Path) -> None:
+    path = tmp_path / "up.lock"
+    with path.open("w") as ours, path.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        starting = asyncio.create_task(system._lock(ours, tmp_path))
+        await asyncio.sleep(0)
+        assert not starting.done()
+        fcntl.flock(looking, fcntl.LOCK_UN)
+        await starting
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(looking, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def test_an_address_that_is_not_ours_is_named() -> None:
