@@ -81,6 +81,8 @@ INSIDE = (
     "localhost",
     "LOCALHOST",
     "localhost.",
+    "localhost.localdomain",
+    "ip6-localhost",
     "[::1]",
     "[::]",
     "[0:0:0:0:0:0:0:1]",

@@ -33,7 +33,7 @@ class Exported:
 async def good(answer: Awaitable[httpx.Response]) -> Any:
     """Return what was answered, which has to be good."""
     response = await answer
-    assert response.status_code in (200, 201, 202), (response.request.url, response.text)
+    assert response.status_code in (200, 201), (response.request.url, response.text)
     return response.json()
 
 

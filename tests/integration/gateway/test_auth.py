@@ -675,11 +675,7 @@ async def test_auth_services_that_die_hold_nobody_up_for_long(shared: Shared, pr
     await shared.stop("auth-1", signal.SIGKILL)
     try:
         async with shared.browser(0, shared.token()) as program:
-            # NATS may give one question to the dead one, before it notices.
-            answers = [(await program.get("/api/usage")).status_code]
-            if answers != [200]:
-                answers.append((await program.get("/api/usage")).status_code)
-            assert answers[-1] == 200, "the other one answers"
+            assert (await program.get("/api/usage")).status_code == 200, "the other one answers"
         await shared.stop("auth-2", signal.SIGKILL)
         async with shared.browser(0, known) as program:
             assert (await program.get("/api/usage")).status_code == 200, "who is signed in stays so"
@@ -721,8 +717,7 @@ async def test_a_person_lets_a_program_in_by_its_code(shared: Shared, problem):
     answer = await poll(shared, codes)
     assert (answer.status_code, answer.json()["error"]) == (400, "authorization_pending")
     assert answer.headers["content-type"] == "application/json"
-    errors = [(await poll(shared, codes, 1)).json()["error"] for _ in range(3)]
-    assert "slow_down" in errors, "of several one right after the other"
+    assert (await poll(shared, codes, 1)).json()["error"] == "slow_down"
     name = f"p{uuid4().hex[:8]}"
     async with shared.browser() as browser:
         browser.cookies.set(COOKIE, await shared.attached(name), domain="127.0.0.1")
