@@ -57,6 +57,12 @@ def effects(context: typer.Context) -> None:
 
 
 @app.command(context_settings=PASSED_ON)
+def processors(context: typer.Context) -> None:
+    """Each kind of step on other processors (``--on``): whose files are the same to the byte, and what others show."""
+    _run("processors", context)
+
+
+@app.command(context_settings=PASSED_ON)
 def content(context: typer.Context, state: State = None) -> None:
     """What naming content costs, beside plain SHA-256; with ``--state``, also uploads to the system that runs there."""
     _run("content", context, "--state", state)

@@ -29,7 +29,7 @@ CHECKS = (
 
 TESTS = ROOT / "tests"
 BINARIES = os.path.dirname(sys.executable)
-BESIDE = (("architecture", "golden", "unit", "attacks", "contract"), ("upgrade", "e2e", "browser"))
+BESIDE = (("architecture", "golden", "unit", "attacks", "contract", "peers"), ("upgrade", "e2e", "browser"))
 """Folders of tests that run beside all others, in two lines: many wait for something most of the time."""
 
 PROGRESS = re.compile(rb"[.sxXFE]+ +\[ *\d+%\]\n")
@@ -81,7 +81,7 @@ def run_tests(
 
 
 def _everything(checks: bool, place: Path) -> list[str]:
-    """Run checks and all tests, in three lines side by side; return what failed."""
+    """Run all tests, in three lines side by side, and the checks while they begin; return what failed."""
     folders = sorted({test.relative_to(TESTS).parts[0] for test in TESTS.rglob("test_*.py")})
     served = [name for name in folders if not any(name in line for line in BESIDE)]
     failed = []
@@ -90,15 +90,20 @@ def _everything(checks: bool, place: Path) -> list[str]:
         for line in BESIDE:
             said = ends.enter_context(tempfile.TemporaryFile())
             tests = _pytest(line, place, said)
-            ends.callback(tests.wait)
-            ends.callback(tests.terminate)  # does nothing to one that is through
+            _end_with(ends, tests)
             lines.append((", ".join(line), tests, said))
+        shown = _pytest(served, place, subprocess.PIPE)  # what it says before the checks are through waits there
+        _end_with(ends, shown)
+        assert shown.stdout is not None
         for name, (program, *arguments) in CHECKS if checks else ():
             console.print(f"[bold]{name}[/bold]")
             if subprocess.call([os.path.join(BINARIES, program), *arguments], cwd=ROOT):
                 failed.append(name)
         console.print(f"[bold]{', '.join(served)}[/bold]; beside them, shown afterwards: all other tests")
-        if _pytest(served, place).wait():
+        while piece := os.read(shown.stdout.fileno(), 1 << 16):
+            sys.stdout.buffer.write(piece)
+            sys.stdout.flush()
+        if shown.wait():
             failed.append(f"tests of {', '.join(served)}")
         for names, tests, said in lines:
             if tests.wait():
@@ -110,9 +115,15 @@ def _everything(checks: bool, place: Path) -> list[str]:
     return failed
 
 
-def _pytest(folders: Sequence[str], place: Path, output: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
-    """Start the tests of some folders; what they say goes to ``output``, or to where ours goes."""
+def _pytest(folders: Sequence[str], place: Path, output: IO[bytes] | int) -> subprocess.Popen[bytes]:
+    """Start the tests of some folders; what they say goes to ``output``."""
     place.mkdir(parents=True, exist_ok=True)
     tests = [str(TESTS / name) for name in folders]
-    command = [sys.executable, "-m", "pytest", "--basetemp", str(place / folders[0]), *tests]
-    return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT if output else None)
+    colour = "yes" if output == subprocess.PIPE and sys.stdout.isatty() else "no"
+    command = [sys.executable, "-m", "pytest", "--basetemp", str(place / folders[0]), "--color", colour, *tests]
+    return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+
+
+def _end_with(ends: ExitStack, tests: subprocess.Popen[bytes]) -> None:
+    ends.callback(tests.wait)
+    ends.callback(tests.terminate)  # does nothing to one that is through

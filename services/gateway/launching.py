@@ -217,8 +217,13 @@ async def recipe_seen(parts: Gateway, owner: str, cid: str, present: bool = True
     await parts.projector.until(check, OWN_WRITES_SECONDS)
 
 
-async def created(parts: Gateway, run_id: str, more: Mapping[str, Any] = NOTHING_MORE) -> Response:
-    """Return the answer to a request that started a run. ``more``: what it says besides."""
-    run = await seen(parts, run_id)
+async def created(
+    parts: Gateway,
+    run_id: str,
+    more: Mapping[str, Any] = NOTHING_MORE,
+    enough: Callable[[RunRow], bool] = lambda run: True,
+) -> Response:
+    """Return the answer to a request that started a run. ``more``: what it says besides; ``enough``: as of `seen`."""
+    run = await seen(parts, run_id, enough=enough)
     body = run_view(run) if run else {"run_id": run_id, "status": "requested", "links": {"self": run_url(run_id)}}
     return Json({**body, **more}, 201 if run else 202, {"Location": run_url(run_id)})

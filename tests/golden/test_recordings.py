@@ -42,7 +42,8 @@ class Loop:
 
 ON_THE_BEAT = [Loop("breakbeat", 4), Loop("compus", 16), Loop("garzul", 16), Loop("mika", 16), Loop("safari", 16)]
 TABLA = Loop("tabla", 16)
-"""Its strong strokes are between the beats, and the tracker takes them for the beats: half a beat off, tempo right."""
+"""Its strong strokes are between the beats, and the tracker takes them for the beats: half a beat off, tempo right.
+``off_beat`` says so."""
 
 
 @pytest.mark.parametrize("loop", [*ON_THE_BEAT, TABLA], ids=lambda loop: loop.name)
@@ -63,3 +64,12 @@ def test_beats_are_found_where_they_are(loop: Loop) -> None:
     found = find_beats(loop.played(), loop.tempo).times
     assert f_measure(loop.truth(), found) >= 0.97
     assert abs(median_offset(loop.truth(), found)) <= 0.015
+
+
+def test_beats_between_strong_strokes_are_found_where_they_are() -> None:
+    played = TABLA.played()
+    assert f_measure(TABLA.truth(), find_beats(played, TABLA.tempo).times) <= 0.1
+    found = find_beats(played, TABLA.tempo, off_beat=True)
+    assert f_measure(TABLA.truth(), found.times) >= 0.97
+    assert abs(median_offset(TABLA.truth(), found.times)) <= 0.015
+    assert found.tempo == pytest.approx(TABLA.tempo, rel=0.01)

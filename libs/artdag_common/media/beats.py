@@ -84,16 +84,18 @@ class Beats:
     confidence: float
 
 
-def find_beats(samples: NDArray[np.float32], tempo_hint: float | None = None) -> Beats:
+def find_beats(samples: NDArray[np.float32], tempo_hint: float | None = None, off_beat: bool = False) -> Beats:
     """Find the beats of a track.
 
     Args:
         samples: shape (n,), mono, finite, -1 to 1, at :data:`RATE_HZ`.
         tempo_hint: beats per minute, 40 to 300: which of the tempos that fit (each beat, every other, twice as many)
             is meant. It need not be exact, and the beats still follow a changing tempo.
+        off_beat: what stands out are the off-beats: the beats lie half way between, with one before the first and one
+            after the last where something begins there too. Tempo and confidence are those of the off-beats.
 
     Raises:
-        AnalysisError: fewer than :data:`MIN_SECONDS` of sound, silence, or no pulse.
+        AnalysisError: fewer than :data:`MIN_SECONDS` of sound, silence, no pulse, or fewer than two beats.
     """
     if len(samples) < MIN_SECONDS * RATE_HZ:
         raise AnalysisError(f"beats need at least {MIN_SECONDS} s of sound; there are {len(samples) / RATE_HZ:.2f} s")
@@ -106,7 +108,13 @@ def find_beats(samples: NDArray[np.float32], tempo_hint: float | None = None) ->
     if met < _LEAST_MET:
         raise AnalysisError("the sound has no regular pulse, so no beats")
     times = _refined(strength, path) / FRAME_RATE_HZ
-    return Beats(times, _tempo(times), met * _contrast(strength, path))
+    tempo, confidence = _tempo(times), met * _contrast(strength, path)
+    if off_beat:
+        path = _half_way(strength, path)
+        if len(path) < 2:
+            raise AnalysisError("off_beat: too little sound; fewer than two beats lie half way between those found")
+        times = _refined(strength, path, _MET) / FRAME_RATE_HZ  # most of what is faint there is no beat
+    return Beats(times, tempo, confidence)
 
 
 def onset_strength(samples: NDArray[np.float32], scale_seconds: int = _SCALE_SECONDS) -> Floats:
@@ -260,8 +268,18 @@ def _sounding(strength: Floats, path: NDArray[np.int64]) -> slice:
     return slice(int(met[0]), int(met[-1]) + 1) if len(met) else slice(0)
 
 
-def _refined(strength: Floats, path: NDArray[np.int64]) -> Floats:
-    """Move beats to where the onset next to them begins. In frames.
+def _half_way(strength: Floats, path: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the frames half way between beats; also before the first and after the last, if they meet an onset."""
+    halves = np.diff(path) // 2
+    before, after = path[0] - halves[0], path[-1] + halves[-1]
+    met = _running_max(strength, _NEAR_BEAT) >= _MET
+    first = [before] if before >= 0 and met[before] else []
+    last = [after] if after < len(met) and met[after] else []
+    return np.concatenate([first, path[:-1] + halves, last]).astype(np.int64)
+
+
+def _refined(strength: Floats, path: NDArray[np.int64], least: float = _ONSET) -> Floats:
+    """Move beats to where the onset next to them begins, if there is one of ``least`` strength. In frames.
 
     That is where its strength has risen to a share of its peak, between frames by a straight line: a bowed note rises
     for longer than a drum, so that its peak is later by half of that, but its beginning is not.
@@ -270,7 +288,7 @@ def _refined(strength: Floats, path: NDArray[np.int64]) -> Floats:
     for i, frame in enumerate(path):
         begin = max(1, int(frame) - 3)
         nearby = strength[begin : min(len(strength) - 1, int(frame) + 5)]
-        if not len(nearby) or nearby.max() < _ONSET:
+        if not len(nearby) or nearby.max() < least:
             continue
         refined[i] = begun(strength, begin + int(nearby.argmax()))
     return np.maximum.accumulate(np.maximum(refined, 0))

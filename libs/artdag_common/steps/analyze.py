@@ -43,6 +43,9 @@ class AnalyzeParams(StepParams):
         allow_inf_nan=False,
         description="About how many beats a minute, where they can be heard as twice or half as many",
     )
+    off_beat: bool = Field(
+        False, description="The beats lie half way between those that stand out, and are found otherwise"
+    )
 
     @field_validator("feature")
     @classmethod
@@ -65,13 +68,18 @@ class AnalyzeParams(StepParams):
 
     @field_validator("tempo_hint")
     @classmethod
-    def _only_where_it_matters(cls, value: float | None, info: Any) -> float | None:
+    def _hint_only_where_it_matters(cls, value: float | None, info: Any) -> float | None:
         return value if set(FROM_TEMPO) & set(info.data.get("features", ())) else None
+
+    @field_validator("off_beat")
+    @classmethod
+    def _off_beat_only_where_it_matters(cls, value: bool, info: Any) -> bool:
+        return value and "beats" in info.data.get("features", ())
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what says nothing: the cache ids of features that know no hint stay as they are."""
-        return {key: value for key, value in dump(self).items() if value is not None}
+        return {key: value for key, value in dump(self).items() if value is not None and value is not False}
 
     @model_validator(mode="after")
     def _one_form(self) -> AnalyzeParams:
@@ -134,7 +142,7 @@ def analyze(ctx: StepContext, params: AnalyzeParams, media: Path) -> Path:
     from artdag_common.media.probe import probe
 
     probe(media)  # what is no media file at all is the input's fault, not a feature's
-    analysis = _Analysis(media, params.tempo_hint, ctx)
+    analysis = _Analysis(media, params, ctx)
     steps: dict[str, Callable[[], None]] = {
         "beats": analysis.add_beats,
         "energy": analysis.add_energy,
@@ -168,10 +176,10 @@ class _Analysis:
     Sound is decoded only if a feature needs it, and held once; pictures are seen once, one at a time.
     """
 
-    def __init__(self, media: Path, tempo_hint: float | None, ctx: StepContext) -> None:
+    def __init__(self, media: Path, params: AnalyzeParams, ctx: StepContext) -> None:
         self.document: dict[str, Any] = {}
         self._media = media
-        self._tempo_hint = tempo_hint
+        self._params = params
         self._ctx = ctx
 
     @cached_property
@@ -185,7 +193,7 @@ class _Analysis:
     def _beats(self) -> Beats:
         from artdag_common.media.beats import find_beats
 
-        return find_beats(self._samples, self._tempo_hint)
+        return find_beats(self._samples, self._params.tempo_hint, self._params.off_beat)
 
     @cached_property
     def _seen(self) -> Seen:

@@ -80,7 +80,7 @@ async def import_run(request: Request, body: Import, parts: Parts, user: User) -
     """
     command_id = await parts.issuer.command_id(request, user, await request.body())
     if (known := await parts.issuer.handled(command_id)) is not None:
-        return await created(parts, values_of(known)["run_id"])
+        return await _imported(parts, values_of(known)["run_id"])
     manifest, events = parse_cid(body.manifest), parse_cid(body.events)
     await _check_seen(parts, user, (manifest, events))
     stated = read_manifest(await asyncio.to_thread((await _small(parts, manifest)).read_bytes))
@@ -88,7 +88,12 @@ async def import_run(request: Request, body: Import, parts: Parts, user: User) -
     run_id = await _id_of(parts, user, manifest)
     command = ImportRun(run_id, user, manifest, events)
     await parts.issuer.issue(command, command_id, run_url(run_id), patience_of(request))
-    return await created(parts, run_id)
+    return await _imported(parts, run_id)
+
+
+async def _imported(parts: Gateway, run_id: str) -> Response:
+    """Answer with the run as it is in the end: read models may show its first events before its last one."""
+    return await created(parts, run_id, enough=lambda run: run.finished)
 
 
 async def _small(parts: Gateway, manifest: str) -> Path:

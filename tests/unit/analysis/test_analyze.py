@@ -73,6 +73,8 @@ def analyze(media: Path, folder: Path, **config: Any) -> dict[str, Any]:
         ({"features": ["energy", "beats"]}, ["beats", "energy"]),
         ({"features": ["beats", "energy", "beats"]}, ["beats", "energy"]),
         ({"features": ["energy"], "tempo_hint": 90}, ["energy"]),
+        ({"features": ["energy", "tempo"], "off_beat": True}, ["energy", "tempo"]),
+        ({"features": ["beats"], "off_beat": False}, ["beats"]),
     ],
 )
 def test_equal_wishes_have_one_form(config: dict[str, Any], canonical: list[str]) -> None:
@@ -102,9 +104,9 @@ def test_other_wishes_are_refused(config: dict[str, Any], reason: str) -> None:
 
 
 def test_a_feature_alone_has_only_the_parameters_that_matter_to_it() -> None:
-    wish = AnalyzeParams.model_validate({"features": ["tempo", "energy", "beats"], "tempo_hint": 80})
-    assert per_feature(wish) == [
-        ("beats", {"features": ["beats"], "tempo_hint": 80.0}),
+    wish = {"features": ["tempo", "energy", "beats"], "tempo_hint": 80, "off_beat": True}
+    assert per_feature(AnalyzeParams.model_validate(wish)) == [
+        ("beats", {"features": ["beats"], "tempo_hint": 80.0, "off_beat": True}),
         ("energy", {"features": ["energy"]}),
         ("tempo", {"features": ["tempo"], "tempo_hint": 80.0}),
     ]

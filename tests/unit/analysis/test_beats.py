@@ -143,6 +143,29 @@ def test_a_hint_need_not_be_exact_and_the_tempo_may_change() -> None:
     assert f_measure(truth, found.times) >= 0.95
 
 
+def test_off_beats_that_are_louder_than_beats() -> None:
+    """Clicks on off-beats, fainter ones on beats, the first and the last of all."""
+    beats = beats_at(lambda t: 100, 20)
+    between = beats[:-1] + 0.3
+    track = clicks(between, 20, RATE_HZ) + 0.4 * clicks(beats, 20, RATE_HZ)
+    louder, meant = find_beats(track), find_beats(track, off_beat=True)
+    assert f_measure(between, louder.times) >= 0.95
+    assert f_measure(beats, meant.times) >= 0.95
+    assert meant.times[[0, -1]] == pytest.approx(beats[[0, -1]], abs=0.03)
+    assert (meant.tempo, meant.confidence) == (louder.tempo, louder.confidence)
+
+
+def test_where_nothing_but_off_beats_sounds_beats_lie_between_them() -> None:
+    between = beats_at(lambda t: 100, 20)
+    louder, meant = (find_beats(clicks(between, 20, RATE_HZ), off_beat=off_beat).times for off_beat in (False, True))
+    np.testing.assert_allclose(meant, (louder[:-1] + louder[1:]) / 2, atol=0.03)
+
+
+def test_two_off_beats_have_too_few_beats_between() -> None:
+    with pytest.raises(AnalysisError, match="off_beat: too little sound"):
+        find_beats(clicks(np.array([0.5, 1.6]), 2.1, RATE_HZ), 55, off_beat=True)
+
+
 def test_a_missing_beat_and_an_onset_between_do_not_mislead() -> None:
     """Onsets on a grid, one missing and one between: the path keeps to the grid, give or take a frame."""
     grid = np.arange(20, 400, 50)
