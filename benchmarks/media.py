@@ -35,6 +35,7 @@ import json
 import math
 import multiprocessing
 import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -143,9 +144,9 @@ class Context:
 def _run(pipe: Connection, name: str, config: Config, output: Path, *sources: Path) -> None:
     from artdag_common.effects import past
     from artdag_common.steps.registry import find_step_type
-    from services.executor.memory import return_large_blocks, use_small_pages
+    from services.executor.memory import share_freed_memory, use_small_pages
 
-    return_large_blocks()
+    share_freed_memory()
     use_small_pages()
     past.keep_in(output.parent)
     kind = find_step_type(name)
@@ -400,13 +401,19 @@ class Bench:
         self.rows.append(row)
         print(f"{row['what']:52s}", *(f"{name} {row[name]} " for name in row if name != "what"), file=sys.stderr)
 
-    def rounds(self, ways: dict[str, Callable[[], Taken]]) -> dict[str, list[Taken]]:
-        """Run every way once in each round."""
+    def rounds(self, ways: dict[str, Callable[[], Taken]], mixed: bool = False) -> dict[str, list[Taken]]:
+        """Run every way once in each round; ``mixed``: in another order each time, the same in every call.
+
+        How much of the memory that a way takes the machine has at hand depends on what ran before it.
+        """
         taken: dict[str, list[Taken]] = {name: [] for name in ways}
-        for _ in range(self._rounds):
-            for name, run in ways.items():
+        for number in range(self._rounds):
+            order = list(ways)
+            if mixed:
+                random.Random(number).shuffle(order)
+            for name in order:
                 wait_for_quiet(self._quiet)
-                taken[name].append(run())
+                taken[name].append(ways[name]())
                 self.others.append(taken[name][-1].others)
         return taken
 
@@ -448,7 +455,7 @@ class Bench:
         if "moviepy" in parts and self._moviepy:
             ways["moviepy"] = lambda: self.movie(source, "plain")
             ways["moviepy inverts"] = lambda: self.movie(source, "invert")
-        taken = self.rounds(ways)
+        taken = self.rounds(ways, mixed=True)
         self.compare(f"{film}: plain / ffmpeg", taken["peer"], taken["plain"])
         for kind in ("resize", "transform"):
             if kind in taken:

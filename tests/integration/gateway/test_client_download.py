@@ -9,11 +9,9 @@ import signal
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,6 +21,7 @@ import pytest
 
 from artdag_cli.system import System
 from artdag_common.version import VERSION
+from tests.answering import Answers, answering
 
 NAME = "artdag.py"
 SECONDS = 100
@@ -270,7 +269,7 @@ async def test_what_cannot_be_done_has_an_exit_code_and_words(
 # --- a server that is not as it should be ---------------------------------------------------------------------------
 
 
-class Odd(BaseHTTPRequestHandler):
+class Odd(Answers):
     """Leads elsewhere, breaks off, and puts commands for terminals into names."""
 
     seen: list[tuple[str, str]]
@@ -303,21 +302,14 @@ class Odd(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
 
 @contextmanager
-def served(handling: type[BaseHTTPRequestHandler], program: Program) -> Iterator[list[tuple[str, str]]]:
+def served(handling: type[Answers], program: Program) -> Iterator[list[tuple[str, str]]]:
     """Serve the program in this way; what was asked for is noted."""
     seen: list[tuple[str, str]] = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (handling,), {"seen": seen})) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        program.server = f"http://127.0.0.1:{server.server_address[1]}"
+    with answering(type("Handler", (handling,), {"seen": seen})) as address:
+        program.server = f"http://{address}"
         yield seen
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -351,7 +343,7 @@ async def test_a_name_leads_out_of_no_folder(program: Program, odd: list[tuple[s
     assert (program.home / "escaped.bin").stat().st_size == 100
 
 
-class Shaky(BaseHTTPRequestHandler):
+class Shaky(Answers):
     """Loses connections, and is busy at times, as one that is being restarted."""
 
     seen: list[tuple[str, str]]
@@ -385,9 +377,6 @@ class Shaky(BaseHTTPRequestHandler):
             self.send_header(name, said)
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
 
 
 async def test_an_upload_goes_on_though_the_server_is_lost_for_a_while(program: Program) -> None:
