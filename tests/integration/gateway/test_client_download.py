@@ -274,7 +274,7 @@ class Odd(Answers):
 
     seen: list[tuple[str, str]]
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         """Answer."""
         self.seen.append((self.path, self.headers.get("Authorization", "")))
         if self.path.startswith("/runs"):
