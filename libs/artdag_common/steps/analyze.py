@@ -43,9 +43,7 @@ class AnalyzeParams(StepParams):
         allow_inf_nan=False,
         description="About how many beats a minute, where they can be heard as twice or half as many",
     )
-    off_beat: bool = Field(
-        False, description="The beats lie half way between those that stand out, and are found otherwise"
-    )
+    off_beat: bool = Field(False, description="What stands out are off-beats: the beats are half way between them")
 
     @field_validator("feature")
     @classmethod
