@@ -144,9 +144,9 @@ class Context:
 def _run(pipe: Connection, name: str, config: Config, output: Path, *sources: Path) -> None:
     from artdag_common.effects import past
     from artdag_common.steps.registry import find_step_type
-    from services.executor.memory import share_freed_memory, use_small_pages
+    from services.executor.memory import return_large_blocks, use_small_pages
 
-    share_freed_memory()
+    return_large_blocks()
     use_small_pages()
     past.keep_in(output.parent)
     kind = find_step_type(name)

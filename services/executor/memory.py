@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import ctypes
 
-M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
-BLOCK_BYTES = 4 * 1024 * 1024
-"""More than a picture of 720p takes in numbers of four bytes."""
-HEAPS = 2
+M_MMAP_THRESHOLD = -3
+BLOCK_BYTES = 256 * 1024
 PR_SET_THP_DISABLE = 41
 
 
-def share_freed_memory() -> None:
-    """Let threads take what others have freed, and give blocks of 4 MiB and more back to the system at once.
+def return_large_blocks() -> None:
+    """Let the C library give blocks of 256 KiB and more back as soon as they are freed.
 
-    By default the C library keeps what is freed for each of several threads, and of large blocks up to 32 MB: at 720p
-    up to 20 MB more. Another C library than glibc is left as it is.
+    By default it keeps up to 32 MB of such blocks for each of several threads, in case they are asked for again: at
+    720p, where every picture is such a block, 10 to 20 MB more. Another C library than glibc is left as it is.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(M_ARENA_MAX, HEAPS)
         mallopt(M_MMAP_THRESHOLD, BLOCK_BYTES)
 
 

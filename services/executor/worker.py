@@ -19,7 +19,7 @@ from pathlib import Path
 
 from artdag_common.isolation import printed
 from services.executor.failing import broken_by
-from services.executor.memory import share_freed_memory, use_small_pages
+from services.executor.memory import return_large_blocks, use_small_pages
 
 TICK_SECONDS = 0.2
 CELLS = 4
@@ -145,7 +145,7 @@ def work(order: WorkOrder, pipe: Connection, said: Connection) -> None:
     die_with_executor()
     speak_into(said)
     limit_memory()
-    share_freed_memory()
+    return_large_blocks()
     use_small_pages()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

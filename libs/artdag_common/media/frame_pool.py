@@ -1,7 +1,7 @@
 """Frames for pictures that are made, in the memory of those that nobody looks at any more.
 
-A worker gives what is freed back to the system soon (``services/executor/memory.py``): a picture of 720p in new memory
-costs up to 340 faults of pages then.
+A worker gives large blocks back to the system at once (``services/executor/memory.py``): a picture of 720p in new
+memory costs 340 faults of pages then.
 """
 
 from __future__ import annotations

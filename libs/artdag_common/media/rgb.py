@@ -58,7 +58,7 @@ class RgbBridge:
     def _array(self, height: int, width: int) -> Rgb:
         """Return an array, in the memory of the last one that nobody uses any more.
 
-        New memory can take more time than the conversion where it was given back to the system, as in a worker.
+        New memory takes more time than the conversion where large blocks are given back at once, as in a worker.
         """
         size = 3 * height * width
         try:
