@@ -1,10 +1,10 @@
-"""Tasks that end when they are told to, and threads whose end is waited for."""
+"""Tasks that end when they are told to, and work whose end is waited for."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -31,15 +31,20 @@ async def to_its_end(function: Callable[..., T], *arguments: Any) -> T:
 
     :func:`asyncio.to_thread` leaves its thread behind, which goes on writing in places that are another's by then.
     """
-    thread = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    return await unbroken(asyncio.to_thread(function, *arguments))
+
+
+async def unbroken(work: Coroutine[Any, Any, T]) -> T:
+    """Do what must not be left half done, such as closing; a cancellation takes effect once it is done."""
+    task = asyncio.create_task(work)
     cancelled = False
-    while not thread.done():
+    while not task.done():
         try:
-            await asyncio.wait((thread,))
+            await asyncio.wait((task,))
         except asyncio.CancelledError:
             cancelled = True
     if cancelled:
         with contextlib.suppress(Exception):
-            thread.result()  # seen, so that nobody complains that it was not
+            task.result()  # seen, so that nobody complains that it was not
         raise asyncio.CancelledError
-    return thread.result()
+    return task.result()

@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from artdag_cli.backing.launch import Launch, binary, guarded, kept, kept_port, rewrite
 from artdag_common.config import Settings
 from artdag_common.messaging import permissions
+from artdag_common.tasks import unbroken
 
 KEPT = "nats.password"
 CLUSTER = "artdag"
@@ -85,8 +86,8 @@ def _launch(state: Path, name: str, host: str, port: int, cluster: str = "") -> 
             await connection.jetstream().account_info()
         except (OSError, nats.errors.Error, nats.js.errors.Error):
             return False
-        finally:  # an attempt that failed half way holds a socket too
-            await connection.close()
+        finally:  # an attempt that failed half way holds a socket too; closing that is broken off leaves it open
+            await unbroken(connection.close())
         return True
 
     return url, Launch(

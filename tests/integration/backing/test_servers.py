@@ -23,6 +23,7 @@ from artdag_cli.backing import identity
 from artdag_cli.supervisor import Child, Supervisor
 from artdag_cli.system import AlreadyUpError, PortInUseError, System, running, system
 from artdag_common.errors import BackingServerError
+from tests.integration.events.servers import Server
 
 VARIABLES = ("NATS_URL", "DATABASE_URL", "REDIS_URL")
 SECRETS = ("nats.password", "postgres.password", "redis.password", "token")
@@ -107,6 +108,23 @@ async def test_nats_keeps_what_it_acknowledges(backing: System) -> None:
     connection = await connect_nats(backing.environment["NATS_URL"])
     assert connection.max_payload == 8 * 2**20
     await connection.close()
+
+
+async def test_looking_whether_nats_is_ready_leaves_nothing_open_when_it_is_given_up(
+    own_nats: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = nats.NATS.close
+
+    async def closing(connection: nats.NATS) -> None:
+        asyncio.get_running_loop().call_soon(looking.cancel)
+        await close(connection)
+
+    monkeypatch.setattr(nats.NATS, "close", closing)
+    others = asyncio.all_tasks()
+    looking = asyncio.create_task(own_nats.launch.ready())
+    await asyncio.wait((looking,))
+    assert looking.cancelled()
+    assert asyncio.all_tasks() <= others
 
 
 async def test_one_state_folder_one_system(backing: System) -> None:
